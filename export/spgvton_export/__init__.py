@@ -1,0 +1,1 @@
+"""From checkpoints to model bundles: ONNX graphs, the TPS operator, parity checks."""

@@ -1,0 +1,68 @@
+"""The command line: `spgvton VERB`. Each verb is a small module that is imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Final
+
+from spgvton import __version__
+from spgvton.errors import SpgvtonError, UsageError
+
+# verb: (module, extra that carries it, one line of help)
+VERBS: Final[dict[str, tuple[str, str, str]]] = {
+    "demo": ("spgvton.cli.demo", "headless", "play the shipped clip through the real loop; writes demo.mp4"),
+    "run": ("spgvton.cli.run", "headless", "try a garment on a person in a video, camera or stream"),
+    "doctor": ("spgvton.cli.doctor", "headless", "what this machine has, and what to do about what it lacks"),
+    "synth": ("spgvton_training.cli.synth", "train", "make a synthetic data set in MPV layout"),
+    "train": ("spgvton_training.cli.train", "train", "train the joint model"),
+    "evaluate": ("spgvton_training.cli.evaluate", "train", "score a checkpoint on a test split; contact sheet"),
+    "export": ("spgvton_export.cli", "export", "checkpoint -> model bundle (ONNX), checked against PyTorch"),
+}
+
+
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The parser; only VERB's module is imported and given its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="spgvton",
+        description="Live multi-pose virtual try-on.",
+        epilog="Start with: spgvton demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"spgvton {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, (module, _, help_text) in VERBS.items():
+        loaded = importlib.import_module(module) if name == verb else None
+        sub = verbs.add_parser(
+            name,
+            help=help_text,
+            description=loaded.__doc__ if loaded else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if loaded:
+            loaded.add_arguments(sub)
+            sub.set_defaults(run=loaded.run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point. Exit codes: 0 fine, 1 failed, 2 wrong use, 130 interrupted."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve the other stages of the loop
+    arguments = sys.argv[1:] if argv is None else argv
+    verb = arguments[0] if arguments and arguments[0] in VERBS else None
+    try:
+        args = build_parser(verb).parse_args(arguments)
+        return int(args.run(args))
+    except ModuleNotFoundError as e:
+        if verb is None or (e.name or "").split(".")[0] == "spgvton":
+            raise
+        print(f"spgvton {verb}: {e.name} is missing: pip install 'spgvton[{VERBS[verb][1]}]'", file=sys.stderr)
+        return 1
+    except SpgvtonError as e:
+        print(f"spgvton {verb}: {e}", file=sys.stderr)
+        return 2 if isinstance(e, UsageError) else 1
+    except KeyboardInterrupt:
+        print(f"spgvton {verb}: interrupted", file=sys.stderr)
+        return 130

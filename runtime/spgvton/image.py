@@ -1,0 +1,147 @@
+"""Pictures: bounded reading, atomic writing, normalisation, and letterboxing with its inverse.
+
+A picture is a uint8 RGB array (H, W, 3). A network sees float32 (3, H, W) in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.errors import SpgvtonError
+from spgvton.files import write_bytes
+from spgvton.video import cv2
+
+SIZE: Final = (256, 192)  # height, width of the network (section IV-A)
+MAX_BYTES: Final = 32 * 2**20
+MAX_PIXELS: Final = 40_000_000
+MIN_SIDE: Final = 16
+
+UInt8 = NDArray[np.uint8]
+
+
+def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
+    """Decode a PNG, JPEG, WebP, BMP or TIFF file held in memory. FLAGS is OpenCV's imread mode.
+
+    Returns RGB (H, W, 3), RGBA (H, W, 4) or grey (H, W), uint8 (uint16 stays with IMREAD_UNCHANGED).
+    Raises SpgvtonError when DATA is over 32 MiB, damaged, over 40 megapixels, or under 16 pixels on a side.
+    """
+    if len(data) > MAX_BYTES:
+        raise SpgvtonError(f"{name} is {len(data) / 2**20:.0f} MiB; pictures may have at most {MAX_BYTES // 2**20} MiB")
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
+        raise SpgvtonError(f"{name} is a truncated JPEG: copy it again")  # OpenCV would return it half grey
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as e:
+        raise SpgvtonError(f"{name} cannot be decoded: {e.err}") from e
+    if picture is None:
+        raise SpgvtonError(f"{name} is not a picture that can be decoded (PNG, JPEG, WebP, BMP or TIFF; complete)")
+    h, w = picture.shape[:2]
+    if h * w > MAX_PIXELS:
+        raise SpgvtonError(f"{name} has {w}x{h} pixels; at most {MAX_PIXELS // 10**6} megapixels are read")
+    if min(h, w) < MIN_SIDE:
+        raise SpgvtonError(f"{name} has {w}x{h} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed")
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    return picture  # type: ignore[return-value]
+
+
+def read(path: str | Path, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
+    """Read a picture file; see decode()."""
+    file = Path(path)
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise SpgvtonError(f"{file} is {size / 2**20:.0f} MiB; pictures may have at most {MAX_BYTES // 2**20} MiB")
+        data = file.read_bytes()
+    except OSError as e:
+        raise SpgvtonError(f"cannot read {file}: {e.strerror or e}") from e
+    return decode(data, str(file), flags=flags)
+
+
+def write(path: str | Path, picture: NDArray[np.generic], *, quality: int = 95) -> None:
+    """Write an RGB (H, W, 3) or grey (H, W) picture atomically; the suffix chooses the format."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if Path(path).suffix.lower() in (".jpg", ".jpeg") else []
+    ok, data = cv2.imencode(Path(path).suffix, bgr, options)
+    if not ok:
+        raise SpgvtonError(f"{path}: cannot encode a picture of shape {picture.shape}")
+    write_bytes(path, data.tobytes())
+
+
+def normalise(picture: UInt8) -> NDArray[np.float32]:
+    """uint8 (H, W, 3) in [0, 255] -> float32 (3, H, W) in [-1, 1]."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32) / 127.5 - 1.0
+
+
+def denormalise(tensor: NDArray[np.float32]) -> UInt8:
+    """float32 (3, H, W) in [-1, 1] -> uint8 (H, W, 3), rounded and clipped. Inverse of normalise()."""
+    return np.clip(np.rint((tensor.transpose(1, 2, 0) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """A uniform scale and shift that puts a picture of any size centred into a frame: x' = scale * x + offset.
+
+    Coordinates are pixel centres at integers, so x' + 0.5 = scale * (x + 0.5) + pad.
+    """
+
+    source: tuple[int, int]  # height, width
+    target: tuple[int, int]
+    scale: float
+    pad: tuple[float, float]  # left, top, in target pixels
+
+    @staticmethod
+    def fit(source: tuple[int, int], target: tuple[int, int] = SIZE) -> Letterbox:
+        """The letterbox from SOURCE (height, width) into TARGET."""
+        (h, w), (H, W) = source, target
+        scale = min(H / h, W / w)
+        return Letterbox(source, target, scale, ((W - w * scale) / 2, (H - h * scale) / 2))
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """2x3 affine matrix from source to target pixel centres."""
+        s, (px, py) = self.scale, self.pad
+        shift = 0.5 * s - 0.5
+        return np.array([[s, 0, px + shift], [0, s, py + shift]])
+
+    def apply(self, picture: NDArray[np.generic], *, border: int = 255, nearest: bool = False) -> NDArray[np.generic]:
+        """Resample a picture or semantic map into the target frame; outside it is BORDER."""
+        if self.scale == 1 and self.source == self.target:
+            return picture
+        interpolation = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+        matrix = self.matrix
+        if not nearest and self.scale < 0.5:  # area-average first: plain bilinear sampling would alias
+            h, w = self.source
+            size = (max(1, round(w * self.scale)), max(1, round(h * self.scale)))
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            matrix = np.array([[1.0, 0, self.pad[0]], [0, 1.0, self.pad[1]]])
+        return cv2.warpAffine(
+            picture, matrix, self.target[::-1], flags=interpolation, borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(border,) * 4,
+        )  # fmt: skip
+
+    def points(self, keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map (N, 2+) points from source to target; further columns (scores) pass through."""
+        out = keypoints.astype(np.float32, copy=True)
+        out[:, :2] = keypoints[:, :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return out
+
+    def points_back(self, keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Map (N, 2+) points from target to source. Inverse of points()."""
+        out = keypoints.astype(np.float32, copy=True)
+        out[:, :2] = (keypoints[:, :2] - self.matrix[:, 2]) / self.scale
+        return out
+
+    def invert(self, picture: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Resample a target-size picture back to the source size (the padding is cut off)."""
+        if self.scale == 1 and self.source == self.target:
+            return picture
+        h, w = self.source
+        return cv2.warpAffine(
+            picture, self.matrix, (w, h), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )

@@ -1,0 +1,86 @@
+"""The 18 body keypoints (OpenPose COCO order), their skeleton, OpenPose JSON, and the pose heat maps (section III-A).
+
+Keypoints are a float32 array (18, 3) of (x, y, score): x right and y down in pixels, pixel centres at integers, score in
+[0, 1]. Score 0 means missing. "Left" and "right" are the person's own.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.errors import SpgvtonError
+
+NAMES: Final = (
+    "nose", "neck", "right-shoulder", "right-elbow", "right-wrist", "left-shoulder", "left-elbow", "left-wrist",
+    "right-hip", "right-knee", "right-ankle", "left-hip", "left-knee", "left-ankle",
+    "right-eye", "left-eye", "right-ear", "left-ear",
+)  # fmt: skip
+NUM_KEYPOINTS: Final = len(NAMES)
+(NOSE, NECK, R_SHOULDER, R_ELBOW, R_WRIST, L_SHOULDER, L_ELBOW, L_WRIST, R_HIP, R_KNEE, R_ANKLE,
+ L_HIP, L_KNEE, L_ANKLE, R_EYE, L_EYE, R_EAR, L_EAR) = range(18)  # fmt: skip
+
+SKELETON: Final = (
+    (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13),
+    (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+)  # fmt: skip
+# Order of the keypoints after a horizontal flip.
+FLIP: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
+HEAT_MAP_RADIUS: Final = 4.0  # pixels at 256x192; other sizes scale it with the height
+
+
+def check_keypoints(keypoints: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return KEYPOINTS as float32 (18, 3), or raise SpgvtonError for a wrong shape, NaN or infinity."""
+    k = np.asarray(keypoints, dtype=np.float32)
+    if k.shape != (NUM_KEYPOINTS, 3):
+        raise SpgvtonError(f"keypoints must have shape (18, 3) as (x, y, score), got {k.shape}")
+    if not np.isfinite(k).all():
+        raise SpgvtonError("keypoints hold NaN or infinity: mark a missing keypoint by score 0")
+    return k
+
+
+def heat_maps(
+    keypoints: NDArray[np.float32], size: tuple[int, int], *, radius: float | None = None, min_score: float = 0.0
+) -> NDArray[np.float32]:
+    """Pose heat maps P: one disc of ones per keypoint (section III-A).
+
+    keypoints: (18, 3) in pixels of SIZE. size: (height, width). radius: pixels; by default 4 at height 256, scaled with
+    the height. Keypoints with score <= MIN_SCORE give an empty channel. Returns float32 (18, H, W) of zeros and ones.
+    """
+    k = check_keypoints(keypoints)
+    h, w = size
+    r = HEAT_MAP_RADIUS * h / 256 if radius is None else radius
+    y, x = np.ogrid[:h, :w]
+    inside = (x - k[:, 0, None, None]) ** 2 + (y - k[:, 1, None, None]) ** 2 <= r * r
+    return (inside & (k[:, 2, None, None] > min_score)).astype(np.float32)
+
+
+def flip(keypoints: NDArray[np.float32], width: int) -> NDArray[np.float32]:
+    """Keypoints of the horizontally flipped picture of WIDTH pixels; left and right are exchanged."""
+    k = keypoints[list(FLIP)].copy()
+    k[:, 0] = np.where(k[:, 2] > 0, width - 1 - k[:, 0], k[:, 0])
+    return k
+
+
+def load_openpose(path: str | Path) -> NDArray[np.float32]:
+    """Read the first person of an OpenPose JSON file (`people[0].pose_keypoints_2d`). Raises SpgvtonError."""
+    try:
+        people = json.loads(Path(path).read_text())["people"]
+        flat = people[0]["pose_keypoints_2d"] if people else []
+        k = np.asarray(flat, dtype=np.float32).reshape(-1, 3)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
+        raise SpgvtonError(f"{path} is not an OpenPose keypoint file ({type(e).__name__}: {e})") from e
+    if len(k) == 0:
+        raise SpgvtonError(f"{path} holds no person")
+    return check_keypoints(k)
+
+
+def to_openpose(keypoints: NDArray[np.float32]) -> str:
+    """The OpenPose JSON text of one person; missing keypoints are written as zeros."""
+    k = np.where(keypoints[:, 2:] > 0, keypoints, 0)
+    flat = [round(float(v), 3) for v in k.ravel()]
+    return json.dumps({"version": 1.0, "people": [{"pose_keypoints_2d": flat}]})

@@ -1,0 +1,1 @@
+"""From pixels to what the networks take: keypoints, person masks, semantic maps, garment masks."""

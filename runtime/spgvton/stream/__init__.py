@@ -1,0 +1,1 @@
+"""The live loop: sources, stages, sinks."""

@@ -1,0 +1,154 @@
+"""Checkpoint -> bundle: ONNX graphs that share one weights file, each checked against PyTorch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper
+from tqdm import tqdm
+
+from spgvton import __version__
+from spgvton.backends.onnxruntime import session_options
+from spgvton.bundle import MANIFEST, WEIGHTS, Bundle, write_manifest
+from spgvton.errors import SpgvtonError
+from spgvton.files import make_folder, write_bytes
+from spgvton_export import tps_op
+from spgvton_export.graphs import Graph, graphs, warp_as_operator
+from spgvton_training.checkpoint import Checkpoint
+from spgvton_training.networks.joint import Inputs
+
+OPSET: Final = 18
+# Largest difference from PyTorch per output: 1 of 255 for the uint8 image, else absolute in the output's own unit.
+TOLERANCE: Final = {"image": 5e-3, "theta": 2e-3, "default": 5e-3, "uint8": 2.0}
+
+
+def trace(graph: Graph) -> onnx.ModelProto:
+    """One graph as ONNX with dynamic batch; the warp stays a single node with its function body."""
+    batch = torch.export.Dim("N", min=1, max=64)
+    shapes = tuple({0: batch} for _ in graph.inputs)
+    dynamic = (shapes,) if "tensors" in type(graph.module).forward.__code__.co_varnames else shapes
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad(), warp_as_operator():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph.module.eval(), tuple(graph.inputs.values()), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=list(graph.inputs), output_names=list(graph.outputs), dynamic_shapes=dynamic, optimize=False,
+        )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    if tps_op.find_nodes(model):
+        tps_op.attach(model)
+    for node in model.graph.node:  # file paths of the exporting machine do not belong into a product
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return model
+
+
+def safetensors_index(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
+    """Tensors of a safetensors file: name -> (dtype, shape, offset in the file, bytes)."""
+    with path.open("rb") as f:
+        (length,) = struct.unpack("<Q", f.read(8))
+        header = json.loads(f.read(length))
+    index = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            index[name] = (entry["dtype"], entry["shape"], 8 + length + begin, end - begin)
+    return index
+
+
+def share_weights(model: onnx.ModelProto, weights: Path) -> onnx.ModelProto:
+    """Replace each initialiser that stands in WEIGHTS by a reference into that file (ONNX external data).
+
+    Weights stored as float16 are followed by a Cast, so that the graph computes in float32; loaders fold it.
+    """
+    index = safetensors_index(weights)
+    types = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "I64": TensorProto.INT64}
+    casts = []
+    for tensor in model.graph.initializer:
+        name = tensor.name.removeprefix("model.")
+        if name not in index:
+            continue
+        dtype, shape, offset, size = index[name]
+        if list(tensor.dims) != shape:
+            raise SpgvtonError(f"weight {name} is {list(tensor.dims)} in the graph and {shape} in {weights}")
+        if dtype == "F16":
+            casts.append(helper.make_node("Cast", [f"{name}.f16"], [tensor.name], f"{name}.cast", to=TensorProto.FLOAT))
+            tensor.name = f"{name}.f16"
+        for field in ("raw_data", "float_data", "int64_data"):
+            tensor.ClearField(field)
+        tensor.data_type = types[dtype]
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", weights.name), ("offset", offset), ("length", size)):
+            tensor.external_data.add(key=key, value=str(value))
+    nodes = casts + list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def compare(path: Path, graph: Graph) -> dict[str, dict[str, float]]:
+    """Largest and mean absolute difference per output between ONNX Runtime on the saved graph and PyTorch.
+
+    Raises SpgvtonError above TOLERANCE.
+    """
+    session = ort.InferenceSession(str(path), session_options(None), providers=["CPUExecutionProvider"])
+    needed = {i.name for i in session.get_inputs()}
+    found = session.run(list(graph.outputs), {k: v.numpy() for k, v in graph.inputs.items() if k in needed})
+    with torch.no_grad():
+        expected = graph.module(*graph.inputs.values())
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    errors = {}
+    for name, a, b in zip(graph.outputs, found, expected):
+        difference = np.abs(np.asarray(a, np.float64) - b.numpy().astype(np.float64))
+        limit = TOLERANCE["uint8"] if a.dtype == np.uint8 else TOLERANCE.get(name, TOLERANCE["default"])
+        errors[name] = {"max": float(difference.max()), "mean": float(difference.mean())}
+        if not difference.max() <= limit:  # also true for NaN
+            raise SpgvtonError(f"{path.name}: {name} differs from PyTorch by {difference.max():.2g} (limit {limit:g})")
+    return errors
+
+
+def export(checkpoint: Checkpoint, out: str | Path, inputs: Inputs, *, half_storage: bool = False) -> Bundle:
+    """Write the bundle of CHECKPOINT into folder OUT, each graph traced and checked on the real INPUTS.
+
+    half_storage: weights are stored as float16 (the graphs still compute in float32, from the rounded weights).
+    Raises SpgvtonError when OUT cannot be written or a graph differs from PyTorch; the manifest, written last, makes a
+    folder a bundle, so an interrupted export leaves none.
+    """
+    folder = make_folder(out)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    checkpoint.save(folder / WEIGHTS, half=half_storage)
+    checkpoint = Checkpoint.load(folder / WEIGHTS)  # with half storage: the rounded weights, as the graphs see them
+    model = checkpoint.model()
+    report: dict[str, Any] = {}
+    for name, graph in tqdm(graphs(model, inputs).items(), desc="export", unit="graph"):
+        with tempfile.TemporaryFile("w+") as noise:  # torch.export prints progress to stdout, where --json may be read
+            stdout, sys.stdout = sys.stdout, noise
+            try:
+                traced = trace(graph)
+            finally:
+                sys.stdout = stdout
+        proto = share_weights(traced, folder / WEIGHTS)
+        write_bytes(folder / f"{name}.onnx", proto.SerializeToString(deterministic=True))
+        report[name] = compare(folder / f"{name}.onnx", graph)
+    manifest = {
+        "spgvton": __version__,
+        "network": {**checkpoint.config.to_dict(), "extensions": checkpoint.config.extensions},
+        "precision": "fp32",
+        "weights_storage": "fp16" if half_storage else "fp32",
+        "opset": OPSET,
+        "error_against_pytorch": report,
+        "provenance": checkpoint.provenance,
+    }
+    return write_manifest(folder, manifest, [WEIGHTS, *(f"{name}.onnx" for name in report)])

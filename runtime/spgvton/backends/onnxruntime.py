@@ -1,0 +1,61 @@
+"""ONNX Runtime on the CPU: the default back end."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from spgvton.bundle import Bundle
+from spgvton.errors import SpgvtonError
+
+PERSON_AND_GARMENT = ("reference_map", "head", "body", "source_keypoints", "cloth", "cloth_mask")
+
+
+def session_options(threads: int | None) -> ort.SessionOptions:
+    """Options for THREADS intra-op threads (default: all cores that this process may use)."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
+class OnnxRuntimeBackend:
+    """See Backend. Raises SpgvtonError when the graph cannot be loaded or is not an spgvton joint graph."""
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        path = bundle.graph("tryon")
+        options = session_options(threads)
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as e:  # ONNX Runtime's exceptions share no base class of its own
+            raise SpgvtonError(f"ONNX Runtime cannot load {path}: {str(e).splitlines()[0]}") from e
+        self._threads = options.intra_op_num_threads
+        self._inputs = [i.name for i in self._session.get_inputs()]
+        foreign = set(self._inputs) - {*PERSON_AND_GARMENT, "keypoints"}
+        if foreign or "keypoints" not in self._inputs:
+            raise SpgvtonError(f"{path} is not an spgvton joint graph (inputs {', '.join(self._inputs)})")
+        self._static: dict[str, NDArray[np.float32]] = {}
+
+    def set_static(self, name: str, value: NDArray[np.float32]) -> None:
+        if name not in PERSON_AND_GARMENT:
+            raise ValueError(f"{name} is not one of {PERSON_AND_GARMENT}")
+        if name in self._inputs:  # a network without `align_source` does not take the source keypoints
+            self._static[name] = np.ascontiguousarray(value, dtype=np.float32)
+
+    def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
+        feed = {**self._static, "keypoints": np.ascontiguousarray(keypoints, dtype=np.float32)}
+        missing = set(self._inputs) - set(feed)
+        if missing:
+            raise SpgvtonError(f"no {'person' if 'body' in missing else 'garment'} is set yet ({', '.join(sorted(missing))})")
+        (image,) = self._session.run(["image"], feed)
+        return np.asarray(image, np.uint8)
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "backend": "onnxruntime", "version": ort.__version__, "device": "CPUExecutionProvider",
+            "threads": str(self._threads),
+        }  # fmt: skip

@@ -1,0 +1,107 @@
+"""A model bundle: a folder with `bundle.json`, the ONNX graphs, and one weights file that all graphs share.
+
+    bundle.json           format, network, precision, file hashes, provenance
+    tryon.onnx            the joint graph that the runtime uses
+    g1 g2 gmm1 gmm2 g3 .onnx   the modules one by one, as the paper has them
+    weights.safetensors   every weight, once; the graphs refer to it as ONNX external data
+
+Every later stage reads a bundle and nothing else. Hashes are checked whenever a bundle is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from spgvton.errors import SpgvtonError
+from spgvton.files import write_text
+from spgvton.labels import check_label_set
+
+FORMAT: Final = "spgvton-bundle-1"
+MANIFEST: Final = "bundle.json"
+WEIGHTS: Final = "weights.safetensors"
+GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
+
+
+def shipped() -> Path:
+    """Folder of the bundle that comes with the package."""
+    return Path(str(resources.files("spgvton") / "assets" / "bundles" / "mini"))
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file. Raises SpgvtonError when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as f:
+            for block in iter(partial(f.read, 1 << 20), b""):
+                digest.update(block)
+    except OSError as e:
+        raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle whose files are the ones that its manifest names."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @staticmethod
+    def open(folder: str | Path | None = None) -> Bundle:
+        """Open FOLDER (default: the shipped bundle) and check every file's hash.
+
+        Raises SpgvtonError for a missing folder or file, a foreign or newer manifest, or a hash that differs.
+        """
+        path = shipped() if folder is None else Path(folder)
+        file = path / MANIFEST
+        try:
+            manifest = json.loads(file.read_text())
+        except OSError as e:
+            raise SpgvtonError(f"{path} is not a model bundle ({file.name}: {e.strerror}): make one by spgvton export") from e
+        except ValueError as e:
+            raise SpgvtonError(f"{file} is damaged: {e}; export the bundle again") from e
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
+            raise SpgvtonError(f"{file} has format {found!r}, this version reads {FORMAT!r}: export the bundle again")
+        try:
+            check_label_set(manifest["network"]["label_set"])
+            files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
+            int(manifest["network"]["height"]), int(manifest["network"]["width"])
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise SpgvtonError(f"{file} lacks {e}: export the bundle again") from e
+        for name, expected in files.items():
+            if Path(name).name != name:
+                raise SpgvtonError(f"{file} names a file outside the bundle: {name}")
+            if sha256(path / name) != expected:
+                raise SpgvtonError(f"{path / name} is not the file that {MANIFEST} names (hash differs): copy it again")
+        return Bundle(path, manifest)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network in pixels."""
+        return int(self.manifest["network"]["height"]), int(self.manifest["network"]["width"])
+
+    @property
+    def label_set(self) -> str:
+        return str(self.manifest["network"]["label_set"])
+
+    def graph(self, name: str) -> Path:
+        """Path of graph NAME, one of GRAPHS. Raises SpgvtonError when the bundle has none."""
+        file = f"{name}.onnx"
+        if file not in self.manifest["files"]:
+            have = ", ".join(sorted(self.manifest["files"]))
+            raise SpgvtonError(f"{self.folder} has no graph {name} (it has {have})")
+        return self.folder / file
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any], names: list[str]) -> Bundle:
+    """Hash the files NAMES of FOLDER into MANIFEST, write it last and atomically, and open the result."""
+    files = {n: {"sha256": sha256(folder / n), "bytes": (folder / n).stat().st_size} for n in names}
+    write_text(folder / MANIFEST, json.dumps({"format": FORMAT, **manifest, "files": files}, indent=2) + "\n")
+    return Bundle.open(folder)

@@ -1,0 +1,46 @@
+"""The shipped demo: a clip of a moving synthetic person, her picture and semantic map, and three garments."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import image as im
+from spgvton.labels import check_semantic_map
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class DemoAssets:
+    """Files of the demo. Pictures are RGB uint8; the clip, the person and her map are 512 x 384 (height x width)."""
+
+    folder: Path
+
+    @staticmethod
+    def open() -> DemoAssets:
+        return DemoAssets(Path(str(resources.files("spgvton") / "assets" / "demo")))
+
+    @property
+    def clip(self) -> Path:
+        return self.folder / "clip.mp4"
+
+    def person(self) -> tuple[UInt8, UInt8]:
+        """The source picture (H, W, 3) and its semantic map (H, W), CIHP labels."""
+        labels = im.read(self.folder / "person_parsing.png", flags=cv2.IMREAD_UNCHANGED)
+        return im.read(self.folder / "person.jpg"), check_semantic_map(labels)
+
+    def garment(self, number: int) -> tuple[UInt8, UInt8]:
+        """In-shop picture (H, W, 3) and mask (H, W) of garment 1, 2 or 3."""
+        picture = im.read(self.folder / f"garment_{number}.jpg")
+        return picture, im.read(self.folder / f"garment_{number}_mask.png", flags=cv2.IMREAD_GRAYSCALE)
+
+    def keypoints(self) -> NDArray[np.float32]:
+        """The renderer's exact keypoints of every frame of the clip (frames, 18, 3)."""
+        return np.asarray(json.loads((self.folder / "clip_keypoints.json").read_text()), np.float32)

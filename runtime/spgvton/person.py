@@ -1,0 +1,102 @@
+"""What the networks take of a person and of a garment (sections III-A and III-B): the one definition of both.
+
+Arrays are float32, channels first, one sample, at network size. Training stacks them, the runtime adds a batch axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import image as im
+from spgvton import labels as lb
+from spgvton.errors import SpgvtonError
+from spgvton.keypoints import check_keypoints
+
+Float = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
+
+
+def one_hot(labels: UInt8) -> Float:
+    """Semantic map S (20, H, W) of zeros and ones from label ids (H, W)."""
+    return (labels[None] == np.arange(lb.NUM_LABELS, dtype=np.uint8)[:, None, None]).astype(np.float32)
+
+
+def clothes_mask(labels: UInt8, label_set: str = "cihp") -> Float:
+    """M_t^C (1, H, W): 1 where the person wears what a try-on replaces."""
+    return np.isin(labels, lb.clothes(label_set)).astype(np.float32)[None]
+
+
+def reference_map(labels: UInt8, label_set: str = "cihp") -> Float:
+    """S'_s (20, H, W): the semantic map with hair, face and clothes channels emptied."""
+    out = one_hot(labels)
+    out[list(lb.HEAD + lb.clothes(label_set))] = 0
+    return out
+
+
+def head_masks(labels: UInt8) -> Float:
+    """A_s = {M_f, M_h} (2, H, W): face mask and hair mask."""
+    return np.stack([labels == label for label in lb.HEAD]).astype(np.float32)
+
+
+def without_clothes(picture: UInt8, labels: UInt8, label_set: str = "cihp") -> Float:
+    """I_s^{w/o C} (3, H, W) in [-1, 1]; the clothes region is 0 (mid grey)."""
+    return im.normalise(picture) * (1 - clothes_mask(labels, label_set))
+
+
+@dataclass(frozen=True)
+class PersonRepresentation:
+    """The source person: S'_s (20, H, W), A_s (2, H, W), I_s without clothes (3, H, W), and the keypoints (18, 3)."""
+
+    reference_map: Float
+    head: Float
+    body: Float
+    keypoints: Float
+
+    @staticmethod
+    def of(
+        picture: UInt8, labels: UInt8, keypoints: Float, *, label_set: str = "cihp", size: tuple[int, int] = im.SIZE
+    ) -> PersonRepresentation:
+        """From an RGB picture (h, w, 3), its semantic map (h, w) and its keypoints in the same pixels, letterboxed to SIZE.
+
+        Raises SpgvtonError when sizes differ, a label id is above 19, a keypoint is NaN, or no face and hair are found.
+        """
+        labels = lb.check_semantic_map(labels)
+        if labels.shape != picture.shape[:2]:
+            raise SpgvtonError(f"semantic map {labels.shape} and picture {picture.shape[:2]} differ in size")
+        if not np.isin(labels, lb.HEAD).any():
+            raise SpgvtonError("the semantic map shows neither face nor hair: is it the map of this picture?")
+        box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
+        fitted = np.asarray(box.apply(picture), np.uint8)
+        fitted_labels = np.asarray(box.apply(labels, border=lb.BACKGROUND, nearest=True), np.uint8)
+        return PersonRepresentation(
+            reference_map(fitted_labels, label_set),
+            head_masks(fitted_labels),
+            without_clothes(fitted, fitted_labels, label_set),
+            box.points(check_keypoints(keypoints)),
+        )
+
+
+@dataclass(frozen=True)
+class Garment:
+    """The in-shop garment: picture C (3, H, W) in [-1, 1] on white, and its mask M^C (1, H, W) in [0, 1]."""
+
+    image: Float
+    mask: Float
+
+    @staticmethod
+    def of(picture: UInt8, mask: UInt8, *, size: tuple[int, int] = im.SIZE) -> Garment:
+        """From an RGB picture (h, w, 3) and a mask (h, w), 255 = garment, letterboxed to SIZE; the rest becomes white.
+
+        Raises SpgvtonError when sizes differ or the mask is empty.
+        """
+        if mask.shape != picture.shape[:2]:
+            raise SpgvtonError(f"garment mask {mask.shape} and picture {picture.shape[:2]} differ in size")
+        if not mask.any():
+            raise SpgvtonError("the garment mask is empty: nothing to try on")
+        box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
+        fitted = im.normalise(np.asarray(box.apply(picture), np.uint8))
+        alpha = np.asarray(box.apply(mask, border=0), np.float32)[None] / 255.0
+        return Garment(fitted * alpha + (1 - alpha), alpha)

@@ -1,0 +1,113 @@
+"""The try-on session: one person, one garment, many poses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.backends import open_backend
+from spgvton.bundle import Bundle
+from spgvton.errors import SpgvtonError
+from spgvton.image import Letterbox
+from spgvton.keypoints import check_keypoints
+from spgvton.perception.composed import ComposedParser
+from spgvton.perception.garment_mask import garment_mask
+from spgvton.perception.parsing import Parser
+from spgvton.perception.pose import PoseEstimator, why_unusable
+from spgvton.person import Garment, PersonRepresentation
+
+UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+
+class TryOn:
+    """Virtual try-on of one person and one garment.
+
+    >>> session = TryOn()                       # shipped weights, ONNX Runtime
+    >>> session.set_person(photo)               # RGB uint8 (H, W, 3)
+    >>> session.set_garment(shirt)
+    >>> result = session(frame)                 # RGB uint8 (256, 192, 3): the person, in the frame's pose, in the shirt
+
+    bundle: folder of a model bundle; None = the shipped one. backend: see spgvton.backends. threads: of the back end.
+    parser: makes a semantic map where set_person() is given none; None = the composed parser.
+    Not thread-safe: one thread calls it. A garment may be changed between any two frames.
+    """
+
+    def __init__(
+        self, bundle: str | Path | None = None, *, backend: str = "onnxruntime", threads: int | None = None,
+        parser: Parser | None = None,
+    ) -> None:  # fmt: skip
+        self.bundle = Bundle.open(bundle)
+        self._backend = open_backend(backend, self.bundle, threads=threads)
+        self._parser = parser
+        self._still_pose: PoseEstimator | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the result in pixels."""
+        return self.bundle.size
+
+    def describe(self) -> dict[str, str]:
+        """Back end, version, device, threads."""
+        return self._backend.describe()
+
+    def _pose(self, picture: UInt8) -> Float:
+        if self._still_pose is None:
+            self._still_pose = PoseEstimator(smooth=False)
+        self._still_pose.reset()
+        return self._still_pose(picture)
+
+    def set_person(self, picture: UInt8, *, keypoints: Float | None = None, labels: UInt8 | None = None) -> None:
+        """The person to dress, from an RGB picture (h, w, 3) with the whole upper body in view.
+
+        keypoints (18, 3) in its pixels and labels (h, w), its semantic map in the bundle's label set, are estimated
+        where they are not given. Raises SpgvtonError when no usable person is in the picture.
+        """
+        found = self._pose(picture) if keypoints is None else check_keypoints(keypoints)
+        reason = why_unusable(found, (picture.shape[0], picture.shape[1]))
+        if reason:
+            raise SpgvtonError(f"the person's picture cannot be used: {reason}")
+        if labels is None:
+            if self._parser is None:
+                self._parser = ComposedParser()
+            if self._parser.label_set != self.bundle.label_set:
+                raise SpgvtonError(
+                    f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.bundle.label_set}"
+                )
+            labels = self._parser(picture, found)
+        person = PersonRepresentation.of(picture, labels, found, label_set=self.bundle.label_set, size=self.size)
+        for name in ("reference_map", "head", "body"):
+            self._backend.set_static(name, getattr(person, name)[None])
+        self._backend.set_static("source_keypoints", person.keypoints[None])
+
+    def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
+        """The garment, from an in-shop picture RGB or RGBA (h, w, 3 or 4) on a plain background.
+
+        mask (h, w), 255 = garment, is found where it is not given. Raises SpgvtonError when no garment is found.
+        """
+        garment = Garment.of(
+            np.ascontiguousarray(picture[..., :3]), garment_mask(picture) if mask is None else mask, size=self.size
+        )
+        self._backend.set_static("cloth", garment.image[None])
+        self._backend.set_static("cloth_mask", garment.mask[None])
+
+    def __call__(self, target: UInt8 | Float, frame_size: tuple[int, int] | None = None) -> UInt8:
+        """The try-on image, RGB uint8 (H, W, 3) at `size`.
+
+        target: a frame, RGB uint8 (h, w, 3), whose pose is estimated; or keypoints (18, 3), in pixels of a frame of
+        FRAME_SIZE (height, width), which defaults to the network's own size. Raises SpgvtonError for NaN keypoints, an
+        unusable pose, or when person or garment are not set.
+        """
+        array = np.asarray(target)
+        if array.ndim == 3:
+            frame_size = (array.shape[0], array.shape[1])
+            array = self._pose(array.astype(np.uint8, copy=False))
+            reason = why_unusable(array, frame_size)
+            if reason:
+                raise SpgvtonError(f"no usable pose in the frame: {reason}")
+        keypoints = check_keypoints(array)
+        box = Letterbox.fit(frame_size or self.size, self.size)
+        placed = np.where(keypoints[:, 2:] > 0, box.points(keypoints), 0).astype(np.float32)
+        return self._backend.run(placed[None])[0]

@@ -1,0 +1,76 @@
+"""Checkpoints: weights with what made them (safetensors), and the trainer's own state beside it for resuming."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spgvton.errors import SpgvtonError
+from spgvton.files import atomic_path
+from spgvton_training.networks.config import NetworkConfig
+from spgvton_training.networks.joint import JointModel, build_model
+
+FORMAT = "spgvton-checkpoint-1"
+
+
+@dataclass
+class Checkpoint:
+    """A network, its weights, and where they come from (data, seed, iterations, hours, command)."""
+
+    config: NetworkConfig
+    weights: dict[str, Tensor]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def model(self) -> JointModel:
+        """The joint model with these weights, in evaluation mode. Raises SpgvtonError when they do not fit."""
+        model = build_model(self.config)
+        try:
+            model.load_state_dict({k: v.to(model.state_dict()[k].dtype) for k, v in self.weights.items()})
+        except (RuntimeError, KeyError) as e:
+            raise SpgvtonError(f"the checkpoint's weights do not fit its network: {str(e).splitlines()[0]}") from e
+        return model.eval()
+
+    def save(self, path: str | Path, *, half: bool = False) -> None:
+        """Write atomically. HALF stores floating-point weights as float16 (half the size; loaded as float32)."""
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.weights.items()}
+        if half:
+            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
+        header = {"format": FORMAT, "config": json.dumps(self.config.to_dict()), "provenance": json.dumps(self.provenance)}
+        with atomic_path(path) as temporary:
+            save_file(weights, temporary, header)
+
+    @staticmethod
+    def load(path: str | Path) -> Checkpoint:
+        """Raises SpgvtonError for a missing, damaged or foreign file."""
+        try:
+            with safe_open(path, framework="pt") as f:
+                header = f.metadata() or {}
+                if header.get("format") != FORMAT:
+                    raise SpgvtonError(f"{path} is not an spgvton checkpoint (format {header.get('format')})")
+                weights = {name: f.get_tensor(name) for name in f.keys()}
+            config = NetworkConfig.from_dict(json.loads(header["config"]))
+            return Checkpoint(config, weights, json.loads(header["provenance"]))
+        except (OSError, SafetensorError, KeyError, ValueError) as e:
+            raise SpgvtonError(f"cannot load checkpoint {path}: {e}") from e
+
+
+def save_state(path: str | Path, state: dict[str, Any]) -> None:
+    """Write the trainer's state (tensors and plain values) atomically."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: str | Path) -> dict[str, Any]:
+    """Read what save_state() wrote; never unpickles code. Raises SpgvtonError."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # torch raises many kinds for a damaged file
+        raise SpgvtonError(f"cannot resume from {path}: {e}") from e
+    return state

@@ -1,0 +1,85 @@
+"""What a network is made of. `paper` is Table I exactly; every other option is this project's extension and off there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final
+
+from spgvton.errors import SpgvtonError
+from spgvton.labels import check_label_set
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Size and options of the joint model. Extensions default to the paper's reading (off)."""
+
+    preset: str = "paper"
+    height: int = 256
+    width: int = 192
+    label_set: str = "cihp"
+    ngf: int = 64  # base width of G1, G2, G3 (Table I: 64)
+    gmm_ngf: int = 64
+    grid_size: int = 5  # TPS control points per side (section III-C)
+
+    # --- extensions, each off in `paper` -----------------------------------------------------------------------------
+    norm: str = "instance"  # "batch": keeps absolute colour, folds into the convolution
+    skips: bool = False  # encoder features are added to the decoder
+    wide_tail: bool = False  # Conv9 and Conv10 keep ngf channels instead of OUT
+    half_semantics: bool = False  # G1 and the GMMs work at half resolution
+    space_to_depth: bool = False  # G2, G3: 2x2 pixels become channels; no full-resolution convolution
+    align_source: bool = False  # body parts of the source are moved onto the target pose (alignment.py)
+    copy_mask: bool = False  # G2 and G3 also output where to keep their input image
+    mask_in_g3: bool = False  # G3 also sees the predicted clothes mask
+    moment_alignment: bool = False  # GMM: masks are brought to the same centre and spread first
+    pose_in_gmm: bool = False  # GMM1 also sees the target pose
+    bounded_theta: bool = True  # GMM: tanh on the offsets (CP-VTON); False: linear
+
+    def __post_init__(self) -> None:
+        check_label_set(self.label_set)
+        if self.height % 32 or self.width % 32:
+            raise SpgvtonError(f"network size {self.height}x{self.width} must be a multiple of 32")
+        if self.norm not in ("instance", "batch"):
+            raise SpgvtonError(f"norm '{self.norm}' is unknown: use instance or batch")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def extensions(self) -> list[str]:
+        """Names of the options in which this network differs from the paper, other than its width."""
+        paper = NetworkConfig()
+        same = ("preset", "height", "width", "label_set", "ngf", "gmm_ngf")
+        return [f.name for f in fields(self) if f.name not in same and getattr(self, f.name) != getattr(paper, f.name)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> NetworkConfig:
+        """Raises SpgvtonError for an option this version does not know."""
+        unknown = set(values) - {f.name for f in fields(NetworkConfig)}
+        if unknown:
+            raise SpgvtonError(f"network option {', '.join(sorted(unknown))} is unknown to this version of spgvton")
+        return NetworkConfig(**values)
+
+
+_PAYING = dict(
+    norm="batch", skips=True, wide_tail=True, align_source=True, copy_mask=True, mask_in_g3=True,
+    moment_alignment=True, pose_in_gmm=True, bounded_theta=False,
+)  # fmt: skip
+
+PRESETS: Final[dict[str, NetworkConfig]] = {
+    "paper": NetworkConfig(),
+    "edge": NetworkConfig(preset="edge", ngf=32, gmm_ngf=32, **_PAYING),  # type: ignore[arg-type]
+    "mini": NetworkConfig(
+        preset="mini", ngf=16, gmm_ngf=16, half_semantics=True, space_to_depth=True, **_PAYING  # type: ignore[arg-type]
+    ),
+}
+
+
+def preset(name: str, **changes: Any) -> NetworkConfig:
+    """The preset NAME with CHANGES applied. Raises SpgvtonError for an unknown name."""
+    if name not in PRESETS:
+        raise SpgvtonError(f"preset '{name}' is unknown: use one of {', '.join(PRESETS)}")
+    return replace(PRESETS[name], **changes)

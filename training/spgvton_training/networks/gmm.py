@@ -1,0 +1,98 @@
+"""Geometric matching module: two masks -> thin-plate spline (section III-C; CP-VTON, after Rocco et al. [38])."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spgvton_training.networks.tps import control_points
+
+
+class FeatureExtraction(nn.Sequential):
+    """Four stride-2 convolutions and two more, then L2 normalisation per position: (N, C, H, W) -> (N, 8n, H/16, W/16)."""
+
+    def __init__(self, in_channels: int, n: int) -> None:
+        layers: list[nn.Module] = []
+        for i, o in ((in_channels, n), (n, 2 * n), (2 * n, 4 * n), (4 * n, 8 * n)):
+            layers += [nn.Conv2d(i, o, 4, 2, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(o)]
+        layers += [nn.Conv2d(8 * n, 8 * n, 3, 1, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(8 * n)]
+        layers += [nn.Conv2d(8 * n, 8 * n, 3, 1, 1), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = super().forward(x)
+        return features / (features.square().sum(1, keepdim=True) + 1e-6).sqrt()
+
+
+def moments(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and spread (standard deviation) of a mask (N, 1, H, W), each (N, 2) as (x, y) in normalised coordinates."""
+    h, w = mask.shape[-2:]
+    y = torch.linspace(-1, 1, h, device=mask.device)[:, None]
+    x = torch.linspace(-1, 1, w, device=mask.device)[None]
+    m = mask[:, 0].float() + 1e-6
+    total = m.sum((1, 2))
+    cx, cy = (m * x).sum((1, 2)) / total, (m * y).sum((1, 2)) / total
+    vx = (m * (x - cx[:, None, None]).square()).sum((1, 2)) / total
+    vy = (m * (y - cy[:, None, None]).square()).sum((1, 2)) / total
+    return torch.stack([cx, cy], 1), torch.stack([vx, vy], 1).sqrt()
+
+
+class GeometricMatching(nn.Module):
+    """GMM: theta (N, 2, G*G) that warps what SOURCE shows onto what TARGET shows (tps.py states the convention).
+
+    source (N, 1, H, W) and target (N, 1 or more, H, W) hold a mask in channel 0, values in [0, 1].
+    moment_alignment: SOURCE is first scaled and shifted to TARGET's centre and spread, and theta is composed with that.
+    bounded: offsets from the identity go through tanh, as in CP-VTON.
+    """
+
+    control: Tensor
+
+    def __init__(
+        self, size: tuple[int, int], n: int, grid_size: int, *, target_channels: int = 1, bounded: bool = True,
+        moment_alignment: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.bounded, self.moment_alignment = bounded, moment_alignment
+        self.source_features = FeatureExtraction(1, n)
+        self.target_features = FeatureExtraction(target_channels, n)
+        h, w = size[0] // 16, size[1] // 16
+
+        def block(i: int, o: int, kernel: int, stride: int) -> list[nn.Module]:
+            return [nn.Conv2d(i, o, kernel, stride, 1), nn.BatchNorm2d(o), nn.ReLU(inplace=True)]
+
+        # CP-VTON halves twice, for 16x12 positions; at half resolution (8x6) once is enough.
+        twice = h >= 16
+        self.regression = nn.Sequential(
+            *block(h * w, 8 * n, 4, 2), *(block(8 * n, 4 * n, 4, 2) if twice else block(8 * n, 4 * n, 3, 1)),
+            *block(4 * n, 2 * n, 3, 1), *block(2 * n, n, 3, 1),
+        )  # fmt: skip
+        stride = 4 if twice else 2
+        self.linear = nn.Linear(n * (h // stride) * (w // stride), 2 * grid_size**2)
+        with torch.no_grad():  # start near the identity
+            self.linear.weight.mul_(0.1)
+            self.linear.bias.zero_()
+        self.register_buffer("control", torch.from_numpy(control_points(grid_size)).float(), persistent=False)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        if not self.moment_alignment:
+            return self.control + self._offsets(source, target)
+        with torch.no_grad():
+            source_centre, source_spread = moments(source)
+            target_centre, target_spread = moments(target[:, :1])
+            scale = (source_spread / target_spread.clamp_min(1e-3)).clamp(0.2, 5.0)
+            shift = source_centre - target_centre * scale
+            h, w = target.shape[-2:]
+            x = torch.linspace(-1, 1, w, device=target.device) * scale[:, :1] + shift[:, :1]  # (N, w)
+            y = torch.linspace(-1, 1, h, device=target.device) * scale[:, 1:] + shift[:, 1:]  # (N, h)
+            grid = torch.stack([x[:, None].expand(-1, h, -1), y[:, :, None].expand(-1, -1, w)], 3)
+            aligned = F.grid_sample(source.float(), grid, "bilinear", "zeros", align_corners=True)
+        theta = self.control + self._offsets(aligned, target)
+        return theta * scale[:, :, None] + shift[:, :, None]  # an affine map of a TPS is the TPS of the mapped points
+
+    def _offsets(self, source: Tensor, target: Tensor) -> Tensor:
+        a, b = self.source_features(source), self.target_features(target)
+        n, c, h, w = a.shape
+        correlation = a.reshape(n, c, h * w).transpose(1, 2) @ b.reshape(n, c, h * w)
+        offsets = self.linear(self.regression(correlation.reshape(n, h * w, h, w)).flatten(1)).float()
+        return (offsets.tanh() if self.bounded else offsets).reshape(n, 2, -1)

@@ -1,0 +1,191 @@
+"""The joint model: G1 -> G2 -> GMM1 -> warp -> G3 -> composition (sections III-B to III-D, Fig. 2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from spgvton import labels as lb
+from spgvton.keypoints import HEAT_MAP_RADIUS, NUM_KEYPOINTS
+from spgvton_training.networks.alignment import align
+from spgvton_training.networks.config import NetworkConfig
+from spgvton_training.networks.generator import Generator
+from spgvton_training.networks.gmm import GeometricMatching
+from spgvton_training.networks.tps import tps_grid_sample
+
+
+class Inputs(NamedTuple):
+    """One batch of `spgvton.person` arrays. Images in [-1, 1], masks in [0, 1], keypoints (x, y, score) in pixels."""
+
+    reference_map: Tensor  # S'_s (N, 20, H, W)
+    head: Tensor  # A_s (N, 2, H, W)
+    body: Tensor  # I_s without clothes (N, 3, H, W)
+    source_keypoints: Tensor  # (N, 18, 3)
+    cloth: Tensor  # C (N, 3, H, W)
+    cloth_mask: Tensor  # M^C (N, 1, H, W)
+    keypoints: Tensor  # target pose (N, 18, 3)
+
+
+class Person(NamedTuple):
+    """The source person as G1 and G2 see it: Inputs' tensors, moved onto the target pose where `align_source` is on."""
+
+    reference_map: Tensor  # at G1's resolution
+    head: Tensor  # at G1's resolution
+    body: Tensor  # at full resolution
+
+
+class Coarse(NamedTuple):
+    """What G2 gives: coarse image I_p (N, 3, H, W) in [-1, 1] and clothes mask M_p^C (N, 1, H, W) in [0, 1]."""
+
+    image: Tensor
+    mask: Tensor
+
+
+class Final(NamedTuple):
+    """What G3 gives: try-on image (N, 3, H, W) by Eq. 10, rendered image I_r, composition mask M (N, 1, H, W)."""
+
+    image: Tensor
+    rendered: Tensor
+    composition: Tensor
+
+
+def heat_maps(keypoints: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:
+    """Pose heat maps (N, 18, H / stride, W / stride) as spgvton.keypoints.heat_maps, of keypoints in pixels of SIZE.
+
+    With STRIDE 2 the discs are drawn at half resolution: keypoints (k - 0.5) / 2, radius / 2.
+    """
+    h, w = size[0] // stride, size[1] // stride
+    y = torch.arange(h, device=keypoints.device, dtype=torch.float32)[:, None]
+    x = torch.arange(w, device=keypoints.device, dtype=torch.float32)[None]
+    k = keypoints[..., None, None]
+    centre_x, centre_y = ((k[:, :, i] + 0.5) / stride - 0.5 for i in (0, 1))
+    radius = HEAT_MAP_RADIUS * size[0] / 256 / stride
+    inside = (x - centre_x).square() + (y - centre_y).square() <= radius**2
+    return (inside & (k[:, :, 2] > 0)).to(keypoints.dtype)
+
+
+def halve(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2)
+
+
+class JointModel(nn.Module):
+    """G1, G2, GMM1, GMM2 and G3 of one NetworkConfig."""
+
+    not_clothes: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.semantic_stride = 2 if c.half_semantics else 1
+        self.packed = c.space_to_depth
+        images = 4 if self.packed else 1  # 2x2 pixels of an image channel become four channels
+        gate = 1 if c.copy_mask else 0
+        self.g1 = Generator(20 + 2 + 1 + NUM_KEYPOINTS, lb.NUM_LABELS, c, space_to_depth=False)
+        self.g2 = Generator(
+            20 + NUM_KEYPOINTS + images * 6, images * (4 + gate), c, space_to_depth=self.packed
+        )
+        self.g3 = Generator(
+            NUM_KEYPOINTS + images * (6 + int(c.mask_in_g3)), images * (4 + gate), c, space_to_depth=self.packed
+        )
+        h, w = c.height // self.semantic_stride, c.width // self.semantic_stride
+        self.gmm1 = GeometricMatching(
+            (h, w), c.gmm_ngf, c.grid_size, target_channels=1 + (NUM_KEYPOINTS if c.pose_in_gmm else 0),
+            bounded=c.bounded_theta, moment_alignment=c.moment_alignment,
+        )  # fmt: skip
+        self.gmm2 = GeometricMatching(
+            (h, w), c.gmm_ngf, c.grid_size, bounded=c.bounded_theta, moment_alignment=c.moment_alignment
+        )
+        keep = torch.ones(1, lb.NUM_LABELS, 1, 1)
+        keep[:, list(lb.clothes(c.label_set))] = 0
+        self.register_buffer("not_clothes", keep, persistent=False)
+
+    # --- helpers between full, half and packed resolution ------------------------------------------------------------
+    def _heat_maps(self, keypoints: Tensor, stride: int) -> Tensor:
+        return heat_maps(keypoints, self.config.size, stride)
+
+    def _pack(self, full: list[Tensor]) -> Tensor:
+        """Full-resolution images as one tensor at the resolution at which G2 and G3 take them."""
+        x = torch.cat(full, 1)
+        return F.pixel_unshuffle(x, 2) if self.packed else x
+
+    def _unpack(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(x, 2) if self.packed else x
+
+    # --- the modules -------------------------------------------------------------------------------------------------
+    def person(self, inputs: Inputs) -> Person:
+        """The source person, moved to the target pose if `align_source` is on; the maps at G1's resolution."""
+        stride = self.semantic_stride
+        if self.config.align_source:
+            return Person(*align(*inputs[:4], inputs.keypoints, stride))
+        if stride == 1:
+            return Person(*inputs[:3])
+        return Person(halve(inputs.reference_map), halve(inputs.head), inputs.body)
+
+    def semantic_logits(self, person: Person, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
+        """G1: logits (N, 20, H, W) of the target semantic map, at half resolution with `half_semantics`."""
+        mask = halve(cloth_mask) if self.semantic_stride == 2 else cloth_mask
+        pose = self._heat_maps(keypoints, self.semantic_stride)
+        return self.g1(torch.cat([person.reference_map, person.head, mask, pose], 1))
+
+    def coarse(self, semantic: Tensor, person: Person, cloth: Tensor, keypoints: Tensor) -> Coarse:
+        """G2: from the semantic map's probabilities (N, 20, h, w), clothes removed inside (S^'_t)."""
+        semantic = semantic * self.not_clothes
+        stride = 2 if self.packed else 1
+        if self.packed and self.semantic_stride == 1:
+            semantic = halve(semantic)
+        elif not self.packed and self.semantic_stride == 2:
+            semantic = F.interpolate(semantic, scale_factor=2.0, mode="bilinear", align_corners=False)
+        pose = self._heat_maps(keypoints, stride)
+        out = self._unpack(self.g2(torch.cat([semantic, pose, self._pack([cloth, person.body])], 1)))
+        image = out[:, :3].tanh()
+        if self.config.copy_mask:
+            gate = out[:, 4:5].sigmoid()
+            image = gate * person.body + (1 - gate) * image
+        return Coarse(image, out[:, 3:4].sigmoid())
+
+    def match(self, cloth_mask: Tensor, clothes_mask: Tensor, keypoints: Tensor) -> Tensor:
+        """GMM1: theta_1 (N, 2, G*G) between the garment's mask M^C and the target clothes mask M_p^C."""
+        a, b = cloth_mask, clothes_mask
+        if self.semantic_stride == 2:
+            a, b = halve(a), halve(b)
+        if self.config.pose_in_gmm:
+            b = torch.cat([b, self._heat_maps(keypoints, self.semantic_stride)], 1)
+        return self.gmm1(a, b)
+
+    def match_back(self, warped_mask: Tensor, cloth_mask: Tensor) -> Tensor:
+        """GMM2: theta_2 (N, 2, G*G) between the warped mask M_w^C and the garment's mask M^C (training: Eq. 8)."""
+        if self.semantic_stride == 2:
+            warped_mask, cloth_mask = halve(warped_mask), halve(cloth_mask)
+        return self.gmm2(warped_mask, cloth_mask)
+
+    def warp(self, image: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
+        """T_theta: thin-plate spline warp at full resolution."""
+        return tps_grid_sample(image, theta, self.config.grid_size, padding=padding)
+
+    def synthesise(self, coarse_image: Tensor, mask: Tensor, warped: Tensor, keypoints: Tensor) -> Final:
+        """G3 and the composition of Eq. 10: C_w * M + I_r * (1 - M)."""
+        images = [coarse_image, warped] + ([mask] if self.config.mask_in_g3 else [])
+        pose = self._heat_maps(keypoints, 2 if self.packed else 1)
+        out = self._unpack(self.g3(torch.cat([pose, self._pack(images)], 1)))
+        rendered, composition = out[:, :3].tanh(), out[:, 3:4].sigmoid()
+        if self.config.copy_mask:
+            gate = out[:, 4:5].sigmoid()
+            rendered = gate * coarse_image + (1 - gate) * rendered
+        return Final(warped * composition + rendered * (1 - composition), rendered, composition)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The inference path: the try-on image (N, 3, H, W) in [-1, 1]."""
+        person = self.person(inputs)
+        semantic = self.semantic_logits(person, inputs.cloth_mask, inputs.keypoints).softmax(1)
+        coarse = self.coarse(semantic, person, inputs.cloth, inputs.keypoints)
+        theta = self.match(inputs.cloth_mask, coarse.mask, inputs.keypoints)
+        warped = self.warp(inputs.cloth, theta)
+        return self.synthesise(coarse.image, coarse.mask, warped, inputs.keypoints).image
+
+
+def build_model(config: NetworkConfig) -> JointModel:
+    """The one factory. Weights are PyTorch's default initialisation; seed torch first for reproducible ones."""
+    return JointModel(config)

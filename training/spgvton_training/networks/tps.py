@@ -1,0 +1,91 @@
+"""Thin-plate spline warp, the reference implementation of the operator spgvton::TpsGridSample.
+
+Convention
+    The spline maps OUTPUT to INPUT (backward warping). Normalised coordinates are (x, y), x right, y down. With
+    align_corners=True (the default here) -1 and 1 are the centres of the first and the last pixel; with False they are
+    the outer edges of those pixels. The same rule holds for the output grid and for the input sampling.
+    Control point k of a G x G grid lies at x = -1 + 2 (k mod G) / (G - 1), y = -1 + 2 (k div G) / (G - 1) of the output.
+    theta (N, 2, G*G): theta[:, 0, k], theta[:, 1, k] are the normalised (x, y) input position that is sampled there:
+    absolute positions, not offsets. The identity is theta = control_points(G).
+    Radial basis U(r) = r^2 log r^2, plus an affine part, no regularisation [Bookstein 1989; paper, reference 36].
+    All of it is computed in float32 (float64 for float64 images), also inside a half-precision network.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@cache
+def control_points(grid_size: int = 5) -> NDArray[np.float64]:
+    """Positions (2, G*G) of the control points, rows x and y, row-major."""
+    axis = np.linspace(-1.0, 1.0, grid_size)
+    x, y = np.meshgrid(axis, axis)
+    return np.stack([x.ravel(), y.ravel()])
+
+
+def _radial(r2: NDArray[np.float64]) -> NDArray[np.float64]:
+    return r2 * np.log(np.where(r2 > 0, r2, 1.0))
+
+
+@cache
+def inverse(grid_size: int = 5) -> NDArray[np.float64]:
+    """Matrix (G*G + 3, G*G) that turns the values at the control points into spline coefficients.
+
+    The first G*G coefficients belong to the radial terms, the last three to 1, x and y.
+    """
+    p = control_points(grid_size)
+    k = p.shape[1]
+    system = np.zeros((k + 3, k + 3))
+    system[:k, :k] = _radial(((p[:, :, None] - p[:, None, :]) ** 2).sum(0))
+    affine = np.vstack([np.ones(k), p])
+    system[k:, :k] = affine
+    system[:k, k:] = affine.T
+    return np.linalg.inv(system)[:, :k]
+
+
+@cache
+def basis(size: tuple[int, int], grid_size: int = 5, align_corners: bool = True) -> NDArray[np.float64]:
+    """Influence (H*W, G*G) of every control value on every output pixel: grid = basis @ theta."""
+    h, w = size
+    axes = [np.linspace(-1.0, 1.0, n) if align_corners else (2 * np.arange(n) + 1) / n - 1 for n in (w, h)]
+    if align_corners:
+        axes = [a if len(a) > 1 else np.zeros(1) for a in axes]
+    x, y = (a.ravel() for a in np.meshgrid(*axes))
+    p = control_points(grid_size)
+    u = _radial((x[:, None] - p[0]) ** 2 + (y[:, None] - p[1]) ** 2)
+    return np.hstack([u, np.ones((h * w, 1)), x[:, None], y[:, None]]) @ inverse(grid_size)
+
+
+_tensors: dict[tuple[tuple[int, int], int, bool, torch.dtype, str], Tensor] = {}
+
+
+def tps_grid(theta: Tensor, size: tuple[int, int], align_corners: bool = True) -> Tensor:
+    """Sampling grid (N, H, W, 2) of normalised (x, y) for theta (N, 2, G*G)."""
+    grid_size = round(theta.shape[-1] ** 0.5)
+    if theta.ndim != 3 or theta.shape[1] != 2 or grid_size**2 != theta.shape[2] or not 2 <= grid_size <= 5:
+        raise ValueError(f"theta must have shape (N, 2, G*G) with G in 2..5, got {tuple(theta.shape)}")
+    dtype = theta.dtype if theta.dtype == torch.float64 else torch.float32
+    key = (size, grid_size, align_corners, dtype, str(theta.device))
+    if key not in _tensors:
+        _tensors[key] = torch.from_numpy(basis(size, grid_size, align_corners)).to(theta.device, dtype)
+    grid = _tensors[key] @ theta.to(dtype).transpose(1, 2)
+    return grid.reshape(-1, *size, 2)
+
+
+def tps_grid_sample(
+    image: Tensor, theta: Tensor, grid_size: int = 5, align_corners: bool = True, padding: str = "border"
+) -> Tensor:
+    """Warp image (N, C, H, W) by theta (N, 2, G*G), bilinear; PADDING is "border" or "zeros". Returns image's dtype."""
+    if theta.shape[-1] != grid_size**2:
+        raise ValueError(f"theta has {theta.shape[-1]} control points, a {grid_size}x{grid_size} grid has {grid_size**2}")
+    h, w = image.shape[-2:]
+    grid = tps_grid(theta, (h, w), align_corners)
+    warped = F.grid_sample(image.to(grid.dtype), grid, "bilinear", padding, align_corners)
+    return warped.to(image.dtype)

@@ -1,0 +1,154 @@
+"""A dressed, posed person as a list of meshes. Skin that cloth covers is dropped, so that it cannot poke through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton_training.synthetic import body, cloth
+from spgvton_training.synthetic.assets import BODY, SKIRT, Float, Int, load, triangles
+from spgvton_training.synthetic.garment import Garment
+from spgvton_training.synthetic.hair import SHOULDER_LONG, curtain_rest, curtain_triangles, scalp
+from spgvton_training.synthetic.person import Person, bottom_cut
+from spgvton_training.synthetic.pose import Skeleton
+
+_SHOE_TOP = -7.25
+
+
+@dataclass(frozen=True)
+class Part:
+    """One mesh. n vertices, m triangles."""
+
+    name: str  # body, eye, lash, top, pants, skirt, under, shoe, hair, curtain
+    world: Float  # (n, 3) posed
+    rest: Float  # (n, 3) on the base mesh in the rest pose: where paint goes
+    normals: Float  # (n, 3) posed
+    triangles: Int  # (m, 3)
+    cut: Float  # (n,) > 0 is drawn
+    front: NDArray[np.bool_] | None = None  # (m,) triangle is on the front panel (top only)
+    bias: float = 0.0  # added to the depth: keeps layers apart
+
+
+@dataclass(frozen=True)
+class BodyMesh:
+    """Constant pieces of the body mesh."""
+
+    triangles: Int
+    always: NDArray[np.bool_]  # (m,) not the inside of the mouth
+    eye_range: slice
+    eye_triangles: Int
+    lash_range: slice
+    lash_triangles: Int
+
+
+@cache
+def body_mesh() -> BodyMesh:
+    """Build the constant pieces once."""
+    assets = load()
+    faces = triangles(assets.quads["body"])
+    middle, deepest = assets.vertices[faces].mean(1), assets.vertices[faces][:, :, 2].max(1)
+    mouth = (deepest < 1.2) & (np.hypot(middle[:, 0] / 0.5, (middle[:, 2] - 0.6) / 0.7) < 0.6)
+    mouth &= (middle[:, 1] > 6.3) & (middle[:, 1] < 7.7)
+    eyes, lashes = assets.quads["eyes"], assets.quads["lash"]
+    lash = triangles(lashes) - lashes.min()
+    return BodyMesh(
+        triangles=faces,
+        always=~mouth,
+        eye_range=slice(int(eyes.min()), int(eyes.max()) + 1),
+        eye_triangles=triangles(eyes) - eyes.min(),
+        lash_range=slice(int(lashes.min()), int(lashes.max()) + 1),
+        lash_triangles=np.concatenate([lash, lash[:, ::-1]]),
+    )
+
+
+@cache
+def _shoe_triangles() -> NDArray[np.bool_]:
+    """Cloth triangles (m,) of the shoes."""
+    low = cloth.fine().rest[:, 1] < _SHOE_TOP
+    return np.asarray(low[cloth.topology().fine_triangles].all(1))
+
+
+def _uncovered(person: Person, top_cut: Float) -> NDArray[np.bool_]:
+    """Body triangles (m,) that no cloth hides."""
+    identity, topo, mesh = person.identity, cloth.topology(), body_mesh()
+    rest, arm = topo.rest, topo.arm
+    cover = top_cut[: len(rest)]
+    if identity.bottom == "skirt":
+        inside = np.minimum(2.05 - rest[:, 1], rest[:, 1] - identity.bottom_hem - 0.3)
+        cover = np.maximum(cover, np.where(arm > 0.3, -9, inside))
+    else:
+        cover = np.maximum(cover, np.where(arm > 0.3, -9, bottom_cut(identity, rest, arm)))
+    cover = np.where(rest[:, 1] < -7.45, 0.5, cover)  # shoes
+    # keep some skin under the edge of the cloth; more on arms, where a sleeve end is open
+    margin = np.where(np.abs(topo.along_arm) > 1.2, 0.45, 0.14)
+    hidden = (cover > margin)[topo.nearest]
+    a, b, c = mesh.triangles.T
+    return mesh.always & ~(hidden[a] & hidden[b] & hidden[c])
+
+
+def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]:
+    """All meshes of PERSON wearing GARMENT in the pose of SKELETON."""
+    assets, identity, mesh = load(), person.identity, body_mesh()
+    base, weights, vertices, bones = assets.vertices, assets.weights, person.vertices, skeleton.bones
+    fine, cloth_triangles = cloth.fine(), cloth.topology().fine_triangles
+    parts: list[Part] = []
+
+    def add(
+        name: str, world: Float, rest: Float, faces: Int, *, keep: NDArray[np.bool_] | None = None,
+        cut: Float | None = None, normals: Float | None = None, front: NDArray[np.bool_] | None = None,
+        bias: float = 0.0,
+    ) -> Part:  # fmt: skip
+        # normals come from the whole mesh, not from what is kept of it: no seams at the edges
+        normals = body.normals(world, faces) if normals is None else normals
+        if cut is None:
+            cut = np.ones(len(world), np.float32)
+        elif keep is None:
+            drawn = cut > 0
+            keep = drawn[faces[:, 0]] | drawn[faces[:, 1]] | drawn[faces[:, 2]]
+        if keep is not None:
+            faces, front = faces[keep], None if front is None else front[keep]
+        parts.append(Part(name, world, rest, normals, faces, cut, front, bias))
+        return parts[-1]
+
+    top_cut = garment.cut
+    if identity.tucked:
+        top_cut = np.minimum(top_cut, fine.rest[:, 1] - 1.95)
+    trousers_cut = bottom_cut(identity, fine.rest, fine.arm)
+    if not identity.tucked:
+        trousers_cut = np.minimum(trousers_cut, 0.35 - top_cut)  # no trousers deep inside the shirt
+
+    def posed(rest_vertices: Float, part: slice) -> Float:
+        return body.skin(rest_vertices, bones, weights[part])
+
+    add("body", posed(vertices[BODY], BODY), base[BODY], mesh.triangles, keep=_uncovered(person, top_cut))
+    add("eye", posed(vertices[mesh.eye_range], mesh.eye_range), base[mesh.eye_range], mesh.eye_triangles)
+    add("lash", posed(vertices[mesh.lash_range], mesh.lash_range), base[mesh.lash_range], mesh.lash_triangles)
+    top = body.skin(person.top(garment.spec), bones, fine.weights)
+    front = garment.canvas.layout.front
+    bias = -0.06 if identity.tucked else 0.06
+    add("top", top, fine.rest, cloth_triangles, cut=top_cut, front=front, bias=bias)
+    bottom = body.skin(person.bottom, bones, fine.weights)
+    if identity.bottom == "skirt":
+        skirt = body.skin(person.skirt, bones, cloth.skirt_weights())
+        skirt_cut = base[SKIRT, 1] - np.float32(identity.bottom_hem)
+        if not identity.tucked:
+            skirt_cut = np.minimum(skirt_cut, 0.35 - top_cut[cloth.topology().nearest_to_skirt])
+        faces = triangles(assets.quads["skirt"]) - SKIRT.start
+        add("skirt", skirt, base[SKIRT], faces, cut=skirt_cut)
+        under = add("under", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=-0.04)
+    else:
+        under = add("pants", bottom, fine.rest, cloth_triangles, cut=trousers_cut)
+    swollen = bottom + under.normals * np.float32(0.10)
+    add("shoe", swollen, fine.rest, cloth_triangles, keep=_shoe_triangles(), normals=under.normals)
+
+    skull, hair = scalp(), person.hair
+    add("hair", body.skin(hair.cap, bones, skull.weights), base[skull.vertices], skull.triangles)
+    if identity.hair >= SHOULDER_LONG:
+        curtain = body.skin(hair.curtain, bones, hair.curtain_weights)
+        outwards = (curtain - skeleton.head("head")) * np.array([1, 0, 1], np.float32)
+        rest, _ = curtain_rest(identity.hair)
+        add("curtain", curtain, rest, curtain_triangles(), normals=body.unit(outwards))
+    return parts

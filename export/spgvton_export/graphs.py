@@ -109,11 +109,11 @@ def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
     static = x._asdict()
     out: dict[str, Graph] = {}
     if c.align_source:
-        names = ("reference_map", "head", "body", "source_keypoints", "cloth_mask", "keypoints")
+        names = ["reference_map", "head", "body", "source_keypoints", "cloth_mask", "keypoints"]
         out["g1"] = Graph(G1(model), {k: static[k] for k in names}, ("semantic", "aligned_body"))
         out["tryon"] = Graph(TryOnGraph(model), static, ("image",))
     else:
-        names = ("reference_map", "head", "cloth_mask", "keypoints")
+        names = ["reference_map", "head", "cloth_mask", "keypoints"]
         out["g1"] = Graph(G1Plain(model), {k: static[k] for k in names}, ("semantic",))
         without = {k: v for k, v in static.items() if k != "source_keypoints"}
         out["tryon"] = Graph(TryOnPlain(model), without, ("image",))

@@ -63,7 +63,9 @@ class Bundle:
         try:
             manifest = json.loads(file.read_text())
         except OSError as e:
-            raise SpgvtonError(f"{path} is not a model bundle ({file.name}: {e.strerror}): make one by spgvton export") from e
+            raise SpgvtonError(
+                f"{path} is not a model bundle ({file.name}: {e.strerror}): make one by spgvton export"
+            ) from e
         except ValueError as e:
             raise SpgvtonError(f"{file} is damaged: {e}; export the bundle again") from e
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -1,5 +1,6 @@
 """Pictures: bounded decoding, normalisation, letterboxing; atomic writes."""
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -34,7 +35,7 @@ def test_truncated_jpeg_and_png(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9"])
 def test_not_a_picture(data: bytes) -> None:
-    with pytest.raises(SpgvtonError, match="x.png"):
+    with pytest.raises(SpgvtonError, match=r"x\.png"):
         im.decode(data, "x.png")
 
 
@@ -59,10 +60,8 @@ def test_missing_file() -> None:
 @given(st.binary(max_size=300))
 @settings(max_examples=100)
 def test_decode_never_fails_otherwise(data: bytes) -> None:
-    try:
+    with contextlib.suppress(SpgvtonError):
         im.decode(data, "fuzz")
-    except SpgvtonError:
-        pass
 
 
 def test_normalise_inverts() -> None:

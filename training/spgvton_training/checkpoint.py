@@ -42,7 +42,11 @@ class Checkpoint:
         weights = {k: v.detach().cpu().contiguous() for k, v in self.weights.items()}
         if half:
             weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-        header = {"format": FORMAT, "config": json.dumps(self.config.to_dict()), "provenance": json.dumps(self.provenance)}
+        header = {
+            "format": FORMAT,
+            "config": json.dumps(self.config.to_dict()),
+            "provenance": json.dumps(self.provenance),
+        }
         with atomic_path(path) as temporary:
             save_file(weights, temporary, header)
 
@@ -54,7 +58,7 @@ class Checkpoint:
                 header = f.metadata() or {}
                 if header.get("format") != FORMAT:
                     raise SpgvtonError(f"{path} is not an spgvton checkpoint (format {header.get('format')})")
-                weights = {name: f.get_tensor(name) for name in f.keys()}
+                weights = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
             config = NetworkConfig.from_dict(json.loads(header["config"]))
             return Checkpoint(config, weights, json.loads(header["provenance"]))
         except (OSError, SafetensorError, KeyError, ValueError) as e:

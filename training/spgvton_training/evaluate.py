@@ -60,8 +60,8 @@ def evaluate(model: JointModel, data: MPV, *, limit: int | None = None, batch: i
         for k, v in scores.items():
             columns.setdefault(k, []).append(v)
     result: dict[str, Any] = {"mask_ssim": {}}
-    for k, v in columns.items():
-        values = torch.cat(v)
+    for k, column in columns.items():
+        values = torch.cat(column)
         mean = round(float(values[values.isfinite()].mean()), 4)
         group, _, name = k.partition(".")
         if name:

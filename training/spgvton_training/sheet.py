@@ -27,7 +27,7 @@ def skeleton(keypoints: NDArray[np.float32], size: tuple[int, int]) -> UInt8:
     canvas = np.full((*size, 3), 24, np.uint8)
     for i, (a, b) in enumerate(kp.SKELETON):
         if keypoints[a, 2] > 0 and keypoints[b, 2] > 0:
-            hue = np.uint8([[[int(i * 10), 200, 255]]])
+            hue = np.array([[[i * 10, 200, 255]]], np.uint8)
             colour = tuple(int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0])
             points = [tuple(int(v) for v in np.rint(keypoints[j, :2])) for j in (a, b)]
             cv2.line(canvas, points[0], points[1], colour, 3, cv2.LINE_AA)

@@ -21,8 +21,8 @@ from spgvton.labels import NUM_LABELS
 from spgvton_training import losses
 from spgvton_training.checkpoint import Checkpoint, load_state, save_state
 from spgvton_training.data.mpv import MPV, Batch, collate
-from spgvton_training.networks.joint import JointModel, build_model
 from spgvton_training.networks.config import NetworkConfig
+from spgvton_training.networks.joint import JointModel, build_model
 from spgvton_training.networks.tps import tps_grid
 
 

@@ -29,6 +29,7 @@ class OnnxRuntimeBackend:
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         path = bundle.graph("tryon")
         options = session_options(threads)
+        options.add_free_dimension_override_by_name("N", 1)  # lets the TPS basis be folded: 5 instead of 9 ms
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as e:  # ONNX Runtime's exceptions share no base class of its own
@@ -47,10 +48,14 @@ class OnnxRuntimeBackend:
             self._static[name] = np.ascontiguousarray(value, dtype=np.float32)
 
     def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
+        if keypoints.shape != (1, 18, 3):
+            raise ValueError(f"one pose at a time: expected keypoints (1, 18, 3), got {keypoints.shape}")
         feed = {**self._static, "keypoints": np.ascontiguousarray(keypoints, dtype=np.float32)}
         missing = set(self._inputs) - set(feed)
         if missing:
-            raise SpgvtonError(f"no {'person' if 'body' in missing else 'garment'} is set yet ({', '.join(sorted(missing))})")
+            raise SpgvtonError(
+                f"no {'person' if 'body' in missing else 'garment'} is set yet ({', '.join(sorted(missing))})"
+            )
         (image,) = self._session.run(["image"], feed)
         return np.asarray(image, np.uint8)
 

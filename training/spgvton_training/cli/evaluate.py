@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="data set in MPV layout")
     parser.add_argument("--checkpoint", type=Path, default=shipped() / WEIGHTS, help="default: the shipped weights")
     parser.add_argument("--split", default="test", choices=("train", "test"))
-    parser.add_argument("--unpaired", action="store_true", help="score data_pair_unpaired.txt (garment changes) instead")
+    parser.add_argument(
+        "--unpaired", action="store_true", help="score data_pair_unpaired.txt (garment changes) instead"
+    )
     parser.add_argument("--limit", type=int, help="number of triples (default: all)")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet (PNG) of --rows samples")
     parser.add_argument("--rows", type=int, default=8)

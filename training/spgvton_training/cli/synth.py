@@ -3,6 +3,11 @@
 Example: spgvton synth --out data/synthetic --count 2000 --seed 1 --unpaired --workers 4
          spgvton synth --out data/synthetic --count 200 --seed 1 --unpaired --split test --contact-sheet
 
+         spgvton synth --out data/synthetic --count 2000 --seed 1 --unpaired --workers 4 --estimate-pose
+
+With --estimate-pose the keypoints are those that the runtime's pose estimator sees in the pictures, which is what a
+network that will be used with it should be trained on; the exact ones are kept in pose_exact/.
+
 Each item is made from its seed, split and index alone, so a run may be stopped and called again: items that are there
 are not made again, and --start lets several machines share the work.
 """
@@ -31,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unpaired", action="store_true", help="also photo C: the person of B in another garment")
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default 1)")
     parser.add_argument("--contact-sheet", action="store_true", help="write DIR/contact_sheet.png of the first 8 items")
+    parser.add_argument("--estimate-pose", action="store_true", help="keypoints by the runtime's estimator")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
 
 
@@ -72,6 +78,10 @@ def run(args: argparse.Namespace) -> int:
         pass
     seconds = time.perf_counter() - began
     dataset.write_pairs(root)
+    if args.estimate_pose:
+        from spgvton_training.data.estimate_pose import estimate_poses
+
+        estimate_poses(root)
     if args.contact_sheet:
         image.write(root / "contact_sheet.png", contact_sheet.contact_sheet(root, names[:8]))
 

@@ -1,12 +1,12 @@
 """The MPV data set [7], and everything written in its layout (`spgvton synth`).
 
-    images/<item>/<photo>.jpg                      person and in-shop pictures
-    cloth_mask/<item>/<cloth>_mask.png             M^C, 255 = garment
-    parse_cihp/<item>/<photo>.png                  semantic map, label ids
-    pose_coco/<item>/<photo>_keypoints.json        OpenPose
-    flow/<item>/<photo>.png                        optional, synthetic only: where each clothes pixel lies on the garment
-    data_pair.txt                                  source <tab> target <tab> cloth <tab> train|test
-    data_pair_unpaired.txt                         same, target wears CLOTH but SOURCE something else (synthetic only)
+images/<item>/<photo>.jpg                      person and in-shop pictures
+cloth_mask/<item>/<cloth>_mask.png             M^C, 255 = garment
+parse_cihp/<item>/<photo>.png                  semantic map, label ids
+pose_coco/<item>/<photo>_keypoints.json        OpenPose
+flow/<item>/<photo>.png                        optional, synthetic only: where each clothes pixel lies on the garment
+data_pair.txt                                  source <tab> target <tab> cloth <tab> train|test
+data_pair_unpaired.txt                         same, target wears CLOTH but SOURCE something else (synthetic only)
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class MPV(Dataset[Batch]):
         else:
             source_keypoints, keypoints = source.keypoints, target.keypoints
         garment = ps.Garment.of(np.ascontiguousarray(cloth.picture), np.ascontiguousarray(cloth.mask), size=self.size)
-        inputs = Inputs(
+        inputs = (
             ps.reference_map(source.labels, self.label_set),
             ps.head_masks(source.labels),
             ps.without_clothes(source.picture, source.labels, self.label_set),
@@ -192,7 +192,7 @@ class MPV(Dataset[Batch]):
         if target.flow is None:
             flow = np.full((h, w, 2), np.nan, np.float32)
         else:
-            flow = target.flow * np.float32([2 / (w - 1), 2 / (h - 1)]) - 1
+            flow = target.flow * np.array([2 / (w - 1), 2 / (h - 1)], np.float32) - 1
         return Batch(
             Inputs(*(torch.from_numpy(np.ascontiguousarray(a)) for a in inputs)),
             torch.from_numpy(im.normalise(target.picture)),

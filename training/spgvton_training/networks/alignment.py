@@ -26,7 +26,9 @@ class Part:
 
     labels: tuple[int, ...]
     points: tuple[int, ...]
-    bone: tuple[float, float] | None = None  # range along the bone that belongs to the part, 0 = first point, 1 = second
+    bone: tuple[float, float] | None = (
+        None  # range along the bone that belongs to the part, 0 = first point, 1 = second
+    )
 
 
 # Painted in this order, later over earlier.

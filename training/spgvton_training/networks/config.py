@@ -73,7 +73,12 @@ PRESETS: Final[dict[str, NetworkConfig]] = {
     "paper": NetworkConfig(),
     "edge": NetworkConfig(preset="edge", ngf=32, gmm_ngf=32, **_PAYING),  # type: ignore[arg-type]
     "mini": NetworkConfig(
-        preset="mini", ngf=16, gmm_ngf=16, half_semantics=True, space_to_depth=True, **_PAYING  # type: ignore[arg-type]
+        preset="mini",
+        ngf=16,
+        gmm_ngf=16,
+        half_semantics=True,
+        space_to_depth=True,
+        **_PAYING,  # type: ignore[arg-type]
     ),
 }
 

@@ -84,9 +84,7 @@ class JointModel(nn.Module):
         images = 4 if self.packed else 1  # 2x2 pixels of an image channel become four channels
         gate = 1 if c.copy_mask else 0
         self.g1 = Generator(20 + 2 + 1 + NUM_KEYPOINTS, lb.NUM_LABELS, c, space_to_depth=False)
-        self.g2 = Generator(
-            20 + NUM_KEYPOINTS + images * 6, images * (4 + gate), c, space_to_depth=self.packed
-        )
+        self.g2 = Generator(20 + NUM_KEYPOINTS + images * 6, images * (4 + gate), c, space_to_depth=self.packed)
         self.g3 = Generator(
             NUM_KEYPOINTS + images * (6 + int(c.mask_in_g3)), images * (4 + gate), c, space_to_depth=self.packed
         )

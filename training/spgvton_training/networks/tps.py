@@ -14,6 +14,7 @@ Convention
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,9 @@ def inverse(grid_size: int = 5) -> NDArray[np.float64]:
 
 
 @cache
-def basis(size: tuple[int, int], grid_size: int = 5, align_corners: bool = True) -> NDArray[np.float64]:
+def basis(
+    size: tuple[int, int], grid_size: int = 5, align_corners: bool = True, dtype: str = "float32"
+) -> NDArray[np.floating[Any]]:
     """Influence (H*W, G*G) of every control value on every output pixel: grid = basis @ theta."""
     h, w = size
     axes = [np.linspace(-1.0, 1.0, n) if align_corners else (2 * np.arange(n) + 1) / n - 1 for n in (w, h)]
@@ -60,10 +63,7 @@ def basis(size: tuple[int, int], grid_size: int = 5, align_corners: bool = True)
     x, y = (a.ravel() for a in np.meshgrid(*axes))
     p = control_points(grid_size)
     u = _radial((x[:, None] - p[0]) ** 2 + (y[:, None] - p[1]) ** 2)
-    return np.hstack([u, np.ones((h * w, 1)), x[:, None], y[:, None]]) @ inverse(grid_size)
-
-
-_tensors: dict[tuple[tuple[int, int], int, bool, torch.dtype, str], Tensor] = {}
+    return np.hstack([u, np.ones((h * w, 1)), x[:, None], y[:, None]]).dot(inverse(grid_size)).astype(dtype)
 
 
 def tps_grid(theta: Tensor, size: tuple[int, int], align_corners: bool = True) -> Tensor:
@@ -71,11 +71,9 @@ def tps_grid(theta: Tensor, size: tuple[int, int], align_corners: bool = True) -
     grid_size = round(theta.shape[-1] ** 0.5)
     if theta.ndim != 3 or theta.shape[1] != 2 or grid_size**2 != theta.shape[2] or not 2 <= grid_size <= 5:
         raise ValueError(f"theta must have shape (N, 2, G*G) with G in 2..5, got {tuple(theta.shape)}")
-    dtype = theta.dtype if theta.dtype == torch.float64 else torch.float32
-    key = (size, grid_size, align_corners, dtype, str(theta.device))
-    if key not in _tensors:
-        _tensors[key] = torch.from_numpy(basis(size, grid_size, align_corners)).to(theta.device, dtype)
-    grid = _tensors[key] @ theta.to(dtype).transpose(1, 2)
+    dtype = torch.float64 if theta.dtype == torch.float64 else torch.float32
+    influence = basis(size, grid_size, align_corners, str(dtype).removeprefix("torch."))
+    grid = torch.from_numpy(influence).to(theta.device) @ theta.to(dtype).transpose(1, 2)
     return grid.reshape(-1, *size, 2)
 
 
@@ -84,7 +82,9 @@ def tps_grid_sample(
 ) -> Tensor:
     """Warp image (N, C, H, W) by theta (N, 2, G*G), bilinear; PADDING is "border" or "zeros". Returns image's dtype."""
     if theta.shape[-1] != grid_size**2:
-        raise ValueError(f"theta has {theta.shape[-1]} control points, a {grid_size}x{grid_size} grid has {grid_size**2}")
+        raise ValueError(
+            f"theta has {theta.shape[-1]} control points, a {grid_size}x{grid_size} grid has {grid_size**2}"
+        )
     h, w = image.shape[-2:]
     grid = tps_grid(theta, (h, w), align_corners)
     warped = F.grid_sample(image.to(grid.dtype), grid, "bilinear", padding, align_corners)

@@ -1,0 +1,168 @@
+"""Generators by Table I, GMM, alignment, and the joint model."""
+
+import numpy as np
+import pytest
+import torch
+
+from spgvton import keypoints as kp
+from spgvton import labels as lb
+from spgvton.errors import SpgvtonError
+from spgvton.keypoints import heat_maps as numpy_heat_maps
+from spgvton_training.networks.alignment import align
+from spgvton_training.networks.config import PRESETS, NetworkConfig, preset
+from spgvton_training.networks.generator import Generator
+from spgvton_training.networks.gmm import GeometricMatching, moments
+from spgvton_training.networks.joint import Inputs, JointModel, build_model, heat_maps
+from spgvton_training.networks.tps import control_points, tps_grid_sample
+
+STANDING = {
+    kp.NOSE: (96, 40), kp.NECK: (96, 70), kp.R_SHOULDER: (70, 75), kp.R_ELBOW: (60, 115), kp.R_WRIST: (55, 150),
+    kp.L_SHOULDER: (122, 75), kp.L_ELBOW: (132, 115), kp.L_WRIST: (137, 150), kp.R_HIP: (80, 160),
+    kp.L_HIP: (112, 160), kp.R_EYE: (90, 35), kp.L_EYE: (102, 35), kp.R_EAR: (84, 38), kp.L_EAR: (108, 38),
+}  # fmt: skip
+
+
+def standing() -> torch.Tensor:
+    k = torch.zeros(1, 18, 3)
+    for i, (x, y) in STANDING.items():
+        k[0, i] = torch.tensor([x, y, 1.0])
+    return k
+
+
+def random_inputs(config: NetworkConfig, n: int = 1) -> Inputs:
+    g = torch.Generator().manual_seed(0)
+    h, w = config.size
+    labels = torch.randint(0, 20, (n, h // 16, w // 16), generator=g)
+    labels = labels.repeat_interleave(16, 1).repeat_interleave(16, 2)
+    reference = torch.nn.functional.one_hot(labels, 20).permute(0, 3, 1, 2).float()
+    head = reference[:, list(lb.HEAD)].clone()
+    reference[:, list(lb.HEAD + lb.clothes())] = 0
+    mask = torch.zeros(n, 1, h, w)
+    mask[:, :, h // 4 : -h // 4, w // 4 : -w // 4] = 1
+    scale = torch.tensor([w / 192, h / 256, 1])
+    source = standing().expand(n, -1, -1) * scale
+    target = source + torch.randn(n, 18, 3, generator=g) * torch.tensor([4, 4, 0])
+    image = torch.rand(n, 6, h, w, generator=g) * 2 - 1
+    return Inputs(reference, head, image[:, :3], source, image[:, 3:], mask, target * (source[:, :, 2:] > 0))
+
+
+def test_table_1_at_paper_width() -> None:
+    """Channels and strides of Table I, layer by layer ("92" read as 96)."""
+    config = preset("paper")
+    g = Generator(41, 20, config, space_to_depth=False)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, module in g.named_children():
+        module.register_forward_hook(lambda _m, _i, o, name=name: shapes.update({name: tuple(o.shape[1:])}))
+    with torch.no_grad():
+        out = g(torch.zeros(1, 41, 64, 48))  # a quarter of the size, same strides
+    assert shapes == {
+        "conv1": (64, 64, 48), "conv2": (128, 64, 48), "conv3": (128, 32, 24), "res3": (128, 32, 24),
+        "conv4": (256, 16, 12), "res4": (256, 16, 12), "conv5": (512, 8, 6), "res5": (512, 8, 6),
+        "conv6": (256, 16, 12), "conv7": (128, 32, 24), "conv8": (64, 64, 48), "conv9": (20, 64, 48),
+        "conv10": (20, 64, 48), "conv11": (20, 64, 48),
+    }  # fmt: skip
+    assert out.shape == (1, 20, 64, 48) and len(g.res5) == 4
+
+
+def test_paper_has_no_extension_and_the_papers_channels() -> None:
+    assert preset("paper").extensions == []
+    assert preset("mini").extensions and preset("edge").extensions
+    model = JointModel(preset("paper", ngf=4, gmm_ngf=4))
+    channels = [g.conv1[0].in_channels for g in (model.g1, model.g2, model.g3)]  # type: ignore[union-attr]
+    assert channels == [41, 44, 24], "section III: G1 41, G2 44, G3 24"
+    outs = [g.conv11.out_channels for g in (model.g1, model.g2, model.g3)]
+    assert outs == [20, 4, 4]
+
+
+def test_config_round_trip_and_errors() -> None:
+    for config in PRESETS.values():
+        assert NetworkConfig.from_dict(config.to_dict()) == config
+    with pytest.raises(SpgvtonError, match="frobnicate"):
+        NetworkConfig.from_dict({"frobnicate": 1})
+    with pytest.raises(SpgvtonError, match="multiple of 32"):
+        NetworkConfig(height=250)
+    with pytest.raises(SpgvtonError, match="preset"):
+        preset("huge")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_heat_maps_equal_the_contract(stride: int) -> None:
+    k = standing()
+    got = heat_maps(k, (256, 192), stride)[0].numpy()
+    scaled = k[0].numpy().copy()
+    scaled[:, :2] = (scaled[:, :2] + 0.5) / stride - 0.5
+    assert (got == numpy_heat_maps(scaled, (256 // stride, 192 // stride))).all()
+
+
+@pytest.mark.parametrize("name", ["mini", "edge", "paper"])
+def test_joint_forward_and_gradients(name: str) -> None:
+    """The image depends on every parameter of G1, G2, GMM1 and G3, and on none of GMM2 (training only)."""
+    config = preset(name, ngf=4, gmm_ngf=4, height=128, width=96)
+    torch.manual_seed(0)
+    model = build_model(config).train()
+    inputs = random_inputs(config, n=2)
+    image = model(inputs)
+    assert image.shape == (2, 3, 128, 96) and image.abs().max() <= 1
+    (image * torch.randn(image.shape)).sum().backward()
+    for module in (model.g1, model.g2, model.gmm1, model.g3):
+        without = [n for n, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert not without, without
+    assert all(p.grad is None for p in model.gmm2.parameters())
+
+
+def test_gmm_starts_near_the_identity_and_moments_align() -> None:
+    torch.manual_seed(0)
+    source = torch.zeros(1, 1, 128, 96)
+    source[:, :, 20:100, 10:80] = 1
+    target = torch.zeros(1, 1, 128, 96)
+    target[:, :, 60:100, 40:75] = 1
+    plain = GeometricMatching((128, 96), 4, 5).eval()
+    aligned = GeometricMatching((128, 96), 4, 5, moment_alignment=True).eval()
+    with torch.no_grad():
+        theta = plain(source, target)[0].numpy()
+        assert np.abs(theta - control_points(5)).max() < 0.3
+        # the untrained network's small offsets aside, the moment-aligned warp already lands on the target
+        warped = tps_grid_sample(source, aligned(source, target), padding="zeros")
+    centre, spread = moments(warped)
+    want_centre, want_spread = moments(target)
+    assert (centre - want_centre).abs().max() < 0.1 and (spread / want_spread - 1).abs().max() < 0.25
+
+
+def test_alignment_identity_when_the_pose_is_the_same() -> None:
+    inputs = random_inputs(preset("mini"))
+    k = inputs.source_keypoints
+    h, w = inputs.body.shape[-2:]
+    labels = torch.zeros(1, h, w, dtype=torch.int64)
+    labels[:, 25:60, 80:112] = lb.FACE
+    labels[:, 165:230, 75:118] = lb.PANTS
+    maps = torch.nn.functional.one_hot(labels, 20).permute(0, 3, 1, 2).float()
+    head = maps[:, list(lb.HEAD)].clone()
+    maps[:, list(lb.HEAD)] = 0
+    moved_maps, moved_head, moved_body = align(maps, head, inputs.body, k, k)
+    assert torch.allclose(moved_maps, maps, atol=1e-3) and torch.allclose(moved_head, head, atol=1e-3)
+    assert torch.allclose(moved_body, inputs.body, atol=1e-2)
+
+
+def test_alignment_moves_the_head_with_its_keypoints() -> None:
+    source = standing()
+    target = source.clone()
+    head_points = [kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR, kp.NECK]
+    target[0, head_points, 0] += 20
+    target[0, head_points, 1] -= 6
+    head = torch.zeros(1, 2, 256, 192)
+    head[:, 0, 30:60, 80:112] = 1
+    body = torch.where(head[:, :1] > 0, 0.5, -0.2).expand(1, 3, 256, 192)
+    reference = torch.zeros(1, 20, 256, 192)
+    _, moved, image = align(reference, head, body, source, target)
+    y, x = torch.nonzero(moved[0, 0] > 0.5, as_tuple=True)
+    assert (x.min(), x.max(), y.min(), y.max()) == (100, 131, 24, 53)
+    assert torch.allclose(image[0, :, 40, 110], torch.tensor(0.5), atol=1e-4)
+    assert torch.allclose(image[0, :, 57, 85], torch.tensor(0.0), atol=1e-4), "where the head was is empty now"
+
+
+def test_alignment_survives_missing_keypoints() -> None:
+    inputs = random_inputs(preset("mini"))
+    nothing = torch.zeros_like(inputs.keypoints)
+    for source, target in ((inputs.source_keypoints, nothing), (nothing, inputs.keypoints), (nothing, nothing)):
+        for tensor in align(*inputs[:3], source, target, 2):
+            assert tensor.isfinite().all()

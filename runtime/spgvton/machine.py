@@ -1,0 +1,103 @@
+"""What a figure was measured on: processor, memory, system, GPU, and the versions of what did the work.
+
+No host name, user or serial number: reports are meant to be shared.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from spgvton import __version__
+
+# What the import is called, and the distributions that may carry it.
+DISTRIBUTIONS = {
+    "numpy": ("numpy",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"),
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+}
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def cpu_model() -> str:
+    """The processor's name as its maker writes it, or the architecture where the system does not tell."""
+    info = _text("/proc/cpuinfo")
+    found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", info, re.MULTILINE)
+    return found.group(1).strip() if found else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """How many cores this process may use (fewer than the machine has under taskset or a container's cpuset)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def memory_gib() -> float | None:
+    """Installed memory in GiB, or None where the system does not tell."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def gpu() -> str | None:
+    """NVIDIA GPU with its driver, from nvidia-smi, or the Jetson board's name; None without either."""
+    jetson = _text("/proc/device-tree/model")
+    if _text("/etc/nv_tegra_release") or "Jetson" in jetson:
+        return jetson or "NVIDIA Jetson"
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return None
+    try:
+        query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        out = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return "; ".join(line.replace(", ", ", driver ") for line in out.strip().splitlines()) or None
+
+
+def describe() -> dict[str, Any]:
+    """{cpu, cores, ram_gib, os, arch, gpu} of this machine; unknown values are None."""
+    return {
+        "cpu": cpu_model(),
+        "cores": cores(),
+        "ram_gib": memory_gib(),
+        "os": platform.platform(terse=True),
+        "arch": platform.machine(),
+        "gpu": gpu(),
+    }
+
+
+def version_of(module: str) -> str | None:
+    """Version of an installed package by the name it is imported by, without importing it; None when not installed."""
+    loaded = getattr(sys.modules.get(module), "__version__", None)
+    if loaded:
+        return str(loaded)
+    for distribution in DISTRIBUTIONS.get(module, (module,)):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of spgvton, python, numpy, onnxruntime and cv2."""
+    return {
+        "spgvton": __version__,
+        "python": platform.python_version(),
+        **{name: version_of(name) for name in ("numpy", "onnxruntime", "cv2")},
+    }

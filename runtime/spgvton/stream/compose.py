@@ -1,0 +1,182 @@
+"""The picture that people see: camera and result side by side, the garment as a small card, one quiet line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.image import SIZE, Letterbox
+from spgvton.keypoints import SKELETON
+from spgvton.stream.loop import View
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+Layout = Literal["side-by-side", "result"]
+LAYOUTS: Final[tuple[Layout, ...]] = ("side-by-side", "result")
+
+PAPER: Final = (20, 20, 23)
+PANEL: Final = (34, 34, 39)
+INK: Final = (232, 232, 236)
+FAINT: Final = (134, 134, 144)
+ACCENT: Final = (94, 200, 178)
+MARGIN: Final = 20
+GAP: Final = 16
+FOOTER: Final = 38
+MIN_HEIGHT: Final = 480
+MAX_HEIGHT: Final = 720
+WIDEST: Final = 16 / 9
+
+
+def text(
+    canvas: UInt8,
+    words: str,
+    at: tuple[int, int],
+    *,
+    size: float = 0.45,
+    colour: Sequence[int] = INK,
+    align: float = 0.0,
+) -> None:
+    """Write WORDS with the baseline at AT (x, y); ALIGN 0 starts, 0.5 centres and 1 ends them there."""
+    width = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, size, 1)[0][0]
+    start = (round(at[0] - align * width), at[1])
+    cv2.putText(canvas, words, start, cv2.FONT_HERSHEY_SIMPLEX, size, tuple(colour), 1, cv2.LINE_AA)
+
+
+def fit(picture: UInt8, size: tuple[int, int], colour: Sequence[int] = PANEL) -> UInt8:
+    """PICTURE scaled to lie whole and centred in SIZE (height, width); COLOUR around it."""
+    h, w = picture.shape[:2]
+    scale = min(size[0] / h, size[1] / w)
+    inner = (max(1, min(size[1], round(w * scale))), max(1, min(size[0], round(h * scale))))
+    small = cv2.resize(picture, inner, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    if inner == size[::-1]:
+        return small  # type: ignore[return-value]
+    out = np.empty((*size, 3), np.uint8)
+    out[:] = colour
+    y, x = (size[0] - inner[1]) // 2, (size[1] - inner[0]) // 2
+    out[y : y + inner[1], x : x + inner[0]] = small
+    return out
+
+
+def trimmed(picture: UInt8) -> UInt8:
+    """PICTURE (H, W, 3) without most of its plain border, by difference from its corner."""
+    differs = (np.abs(picture.astype(np.int16) - picture[0, 0]) > 24).any(axis=2)
+    if not differs.any():
+        return picture
+    (rows,), (columns,) = np.nonzero(differs.any(axis=1)), np.nonzero(differs.any(axis=0))
+    pad = round(0.04 * max(picture.shape))
+    return picture[max(0, rows[0] - pad) : rows[-1] + pad + 1, max(0, columns[0] - pad) : columns[-1] + pad + 1]
+
+
+def card(garment: UInt8, height: int) -> UInt8:
+    """A garment picture, RGB or RGBA, as a square white card of HEIGHT pixels with a hair line round it."""
+    if garment.shape[2] == 4:
+        alpha = garment[..., 3:].astype(np.float32) / 255
+        garment = (garment[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    inner = fit(trimmed(garment), (height - 10, height - 10), (255, 255, 255))
+    out = cv2.copyMakeBorder(inner, 5, 5, 5, 5, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    cv2.rectangle(out, (0, 0), (out.shape[1] - 1, out.shape[0] - 1), (200, 200, 204), 1)
+    return out  # type: ignore[return-value]
+
+
+def draw_keypoints(panel: UInt8, keypoints: NDArray[np.float32]) -> None:
+    """Draw the skeleton of KEYPOINTS (18, 3), given in pixels of PANEL; missing ones (score 0) are left out."""
+    points = [(round(float(x)), round(float(y))) if score > 0 else None for x, y, score in keypoints]
+    for a, b in SKELETON:
+        first, second = points[a], points[b]
+        if first and second:
+            cv2.line(panel, first, second, ACCENT, 2, cv2.LINE_AA)
+    for point in points:
+        if point:
+            cv2.circle(panel, point, 3, INK, -1, cv2.LINE_AA)
+
+
+class Composer:
+    """View -> RGB uint8 picture of constant size (`size`: height, width, both even), whatever the frames' sizes.
+
+    frame_size: (height, width) of the source. layout: "side-by-side", or "result" alone. overlay: draw the keypoints.
+    caption: the stages' milliseconds in the footer. mirror: flip left and right, as a mirror does.
+    """
+
+    def __init__(
+        self,
+        frame_size: tuple[int, int],
+        *,
+        layout: Layout = "side-by-side",
+        garment: UInt8 | None = None,
+        overlay: bool = False,
+        caption: bool = True,
+        mirror: bool = False,
+    ) -> None:
+        self.layout, self.overlay, self.caption, self.mirror = layout, overlay, caption, mirror
+        h, w = frame_size
+        height = min(MAX_HEIGHT, max(MIN_HEIGHT, h)) // 2 * 2
+        self._camera = (height, max(2, round(height * min(w / h, WIDEST)) // 2 * 2))
+        self._result = (height, round(height * SIZE[1] / SIZE[0]) // 2 * 2)
+        if layout == "result":
+            self.size = self._result
+        else:
+            self.size = (height + MARGIN + FOOTER, 2 * MARGIN + self._camera[1] + GAP + self._result[1])
+        self._garment: UInt8 | None = None
+        self._card: UInt8 | None = None
+        self.garment = garment
+
+    @property
+    def garment(self) -> UInt8 | None:
+        """The garment, RGB or RGBA, shown as a card; may be exchanged between frames."""
+        return self._garment
+
+    @garment.setter
+    def garment(self, picture: UInt8 | None) -> None:
+        if picture is self._garment:
+            return
+        self._garment = picture
+        self._card = None if picture is None else card(picture, round(0.2 * self._result[0]))
+
+    def camera_panel(self, view: View) -> UInt8:
+        """The camera's picture with the optional skeleton, (height, width, 3)."""
+        frame = view.frame.image
+        panel = fit(frame, self._camera)
+        if self.overlay and view.perception is not None:
+            box = Letterbox.fit((frame.shape[0], frame.shape[1]), self._camera)
+            draw_keypoints(panel, box.points(view.perception.keypoints))
+        return panel[:, ::-1] if self.mirror else panel
+
+    def result_panel(self, view: View) -> UInt8:
+        """The try-on, or an empty panel before the first one; a line says why it stands still."""
+        if view.result is None:
+            panel = np.empty((*self._result, 3), np.uint8)
+            panel[:] = PANEL
+        else:
+            panel = fit(view.result, self._result)
+            panel = np.ascontiguousarray(panel[:, ::-1]) if self.mirror else panel
+        reason = view.perception.unusable if view.perception else None
+        if reason:
+            h, w = self._result
+            panel[h - 40 :] //= 3
+            text(panel, reason, (w // 2, h - 15), align=0.5)
+        return panel
+
+    def __call__(self, view: View) -> UInt8:
+        result = self.result_panel(view)
+        if self.layout == "result":
+            return result
+        (height, camera_width), result_width = self._camera, self._result[1]
+        canvas = np.empty((*self.size, 3), np.uint8)
+        canvas[:] = PAPER
+        right = MARGIN + camera_width + GAP
+        canvas[MARGIN : MARGIN + height, MARGIN : MARGIN + camera_width] = self.camera_panel(view)
+        canvas[MARGIN : MARGIN + height, right : right + result_width] = result
+        if self._card is not None:
+            h, w = self._card.shape[:2]
+            x = right + result_width - w - 10
+            canvas[MARGIN + 10 : MARGIN + 10 + h, x : x + w] = self._card
+        baseline = MARGIN + height + 24
+        text(canvas, "camera", (MARGIN, baseline))
+        text(canvas, "try-on", (right, baseline))
+        if self.caption:
+            times = "   ".join(f"{name} {1e3 * s:.0f}" for name, s in view.stages_s.items())
+            text(canvas, f"{times} ms", (right + result_width, baseline), size=0.38, colour=FAINT, align=1.0)
+        return canvas

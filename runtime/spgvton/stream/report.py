@@ -1,0 +1,74 @@
+"""What a run of the loop measured, for people (summary) and for scripts (as_dict)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from spgvton import machine
+from spgvton.stream.latency import LatencyMeter
+
+
+@dataclass
+class Report:
+    """Every captured frame is in exactly one of: frames_out, dropped_at.
+
+    dropped_at: stage -> frames it had finished and nobody took. unusable: reason -> frames (of frames_out) whose pose
+    could not be dressed; they show the last good image. seconds: from the first read to the last frame presented.
+    """
+
+    frames_in: int = 0
+    frames_out: int = 0
+    dropped_at: dict[str, int] = field(default_factory=dict)
+    unusable: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    policy: str = "wait"
+    interrupted: bool = False
+    problem: str | None = None  # what the source said at its end, such as a truncated file
+    latency: LatencyMeter = field(default_factory=LatencyMeter)
+
+    @property
+    def fps(self) -> float:
+        """Presented frames per second of wall time, capture and presentation included."""
+        return self.frames_out / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def dropped(self) -> int:
+        return sum(self.dropped_at.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report's keys as DESIGN.md section 2 promises them, and some more; JSON types only."""
+        return {
+            "fps": round(self.fps, 2),
+            "frames_in": self.frames_in,
+            "frames_out": self.frames_out,
+            "dropped": self.dropped,
+            "dropped_at": self.dropped_at,
+            "unusable": self.unusable,
+            "seconds": round(self.seconds, 3),
+            "policy": self.policy,
+            "interrupted": self.interrupted,
+            "problem": self.problem,
+            "latency_ms": self.latency.latency_ms(),
+            "stages_ms": self.latency.stages_ms(),
+            "machine": machine.describe(),
+            "versions": machine.versions(),
+        }
+
+    def summary(self) -> str:
+        """A small table for people."""
+        unusable = "".join(f", {n} with {reason}" for reason, n in self.unusable.items())
+        lines = [
+            f"frames   {self.frames_in} in, {self.frames_out} out, {self.dropped} dropped{unusable}",
+            f"speed    {self.fps:.1f} frames/s over {self.seconds:.1f} s (policy: {self.policy})",
+        ]
+        if self.latency.frames:
+            total = "  ".join(f"{name} {ms:.0f}" for name, ms in self.latency.latency_ms().items())
+            queued = (
+                "" if self.policy == "latest" else " (frames wait for the slowest stage; live they are dropped instead)"
+            )
+            lines.append(f"latency  {total}  ms, capture to present{queued}")
+            lines.append("stage         p50      p99  ms")
+            for name, ms in self.latency.stages_ms().items():
+                lines.append(f"  {name:<10} {ms['p50'] or 0:6.1f}   {ms['p99'] or 0:6.1f}")
+        return "\n".join(lines)

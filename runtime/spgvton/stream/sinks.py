@@ -1,0 +1,216 @@
+"""Where composed frames go: a video file, a window, or nowhere (to measure)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.errors import SpgvtonError, UsageError
+from spgvton.files import atomic_path
+from spgvton.stream.capture import quiet_opencv
+from spgvton.video import can_show_window, cv2
+
+UInt8 = NDArray[np.uint8]
+
+KINDS: Final = "file:OUT.mp4 (also .mkv, .avi), window, window:fullscreen, null"
+CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
+MIN_FREE_BYTES: Final = 16 * 2**20
+MAX_GAP_S: Final = 60.0  # a longer jump of time stamps is a fault of the stream, not a pause
+TITLE: Final = "spgvton (q or Esc closes)"
+
+
+class _Discarded(Exception):
+    """Leaves an atomic_path() block without renaming."""
+
+
+class Sink(ABC):
+    """Takes composed frames. Used by one thread, the main one: windows allow no other."""
+
+    name: str
+    wants_stop = False  # the viewer asked for the end
+
+    @abstractmethod
+    def write(self, image: UInt8, timestamp: float) -> None:
+        """Present IMAGE, RGB uint8 (H, W, 3), whose frame was taken at TIMESTAMP seconds. Raises SpgvtonError."""
+
+    def idle(self) -> None:  # noqa: B027 - most sinks have nothing to do
+        """Called every few hundredths of a second while no frame comes."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish. May be called twice. Raises SpgvtonError when the result is not what was written."""
+
+
+class NullSink(Sink):
+    """Throws frames away."""
+
+    name = "null"
+
+    def write(self, image: UInt8, timestamp: float) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class FileSink(Sink):
+    """A video file, written beside its final name and renamed when it is complete and can be read back.
+
+    OpenCV reports no write error whatsoever, so free space is watched while writing, and the result is reopened. What
+    was written before an error elsewhere is kept; a file that cannot be read back is removed.
+    keep_time: repeat frames where the time stamps leave a gap (dropped frames), so that motion keeps its speed.
+    """
+
+    def __init__(self, path: str | Path, size: tuple[int, int], fps: float, *, keep_time: bool = False) -> None:
+        self.path = Path(path)
+        self.name = f"file:{self.path}"
+        self.size, self.fps, self.keep_time = size, fps, keep_time
+        self.frames = 0  # in the file
+        self.repeated = 0  # of which are repetitions
+        self._start = 0.0
+        self._closed = False
+        codec = CODECS.get(self.path.suffix.lower())
+        if codec is None:
+            raise UsageError(f"'{self.path.name}' has no suffix of a video that can be written: {', '.join(CODECS)}")
+        if not self.path.parent.is_dir():
+            raise SpgvtonError(f"cannot write {self.path}: {self.path.parent} is not a folder; create it first")
+        if self.path.is_dir():
+            raise SpgvtonError(f"cannot write {self.path}: it is a folder; name a file in it")
+        quiet_opencv()
+        self._stack = ExitStack()
+        self._temporary = self._stack.enter_context(atomic_path(self.path))
+        try:
+            self._temporary.touch()  # FFmpeg says only that it failed; this says why
+            self._check_space()
+        except (OSError, SpgvtonError) as e:
+            self._discard()
+            if isinstance(e, SpgvtonError):
+                raise
+            raise SpgvtonError(f"cannot write {self.path}: {e.strerror or e}") from e
+        self._writer = cv2.VideoWriter(
+            str(self._temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size[::-1]
+        )
+        if not self._writer.isOpened():
+            self._discard()
+            raise SpgvtonError(
+                f"this OpenCV cannot write {self.path.suffix} ({codec}): use .avi, or pip's opencv-python"
+            )
+
+    def _discard(self) -> None:
+        with suppress(_Discarded), self._stack:
+            raise _Discarded
+
+    def _check_space(self) -> None:
+        try:
+            free = shutil.disk_usage(self.path.parent).free
+        except OSError as e:
+            raise SpgvtonError(f"cannot write {self.path}: {e.strerror or e}") from e
+        if free < MIN_FREE_BYTES:
+            raise SpgvtonError(f"only {free / 2**20:.0f} MiB are free for {self.path}: free some space")
+
+    def write(self, image: UInt8, timestamp: float) -> None:
+        if image.shape[:2] != self.size:  # OpenCV would drop it without a word
+            raise SpgvtonError(f"{self.name} takes frames of {self.size}, got {image.shape[:2]}")
+        if not self.frames:
+            self._start = timestamp
+        times = 1
+        if self.keep_time:
+            due = round((timestamp - self._start) * self.fps) + 1 - self.frames
+            times = min(max(1, due), round(MAX_GAP_S * self.fps))
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        for _ in range(times):
+            self._writer.write(bgr)
+            self.frames += 1
+            if self.frames % max(1, round(self.fps)) == 0:
+                self._check_space()
+        self.repeated += times - 1
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.release()
+        if not self.frames:
+            self._discard()
+            return
+        with self._stack:  # renames; on an error removes
+            self._verify()
+
+    def _verify(self) -> None:
+        reader = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)
+        try:
+            found = round(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+            # A header may survive a full disk where the pictures do not: look at the end.
+            reader.set(cv2.CAP_PROP_POS_FRAMES, max(0, self.frames - 2))
+            if abs(found - self.frames) > 1 or not reader.grab():
+                raise SpgvtonError(
+                    f"{self.path} was not written completely ({max(found, 0)} of {self.frames} frames can be read back): "
+                    "is the disk full? free some space and run again"
+                )
+        finally:
+            reader.release()
+
+
+class WindowSink(Sink):
+    """A window on this machine's display; q, Esc or its close button ends the stream."""
+
+    name = "window"
+
+    def __init__(self, size: tuple[int, int], *, fullscreen: bool = False) -> None:
+        if not can_show_window():
+            raise SpgvtonError(
+                "no window can be shown here (no display, or opencv-python-headless is installed): use --sink file:OUT.mp4, "
+                "or set DISPLAY and pip install opencv-python"
+            )
+        os.environ.setdefault(
+            "QT_LOGGING_RULES", "*.warning=false;*.debug=false"
+        )  # Qt's words on fonts it does not need
+        flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO
+        cv2.namedWindow(TITLE, flags)
+        cv2.resizeWindow(TITLE, size[1], size[0])
+        if fullscreen:
+            cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
+        self._open, self._shown = True, False
+
+    def write(self, image: UInt8, timestamp: float) -> None:
+        cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self._shown = True
+        self.idle()
+
+    def idle(self) -> None:
+        key = cv2.waitKey(1) & 0xFF
+        try:
+            closed = self._shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+        except cv2.error:  # what Qt says after its last window was closed
+            closed = True
+        self.wants_stop = self.wants_stop or closed or key in (ord("q"), 27)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            with suppress(cv2.error):  # closed by its button already
+                cv2.destroyAllWindows()
+                cv2.waitKey(1)
+
+
+def open_sink(uri: str, size: tuple[int, int], fps: float, *, keep_time: bool = False) -> Sink:
+    """Open a sink for frames of SIZE (height, width) at FPS.
+
+    Raises UsageError for an unknown kind, SpgvtonError when it cannot be opened.
+    """
+    kind, _, rest = uri.partition(":")
+    if kind == "file" and rest:
+        return FileSink(rest, size, fps, keep_time=keep_time)
+    if uri == "window" or uri == "window:fullscreen":
+        return WindowSink(size, fullscreen=rest == "fullscreen")
+    if uri == "null":
+        return NullSink()
+    hint = f" (did you mean file:{uri}?)" if Path(uri).suffix.lower() in CODECS and not rest else ""
+    raise UsageError(f"'{uri}' is not a sink{hint}: use one of {KINDS}")

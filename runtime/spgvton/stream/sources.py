@@ -1,0 +1,175 @@
+"""Where frames come from: a video file, a camera, a network stream, a picture or a folder of pictures.
+
+open_source() reads one word, the URI, and returns a Source. A source is *live* when frames come by their own clock
+(camera, network stream, or a file paced like one): then the loop shows the latest frame and drops what it cannot follow.
+Otherwise a frame comes whenever read() is called and none is lost.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import image
+from spgvton.errors import SpgvtonError, UsageError
+
+UInt8 = NDArray[np.uint8]
+
+PICTURE_SUFFIXES: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+PICTURES_FPS: Final = 10.0
+SCHEMES: Final = ("http", "https", "rtsp", "rtsps")
+KINDS: Final = (
+    "a video file, a picture, a folder of pictures, a camera (0, 1, /dev/video0), or an http(s):// or rtsp:// URL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a stream.
+
+    image: RGB uint8 (H, W, 3). index: 0, 1, 2, ... as read. timestamp: seconds, strictly increasing: time.monotonic() at
+    capture for a live source, presentation time for an unpaced file. captured: time.monotonic() at capture, always; what
+    latency is measured from.
+    """
+
+    image: UInt8
+    index: int
+    timestamp: float
+    captured: float
+
+
+class Source(ABC):
+    """A stream of frames. One thread reads; any thread may close, also while a read() is blocked."""
+
+    name: str  # for messages; without passwords
+    fps: float  # nominal
+    live: bool
+    size: tuple[int, int]  # height, width of the first frame
+    count: int | None = None  # frames announced, where known
+    problem: str | None = None  # set at the end, when the stream ended otherwise than it should have
+
+    @abstractmethod
+    def read(self) -> Frame | None:
+        """The next frame, or None at the end or after close(). Raises SpgvtonError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the device or file back. May be called twice, and from another thread than the reader's."""
+
+
+class Pacer:
+    """Hands frames out at the pace they were taken, as a camera would."""
+
+    def __init__(self, realtime: bool) -> None:
+        self.realtime = realtime
+        self._start: float | None = None
+
+    def wait(self, presentation: float, closing: threading.Event) -> bool:
+        """Sleep until PRESENTATION seconds after the first frame. False when CLOSING was set meanwhile."""
+        if not self.realtime:
+            return not closing.is_set()
+        now = time.monotonic()
+        if self._start is None:
+            self._start = now - presentation
+        return not closing.wait(max(0.0, self._start + presentation - now))
+
+
+def frame_of(picture: UInt8, index: int, presentation: float | None, captured: float) -> Frame:
+    """A Frame; PRESENTATION None means that the capture time is its time stamp."""
+    return Frame(picture, index, captured if presentation is None else presentation, captured)
+
+
+def check_size(picture: UInt8, name: str) -> tuple[int, int]:
+    """Height and width of PICTURE, or SpgvtonError when it is too small to hold a person or absurdly large."""
+    h, w = picture.shape[:2]
+    if min(h, w) < image.MIN_SIDE or h * w > image.MAX_PIXELS:
+        raise SpgvtonError(
+            f"{name} has frames of {w}x{h} pixels: use {image.MIN_SIDE}x{image.MIN_SIDE} to "
+            f"{image.MAX_PIXELS // 10**6} megapixels"
+        )
+    return h, w
+
+
+class Pictures(Source):
+    """Picture files, one frame each, at 10 frames per second."""
+
+    live = False
+
+    def __init__(self, files: list[Path], name: str, *, realtime: bool = False) -> None:
+        self.name, self.fps, self.count, self.live = name, PICTURES_FPS, len(files), realtime
+        self._files, self._pacer, self._closing = files, Pacer(realtime), threading.Event()
+        self._next = 0
+        self.size = check_size(image.read(files[0]), str(files[0]))
+
+    def read(self) -> Frame | None:
+        index = self._next
+        if index >= len(self._files) or not self._pacer.wait(index / self.fps, self._closing):
+            return None
+        captured = time.monotonic()
+        picture = image.read(self._files[index])
+        self._next += 1
+        return frame_of(picture, index, None if self.live else index / self.fps, captured)
+
+    def close(self) -> None:
+        self._closing.set()
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts frame2 before frame10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
+
+
+def _open_folder(folder: Path, realtime: bool) -> Source:
+    try:
+        files = sorted((f for f in folder.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES), key=_natural)
+    except OSError as e:
+        raise SpgvtonError(f"cannot read folder {folder}: {e.strerror or e}") from e
+    if not files:
+        raise SpgvtonError(f"folder {folder} holds no picture: put PNG, JPEG, WebP, BMP or TIFF files into it")
+    return Pictures(files, str(folder), realtime=realtime)
+
+
+def open_source(uri: str, *, realtime: bool | None = None) -> Source:
+    """Open a source and check that its first frame can be decoded.
+
+    uri: what KINDS lists. realtime: True hands a file's frames out at their own pace, as a camera would (so it counts as
+    live); False or None as fast as they are asked for. Cameras and network streams always have their own pace.
+    Raises UsageError for a URI of no known kind, SpgvtonError when it cannot be opened or decoded.
+    """
+    from spgvton.stream import capture  # OpenCV's video part; pictures do not need it
+
+    paced = bool(realtime)
+    if not uri:
+        raise UsageError(f"the source is empty: give {KINDS}")
+    if re.fullmatch(r"\d{1,3}", uri):
+        return capture.open_camera(int(uri))
+    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    if scheme == "file":
+        uri, scheme = uri[len("file://") :], ""
+    if scheme in SCHEMES:
+        return capture.open_url(uri, realtime=paced)
+    if scheme:
+        raise UsageError(f"'{scheme}://' is not a source that can be opened: give {KINDS}")
+    path = Path(uri)
+    if uri.startswith("/dev/"):
+        device = re.fullmatch(r"/dev/video(\d+)", str(path.resolve()))  # also /dev/v4l/by-id/...
+        if device:
+            return capture.open_camera(int(device.group(1)))
+        if not path.is_file():
+            raise SpgvtonError(f"{uri} is not a camera: `spgvton doctor` lists those that are there")
+    if path.is_dir():
+        return _open_folder(path, paced)
+    if not path.exists():
+        raise SpgvtonError(f"{uri} does not exist: give {KINDS}")
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return Pictures([path], str(path), realtime=paced)
+    return capture.open_file(path, realtime=paced)

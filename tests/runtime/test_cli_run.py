@@ -1,0 +1,268 @@
+"""`spgvton run` from the command line to the written file: real pose, parse, session and loop, a network of four nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import spgvton
+from spgvton import image
+from spgvton.bundle import write_manifest
+from spgvton.cli import main
+from spgvton.cli.demo import ASSETS
+from spgvton.stream.sinks import FileSink
+from spgvton.stream.sources import open_source
+from spgvton.video import cv2
+
+PROMISED = {"fps", "frames_in", "frames_out", "dropped", "latency_ms", "stages_ms", "machine", "versions"}
+FRAMES = 12
+
+
+def make_bundle(folder: Path) -> Path:
+    """A bundle whose joint graph shows the garment, brighter or darker by the first keypoint: quick, and looks at both."""
+    inputs = [
+        helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", 18, 3]),
+        helper.make_tensor_value_info("body", TensorProto.FLOAT, ["N", 3, 256, 192]),
+        helper.make_tensor_value_info("cloth", TensorProto.FLOAT, ["N", 3, 256, 192]),
+    ]
+    constants = {
+        "scale": np.float32(100.0), "middle": np.float32(128.0), "small": np.float32(0.001),
+        "half": np.float32(0.5), "low": np.float32(0.0), "high": np.float32(255.0),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Mul", ["body", "half"], ["faint"]),
+        helper.make_node("Add", ["cloth", "faint"], ["both"]),
+        helper.make_node("ReduceMean", ["keypoints"], ["pose"], keepdims=0),
+        helper.make_node("Mul", ["pose", "small"], ["shift"]),
+        helper.make_node("Add", ["both", "shift"], ["moved"]),
+        helper.make_node("Mul", ["moved", "scale"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "middle"], ["grey"]),
+        helper.make_node("Clip", ["grey", "low", "high"], ["clipped"]),
+        helper.make_node("Transpose", ["clipped"], ["rows"], perm=[0, 2, 3, 1]),
+        helper.make_node("Cast", ["rows"], ["image"], to=TensorProto.UINT8),
+    ]
+    outputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 256, 192, 3])]
+    initial = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tryon", inputs, outputs, initial)
+    folder.mkdir()
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), folder / "tryon.onnx"
+    )
+    network = {"label_set": "cihp", "height": 256, "width": 192}
+    write_manifest(folder, {"network": network}, ["tryon.onnx"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def arguments(bundle: Path) -> list[str]:
+    """A command line that works; tests append what they change (the last word wins)."""
+    return [
+        "run", "--source", str(ASSETS / "clip.mp4"), "--garment", str(ASSETS / "garment_1.jpg"), "--garment-mask",
+        str(ASSETS / "garment_1_mask.png"), "--bundle", str(bundle), "--max-frames", str(FRAMES), "--threads", "1",
+    ]  # fmt: skip
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    source = open_source(str(path))
+    frames = []
+    while frame := source.read():
+        frames.append(frame.image)
+    source.close()
+    return frames
+
+
+def make_video(path: Path, frames: list[np.ndarray]) -> Path:
+    sink = FileSink(path, (frames[0].shape[0], frames[0].shape[1]), 15)
+    for i, frame in enumerate(frames):
+        sink.write(frame, i / 15)
+    sink.close()
+    return path
+
+
+def test_help_shows_three_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "--help"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.count("  spgvton run --source") == 3
+
+
+def test_file_to_file_with_json(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.mp4"
+    assert main([*arguments, "--sink", f"file:{out}", "--sink", "null", "--overlay", "--json"]) == 0
+    stdout, stderr = capsys.readouterr()
+    data = json.loads(stdout)  # and nothing else
+    assert set(data) >= PROMISED
+    assert (data["frames_in"], data["frames_out"], data["dropped"]) == (FRAMES, FRAMES, 0)
+    assert data["policy"] == "wait"
+    assert data["latency_ms"]["p50"] <= data["latency_ms"]["p99"] <= data["latency_ms"]["max"]
+    assert set(data["stages_ms"]) >= {"capture", "pose", "synthesis", "compose", "present"}
+    assert data["sinks"] == [f"file:{out}", "null"]
+    frames = frames_of(out)
+    assert len(frames) == FRAMES
+    assert frames[0].shape[1] > frames[0].shape[0]  # camera and result side by side
+    assert "the person was taken from frame 0" in stderr
+    assert "composed" in stderr
+    assert "latency" in stderr
+
+
+def test_person_with_parsing_and_result_view(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.mp4"
+    person = ["--person", str(ASSETS / "person.jpg"), "--parsing", str(ASSETS / "person_parsing.png")]
+    assert main([*arguments, *person, "--view", "result", "--mirror", "--sink", f"file:{out}"]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert "composed" not in stderr
+    assert frames_of(out)[0].shape[0] * 3 == frames_of(out)[0].shape[1] * 4
+
+
+def test_latest_plays_a_file_at_its_own_pace(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.mp4"
+    person = ["--person", str(ASSETS / "person.jpg"), "--parsing", str(ASSETS / "person_parsing.png")]
+    assert main([*arguments, *person, "--policy", "latest", "--sink", f"file:{out}", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["policy"] == "latest"
+    assert data["frames_in"] == FRAMES == data["frames_out"] + data["dropped"]
+    assert data["seconds"] > 0.9 * (FRAMES - 1) / 15
+    assert FRAMES - 2 <= len(frames_of(out)) <= FRAMES + 2  # dropped ones are filled
+
+
+def test_garment_mask_is_found_and_alpha_is_taken(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = arguments.index("--garment-mask")
+    unmasked = [*arguments[:at], *arguments[at + 2 :], "--sink", "null", "--max-frames", "2"]
+    assert main(unmasked) == 0
+    assert "no --garment-mask" in capsys.readouterr().err
+    garment = image.read(ASSETS / "garment_1.jpg")
+    mask = image.read(ASSETS / "garment_1_mask.png", flags=0)
+    bgra = np.ascontiguousarray(np.dstack([garment[..., ::-1], mask]))
+    (tmp_path / "shirt.png").write_bytes(cv2.imencode(".png", bgra)[1].tobytes())
+    assert main([*unmasked, "--garment", str(tmp_path / "shirt.png")]) == 0
+    assert "no --garment-mask" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (["--sink", "gopher://x"], 2, "file:OUT.mp4"),
+        (["--sink", "out.mp4"], 2, "did you mean file:out.mp4"),
+        (["--source", "ftp://host/x"], 2, "not a source"),
+        (["--parsing", "x.png"], 2, "give --person"),
+        (["--source", "nothing.mp4"], 1, "does not exist"),
+        (["--source", "97"], 1, "spgvton doctor"),
+        (["--garment", "nothing.jpg"], 1, "--garment nothing.jpg"),
+        (["--garment-mask", str(ASSETS / "clip.mp4")], 1, "clip.mp4"),
+        (["--parser", str(ASSETS / "person.jpg")], 1, "person.jpg"),
+        (["--bundle", "/nowhere"], 1, "not a model bundle"),
+        (["--sink", "file:/nowhere/out.mp4"], 1, "cannot write"),
+        (["--person", str(ASSETS / "garment_1.jpg")], 1, "--person"),
+        (
+            [
+                "--person",
+                str(ASSETS / "person.jpg"),
+                "--parsing",
+                str(ASSETS / "person_parsing.png"),
+                "--label-set",
+                "lip",
+            ],
+            1,
+            "trained on cihp",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(
+    arguments: list[str], change: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = [] if "--sink" in change else ["--sink", "null"]
+    assert main([*arguments, *change, *sink]) == code
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    last = stderr.strip().splitlines()[-1]
+    assert last.startswith("spgvton run: ")
+    assert words in last
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("change", [["--max-frames", "0"], ["--threads", "many"], ["--policy", "hope"]])
+def test_wrong_numbers_are_wrong_use(arguments: list[str], change: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*arguments, *change])
+    assert caught.value.code == 2
+
+
+def test_mask_of_another_picture(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image.write(tmp_path / "mask.png", np.full((40, 30), 255, np.uint8))
+    assert main([*arguments, "--garment-mask", str(tmp_path / "mask.png"), "--sink", "null"]) == 1
+    assert "differ in size" in capsys.readouterr().err
+
+
+def test_nobody_in_the_video(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = make_video(tmp_path / "empty.mp4", [np.full((96, 64, 3), 40 * i, np.uint8) for i in range(5)])
+    assert main([*arguments, "--source", str(video), "--sink", f"file:{tmp_path / 'out.mp4'}", "--json"]) == 1
+    stdout, stderr = capsys.readouterr()
+    assert sum(json.loads(stdout)["unusable"].values()) == 5
+    assert "no frame could be dressed" in stderr
+    assert len(frames_of(tmp_path / "out.mp4")) == 5
+
+
+def test_truncated_video_is_an_error_after_what_could_be_read(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut, out = make_video(tmp_path / "cut.mkv", frames_of(ASSETS / "clip.mp4")[:40]), tmp_path / "out.mp4"
+    cut.write_bytes(cut.read_bytes()[: int(0.4 * cut.stat().st_size)])
+    changes = ["--source", str(cut), "--sink", f"file:{out}", "--max-frames", "100", "--json"]
+    assert main([*arguments, *changes]) == 1
+    stdout, stderr = capsys.readouterr()
+    data = json.loads(stdout)
+    assert 3 < data["frames_out"] < 38
+    assert f"ended early after {data['frames_out']} of 40 frames" in stderr.splitlines()[-1]
+    assert data["problem"] in stderr
+    assert len(frames_of(out)) == data["frames_out"]
+
+
+def test_ctrl_c_finishes_the_file_and_says_so(arguments: list[str], tmp_path: Path) -> None:
+    frame = frames_of(ASSETS / "clip.mp4")[0]
+    for i in range(400):  # some ten seconds of work, were it not interrupted
+        os.link(tmp_path / "0.png", tmp_path / f"{i}.png") if i else image.write(tmp_path / "0.png", frame)
+    out = tmp_path / "out.mp4"
+    code = "import sys; from spgvton.cli import main; sys.exit(main())"
+    changes = ["--source", str(tmp_path), "--sink", f"file:{out}", "--max-frames", "400", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments, *changes],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(spgvton.__file__).parents[1])},
+    )
+    assert process.stderr
+    for line in process.stderr:  # the loop runs from here on
+        if "the person was taken" in line:
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    data = json.loads(stdout)
+    assert process.returncode == 130, stderr
+    assert data["interrupted"]
+    assert 0 < data["frames_out"] < 400
+    assert len(frames_of(out)) == data["frames_out"]
+    assert "Traceback" not in stderr

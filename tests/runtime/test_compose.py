@@ -1,0 +1,64 @@
+"""The composed picture: one size whatever comes, and inputs left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spgvton.stream.compose import Composer, card, trimmed
+from spgvton.stream.loop import Perception, View
+from spgvton.stream.sources import Frame
+
+KEYPOINTS = np.ones((18, 3), np.float32)
+
+
+@pytest.mark.parametrize(("h", "w"), [(64, 48), (480, 640), (1080, 1920), (720, 480), (17, 400)])
+@pytest.mark.parametrize("layout", ["side-by-side", "result"])
+def test_composed_picture_has_one_even_size(h: int, w: int, layout: str) -> None:
+    garment = np.full((200, 150, 4), 90, np.uint8)
+    composer = Composer((h, w), layout=layout, garment=garment, overlay=True, mirror=True)  # type: ignore[arg-type]
+    assert composer.size[0] % 2 == composer.size[1] % 2 == 0
+    assert composer.size[1] < 2200
+    result = np.full((256, 192, 3), 200, np.uint8)
+    for shape, shown, reason in (((h, w), result, None), ((w, h), result, "too small"), ((h, w), None, "no person")):
+        frame = Frame(np.full((*shape, 3), 60, np.uint8), 0, 0.0, 0.0)
+        view = View(frame, Perception(KEYPOINTS * 20, reason), shown, {"pose": 0.01})
+        image = composer(view)
+        assert image.shape == (*composer.size, 3)
+        assert image.dtype == np.uint8
+    composer.garment = None
+    assert composer(view).shape == (*composer.size, 3)
+
+
+def test_composed_picture_leaves_its_inputs_alone() -> None:
+    result = np.full((640, 480, 3), 200, np.uint8)  # exactly the panel's size: nothing is resampled
+    frame = Frame(np.full((640, 480, 3), 60, np.uint8), 0, 0.0, 0.0)
+    view = View(frame, Perception(KEYPOINTS * 99, "too small"), result)
+    Composer((640, 480), overlay=True)(view)
+    assert (result == 200).all()
+    assert (frame.image == 60).all()
+
+
+def test_mirror_flips_pictures_not_words() -> None:
+    half = np.zeros((480, 360, 3), np.uint8)
+    half[:, :180] = 255
+    view = View(Frame(half, 0, 0.0, 0.0), Perception(KEYPOINTS), half)
+    plain = Composer((480, 360), caption=False)(view)
+    mirrored = Composer((480, 360), caption=False, mirror=True)(view)
+    assert plain[100, 60, 0] == 255 == mirrored[100, 340, 0]
+    assert mirrored[100, 60, 0] == 0
+    assert np.array_equal(plain[-30:], mirrored[-30:])
+
+
+def test_card_puts_transparent_garments_on_white() -> None:
+    garment = np.zeros((100, 80, 4), np.uint8)
+    assert (card(garment, 60)[10:50, 10:40] == 255).all()
+
+
+def test_trimmed_keeps_the_garment_and_a_little_air() -> None:
+    picture = np.full((100, 80, 3), 250, np.uint8)
+    picture[40:60, 30:50] = 20
+    cut = trimmed(picture)
+    assert cut.shape == (28, 28, 3)
+    assert (cut == 20).sum() == 20 * 20 * 3
+    assert trimmed(picture[:20]).shape == (20, 80, 3)  # nothing but background

@@ -55,7 +55,7 @@ def mini_training(**changes: Any) -> TrainConfig:
     """The recipe of the shipped small networks."""
     recipe: dict[str, Any] = dict(
         batch_sizes=(8, 4, 4), learning_rates=(1e-3, 1e-3, 5e-4), betas=(0.5, 0.999), weight_decay=0.0, cosine=True,
-        erase_probability=0.5, semantic_l1_scale=20.0, class_weights=True, structure=1.0, flow=1.0, smoothness=0.01,
+        erase_probability=0.5, semantic_l1_scale=20.0, class_weights=True, structure=1.0, flow=5.0, smoothness=0.01,
         clothes_regulariser=True, gmm_from_start=True,
         unpaired=True,
     )  # fmt: skip
@@ -256,7 +256,8 @@ class Trainer:
                 )
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, 20.0)
+            for module in modules:  # each by itself: one module's large gradient must not shrink another's
+                nn.utils.clip_grad_norm_(module.parameters(), 20.0)
             optimiser.step()
             self.iteration += 1
             for k, v in terms.items():

@@ -32,6 +32,7 @@ class NetworkConfig:
     mask_in_g3: bool = False  # G3 also sees the predicted clothes mask
     moment_alignment: bool = False  # GMM: masks are brought to the same centre and spread first
     pose_in_gmm: bool = False  # GMM1 also sees the target pose
+    features_in_gmm: bool = False  # GMM: the regression sees both feature maps beside their correlation
     bounded_theta: bool = True  # GMM: tanh on the offsets (CP-VTON); False: linear
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class NetworkConfig:
 
 _PAYING = dict(
     norm="batch", skips=True, wide_tail=True, align_source=True, copy_mask=True, mask_in_g3=True,
-    moment_alignment=True, pose_in_gmm=True, bounded_theta=False,
+    moment_alignment=True, pose_in_gmm=True, features_in_gmm=True, bounded_theta=False,
 )  # fmt: skip
 
 PRESETS: Final[dict[str, NetworkConfig]] = {

@@ -43,6 +43,7 @@ class GeometricMatching(nn.Module):
 
     source (N, 1, H, W) and target (N, 1 or more, H, W) hold a mask in channel 0, values in [0, 1].
     moment_alignment: SOURCE is first scaled and shifted to TARGET's centre and spread, and theta is composed with that.
+    regress_features: the regression sees both feature maps beside their correlation.
     bounded: offsets from the identity go through tanh, as in CP-VTON.
     """
 
@@ -50,10 +51,10 @@ class GeometricMatching(nn.Module):
 
     def __init__(
         self, size: tuple[int, int], n: int, grid_size: int, *, target_channels: int = 1, bounded: bool = True,
-        moment_alignment: bool = False,
+        moment_alignment: bool = False, regress_features: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.bounded, self.moment_alignment = bounded, moment_alignment
+        self.bounded, self.moment_alignment, self.regress_features = bounded, moment_alignment, regress_features
         self.source_features = FeatureExtraction(1, n)
         self.target_features = FeatureExtraction(target_channels, n)
         h, w = size[0] // 16, size[1] // 16
@@ -64,7 +65,8 @@ class GeometricMatching(nn.Module):
         # CP-VTON halves twice, for 16x12 positions; at half resolution (8x6) once is enough.
         twice = h >= 16
         self.regression = nn.Sequential(
-            *block(h * w, 8 * n, 4, 2), *(block(8 * n, 4 * n, 4, 2) if twice else block(8 * n, 4 * n, 3, 1)),
+            *block(h * w + (16 * n if regress_features else 0), 8 * n, 4, 2),
+            *(block(8 * n, 4 * n, 4, 2) if twice else block(8 * n, 4 * n, 3, 1)),
             *block(4 * n, 2 * n, 3, 1), *block(2 * n, n, 3, 1),
         )  # fmt: skip
         stride = 4 if twice else 2
@@ -94,5 +96,9 @@ class GeometricMatching(nn.Module):
         a, b = self.source_features(source), self.target_features(target)
         n, c, h, w = a.shape
         correlation = a.reshape(n, c, h * w).transpose(1, 2) @ b.reshape(n, c, h * w)
-        offsets = self.linear(self.regression(correlation.reshape(n, h * w, h, w)).flatten(1)).float()
+        x = correlation.reshape(n, h * w, h, w)
+        if self.regress_features:
+            scale = 0.5 * c**0.5  # unit vectors of c numbers, brought near the correlation's size
+            x = torch.cat([x, a * scale, b * scale], 1)
+        offsets = self.linear(self.regression(x).flatten(1)).float()
         return (offsets.tanh() if self.bounded else offsets).reshape(n, 2, -1)

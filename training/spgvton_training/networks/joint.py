@@ -91,11 +91,12 @@ class JointModel(nn.Module):
         h, w = c.height // self.semantic_stride, c.width // self.semantic_stride
         self.gmm1 = GeometricMatching(
             (h, w), c.gmm_ngf, c.grid_size, target_channels=1 + (NUM_KEYPOINTS if c.pose_in_gmm else 0),
-            bounded=c.bounded_theta, moment_alignment=c.moment_alignment,
+            bounded=c.bounded_theta, moment_alignment=c.moment_alignment, regress_features=c.features_in_gmm,
         )  # fmt: skip
         self.gmm2 = GeometricMatching(
-            (h, w), c.gmm_ngf, c.grid_size, bounded=c.bounded_theta, moment_alignment=c.moment_alignment
-        )
+            (h, w), c.gmm_ngf, c.grid_size, bounded=c.bounded_theta, moment_alignment=c.moment_alignment,
+            regress_features=c.features_in_gmm,
+        )  # fmt: skip
         keep = torch.ones(1, lb.NUM_LABELS, 1, 1)
         keep[:, list(lb.clothes(c.label_set))] = 0
         self.register_buffer("not_clothes", keep, persistent=False)

@@ -1,0 +1,141 @@
+"""Bundles: hashes, damage, foreign files. And the session on the shipped bundle."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spgvton.backends import open_backend
+from spgvton.bundle import MANIFEST, WEIGHTS, Bundle, shipped
+from spgvton.demo_assets import DemoAssets
+from spgvton.errors import SpgvtonError, UsageError
+from spgvton.session import TryOn
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(shipped(), tmp_path / "bundle"))
+
+
+def test_shipped_bundle_opens() -> None:
+    bundle = Bundle.open()
+    assert bundle.size == (256, 192) and bundle.label_set == "cihp"
+    assert {f"{g}.onnx" for g in ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")} < set(bundle.manifest["files"])
+    assert sum(f["bytes"] for f in bundle.manifest["files"].values()) < 17e6
+    assert bundle.manifest["provenance"]["command"].startswith("spgvton train")
+
+
+def test_changed_weights_are_refused(copy: Path) -> None:
+    data = bytearray((copy / WEIGHTS).read_bytes())
+    data[-1] ^= 1
+    (copy / WEIGHTS).write_bytes(data)
+    with pytest.raises(SpgvtonError, match=r"weights\.safetensors is not the file"):
+        Bundle.open(copy)
+
+
+def test_missing_file_and_folder(copy: Path) -> None:
+    (copy / "g1.onnx").unlink()
+    with pytest.raises(SpgvtonError, match=r"cannot read .*g1\.onnx"):
+        Bundle.open(copy)
+    with pytest.raises(SpgvtonError, match="not a model bundle"):
+        Bundle.open(copy / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"format": "spgvton-bundle-99"}', '{"format": "spgvton-bundle-1"}',
+     '{"format": "spgvton-bundle-1", "network": {"label_set": "atr"}, "files": {}}',
+     '{"format": "spgvton-bundle-1", "network": {"label_set": "lip", "height": 1, "width": 1}, "files": [1]}'],
+)  # fmt: skip
+def test_damaged_manifest(copy: Path, text: str) -> None:
+    (copy / MANIFEST).write_text(text)
+    with pytest.raises(SpgvtonError):
+        Bundle.open(copy)
+
+
+def test_manifest_cannot_reach_outside(copy: Path) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["files"]["../x"] = {"sha256": "0"}
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(SpgvtonError, match="outside the bundle"):
+        Bundle.open(copy)
+
+
+def test_foreign_graph_and_unknown_backend(copy: Path) -> None:
+    import hashlib
+
+    for content, message in ((b"no graph", "cannot load"), ((copy / "gmm2.onnx").read_bytes(), "not an spgvton joint")):
+        (copy / "tryon.onnx").write_bytes(content)
+        manifest = json.loads((copy / MANIFEST).read_text())
+        manifest["files"]["tryon.onnx"]["sha256"] = hashlib.sha256(content).hexdigest()
+        (copy / MANIFEST).write_text(json.dumps(manifest))
+        with pytest.raises(SpgvtonError, match=message):
+            open_backend("onnxruntime", Bundle.open(copy))
+    with pytest.raises(UsageError, match="tpu"):
+        open_backend("tpu", Bundle.open())
+
+
+@pytest.fixture(scope="module")
+def session() -> TryOn:
+    return TryOn(threads=1)
+
+
+def test_session_dresses_the_demo_person(session: TryOn) -> None:
+    """The result shows the garment's colours where the person wears clothes, and her own head where her head is."""
+    assets = DemoAssets.open()
+    picture, labels = assets.person()
+    keypoints = assets.keypoints()
+    with pytest.raises(SpgvtonError, match="no person is set"):
+        session(keypoints[0], (512, 384))
+    session.set_person(picture, keypoints=keypoints[0], labels=labels)
+    with pytest.raises(SpgvtonError, match="no garment is set"):
+        session(keypoints[0], (512, 384))
+    small = labels[::2, ::2]
+    source = picture[::2, ::2].astype(int)
+    results = []
+    for number in (1, 2, 3):
+        garment, mask = assets.garment(number)
+        session.set_garment(garment, mask=mask)
+        result = session(keypoints[0], (512, 384))
+        assert result.shape == (256, 192, 3) and result.dtype == np.uint8
+        results.append(result.astype(int))
+        head = np.isin(small, (2, 13))
+        assert np.abs(result - source)[head].mean() < 25, "the person stays that person"
+        wanted = np.median(garment[mask > 127], 0)
+        seen = np.median(result[small == 5], 0)
+        worn = np.median(source[small == 5], 0)
+        assert np.abs(seen - wanted).mean() < np.abs(worn - wanted).mean(), f"garment {number} is worn"
+    assert np.abs(results[0] - results[1]).mean() > 3
+
+
+def test_session_follows_the_pose(session: TryOn) -> None:
+    assets = DemoAssets.open()
+    picture, labels = assets.person()
+    k = assets.keypoints()
+    session.set_person(picture, keypoints=k[0], labels=labels)
+    session.set_garment(*assets.garment(1)[:1], mask=assets.garment(1)[1])
+    most = int(np.abs(k[:, 4, :2] - k[0, 4, :2]).sum(1).argmax())  # where the right wrist is farthest
+    still, moved = session(k[0], (512, 384)), session(k[most], (512, 384))
+    assert np.abs(still.astype(int) - moved).mean() > 3
+    assert (session(k[0], (512, 384)) == still).all(), "deterministic"
+
+
+def test_session_refuses_bad_input(session: TryOn) -> None:
+    assets = DemoAssets.open()
+    picture, labels = assets.person()
+    k = assets.keypoints()[0]
+    session.set_person(picture, keypoints=k, labels=labels)
+    bad = k.copy()
+    bad[3, 0] = np.nan
+    for call in (lambda: session(bad, (512, 384)), lambda: session.set_person(picture, keypoints=bad, labels=labels)):
+        with pytest.raises(SpgvtonError, match="NaN"):
+            call()
+    with pytest.raises(SpgvtonError, match="label id 37"):
+        session.set_person(picture, keypoints=k, labels=np.full_like(labels, 37))
+    empty = np.full((300, 200, 3), 255, np.uint8)
+    with pytest.raises(SpgvtonError, match="cannot be used"):
+        session.set_person(empty)
+    with pytest.raises(SpgvtonError, match="no usable pose"):
+        session(empty)

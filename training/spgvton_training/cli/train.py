@@ -21,14 +21,14 @@ from spgvton.errors import UsageError
 from spgvton_training.networks.config import PRESETS, preset
 from spgvton_training.train import TrainConfig, Trainer, mini_training
 
-SMALL_ITERATIONS = (900, 1700, 1700)
+SMALL_ITERATIONS = (700, 1300, 800)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="data set in MPV layout")
     parser.add_argument("--out", required=True, type=Path, help="folder of this run")
     parser.add_argument("--preset", default="mini", choices=sorted(PRESETS), help="network and recipe (default: mini)")
-    parser.add_argument("--iterations", help="of the three stages, e.g. 900,1700,1700")
+    parser.add_argument("--iterations", help="of the three stages, e.g. 700,1300,800")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that load data (default: 1)")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores)")
@@ -42,7 +42,7 @@ def parse_iterations(text: str) -> tuple[int, int, int]:
     try:
         a, b, c = (int(part) for part in text.split(","))
     except ValueError as e:
-        raise UsageError(f"--iterations takes three numbers such as 900,1700,1700, got '{text}'") from e
+        raise UsageError(f"--iterations takes three numbers such as 700,1300,800, got '{text}'") from e
     if min(a, b, c) < 1:
         raise UsageError("--iterations must be at least 1 each")
     return a, b, c

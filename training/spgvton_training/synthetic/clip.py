@@ -4,7 +4,7 @@ The person, the top and the studio are item 0 of the test split of a seed; the c
 key poses through which every angle and direction runs as a monotone cubic: smooth, without overshoot, at rest where it
 turns round. On top lie a sway and a breath of whole periods per loop, so the last frame leads back to the first.
 
-    python -m spgvton_training.synthetic.clip --out runtime/spgvton/assets/demo
+    OMP_NUM_THREADS=1 python -m spgvton_training.synthetic.clip --out runtime/spgvton/assets/demo
 
     clip.mp4                                     384x512 pixels, 12 s, 15 frames a second
     person.jpg, person_parsing.png               its first frame and the label ids of that

@@ -115,7 +115,8 @@ def interpolate_loop(times: Vec, values: Vec, period: float, t: float) -> Vec:
     before, gap = np.roll(slopes, 1, 0), np.roll(steps, 1, 0)
     w1, w2 = 2 * steps + gap, steps + 2 * gap  # weighted harmonic mean of the slopes; zero where they change sign
     same = before * slopes > 0
-    mean = (w1 + w2) / (w1 / np.where(same, before, 1) + w2 / np.where(same, slopes, 1))
+    with np.errstate(over="ignore"):  # a slope next to zero gives the tangent zero, as it should
+        mean = (w1 + w2) / (w1 / np.where(same, before, 1) + w2 / np.where(same, slopes, 1))
     tangents = np.where(same, mean, 0)
     t = t % period
     i = int(np.searchsorted(times, t, side="right")) - 1

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,14 @@ from spgvton.labels import check_semantic_map
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
+GARMENTS: Final = 3
+
+
+class ShopGarment(NamedTuple):
+    """One shipped garment: in-shop picture RGB (H, W, 3) and mask (H, W), 255 = garment."""
+
+    picture: UInt8
+    mask: UInt8
 
 
 @dataclass(frozen=True)
@@ -36,10 +45,14 @@ class DemoAssets:
         labels = im.read(self.folder / "person_parsing.png", flags=cv2.IMREAD_UNCHANGED)
         return im.read(self.folder / "person.jpg"), check_semantic_map(labels)
 
-    def garment(self, number: int) -> tuple[UInt8, UInt8]:
-        """In-shop picture (H, W, 3) and mask (H, W) of garment 1, 2 or 3."""
+    def garment(self, number: int) -> ShopGarment:
+        """Garment 1, 2 or 3."""
         picture = im.read(self.folder / f"garment_{number}.jpg")
-        return picture, im.read(self.folder / f"garment_{number}_mask.png", flags=cv2.IMREAD_GRAYSCALE)
+        return ShopGarment(picture, im.read(self.folder / f"garment_{number}_mask.png", flags=cv2.IMREAD_GRAYSCALE))
+
+    def garments(self) -> list[ShopGarment]:
+        """All of them, in the order in which the demo wears them."""
+        return [self.garment(number) for number in range(1, GARMENTS + 1)]
 
     def keypoints(self) -> NDArray[np.float32]:
         """The renderer's exact keypoints of every frame of the clip (frames, 18, 3)."""

@@ -19,12 +19,10 @@ BACKGROUND, HAT, HAIR, GLOVE, SUNGLASSES, UPPER_CLOTHES, DRESS, COAT, SOCKS, PAN
 TORSO_SKIN, SCARF, SKIRT, FACE, LEFT_ARM, RIGHT_ARM, LEFT_LEG, RIGHT_LEG, LEFT_SHOE, RIGHT_SHOE = range(10, 20)
 JUMPSUITS: Final = TORSO_SKIN  # what id 10 means in LIP
 
-_CIHP: Final = tuple(
-    (
-        "background hat hair glove sunglasses upper-clothes dress coat socks pants torso-skin scarf skirt face "
-        "left-arm right-arm left-leg right-leg left-shoe right-shoe"
-    ).split()
-)
+_CIHP: Final = (
+    "background", "hat", "hair", "glove", "sunglasses", "upper-clothes", "dress", "coat", "socks", "pants",
+    "torso-skin", "scarf", "skirt", "face", "left-arm", "right-arm", "left-leg", "right-leg", "left-shoe", "right-shoe",
+)  # fmt: skip
 LABEL_SETS: Final[dict[str, tuple[str, ...]]] = {
     "cihp": _CIHP,
     "lip": tuple("jumpsuits" if name == "torso-skin" else name for name in _CIHP),

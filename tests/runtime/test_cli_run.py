@@ -19,13 +19,14 @@ import spgvton
 from spgvton import image
 from spgvton.bundle import write_manifest
 from spgvton.cli import main
-from spgvton.cli.demo import ASSETS
+from spgvton.demo_assets import DemoAssets
 from spgvton.stream.sinks import FileSink
 from spgvton.stream.sources import open_source
 from spgvton.video import cv2
 
 PROMISED = {"fps", "frames_in", "frames_out", "dropped", "latency_ms", "stages_ms", "machine", "versions"}
 FRAMES = 12
+ASSETS = DemoAssets.open().folder
 
 
 def make_bundle(folder: Path) -> Path:

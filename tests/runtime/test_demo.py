@@ -14,6 +14,7 @@ import pytest
 import spgvton
 from spgvton import image
 from spgvton.cli import demo, main
+from spgvton.demo_assets import DemoAssets, ShopGarment
 from spgvton.stream.loop import Perception, View
 from spgvton.stream.sources import Frame, open_source
 
@@ -21,14 +22,13 @@ PROMISED = {"fps", "frames_in", "frames_out", "dropped", "latency_ms", "stages_m
 
 
 def test_assets_fit_together() -> None:
-    source = open_source(str(demo.ASSETS / "clip.mp4"))
+    source = open_source(str(DemoAssets.open().clip))
     source.close()
     assert (source.size, source.fps, source.count) == ((512, 384), 15, 180)
-    for garment in demo.load_garments():
+    for garment in DemoAssets.open().garments():
         assert garment.mask.shape == garment.picture.shape[:2]
         assert 0.05 < (garment.mask > 127).mean() < 0.9
-    person = image.read(demo.ASSETS / "person.jpg")
-    labels = image.read(demo.ASSETS / "person_parsing.png", flags=-1)
+    person, labels = DemoAssets.open().person()
     assert labels.shape[:2] == person.shape[:2]
 
 
@@ -81,7 +81,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_garments_take_equal_turns() -> None:
-    garments = [demo.Garment(np.full((60, 50, 3), i, np.uint8), np.full((60, 50), 255, np.uint8)) for i in range(3)]
+    garments = [ShopGarment(np.full((60, 50, 3), i, np.uint8), np.full((60, 50), 255, np.uint8)) for i in range(3)]
     set_at: list[int] = []
 
     class Session:
@@ -105,5 +105,5 @@ def test_garments_take_equal_turns() -> None:
 
 
 def test_poster_of_a_run_without_results_is_still_a_picture() -> None:
-    garments = [demo.Garment(np.zeros((60, 50, 3), np.uint8), np.zeros((60, 50), np.uint8))] * 3
+    garments = [ShopGarment(np.zeros((60, 50, 3), np.uint8), np.zeros((60, 50), np.uint8))] * 3
     assert demo.Poster(garments, 9).draw("").ndim == 3

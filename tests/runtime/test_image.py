@@ -76,7 +76,7 @@ def test_normalise_inverts() -> None:
 @settings(max_examples=50)
 def test_letterbox_points_invert(h: int, w: int) -> None:
     box = im.Letterbox.fit((h, w))
-    corners = np.float32([[-0.5, -0.5, 1], [w - 0.5, h - 0.5, 0.3], [3, 4, 0]])
+    corners = np.array([[-0.5, -0.5, 1], [w - 0.5, h - 0.5, 0.3], [3, 4, 0]], np.float32)
     inside = box.points(corners)
     assert (inside[:2, 0] >= -0.51).all() and (inside[:2, 0] <= 191.51).all()
     assert (inside[:2, 1] >= -0.51).all() and (inside[:2, 1] <= 255.51).all()
@@ -91,7 +91,7 @@ def test_letterbox_picture_and_points_agree() -> None:
     small = np.asarray(box.apply(big, border=0))
     assert small.shape == (256, 192)
     y, x = np.nonzero(small > 127)
-    expected = box.points(np.float32([[109.5, 309.5, 1]]))[0]
+    expected = box.points(np.array([[109.5, 309.5, 1]], np.float32))[0]
     assert abs(x.mean() - expected[0]) < 0.6 and abs(y.mean() - expected[1]) < 0.6
     back = np.asarray(box.invert(small))
     assert back.shape == (900, 400) and back[310, 110] > 127 and back[340, 140] < 127

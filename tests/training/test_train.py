@@ -12,7 +12,7 @@ from spgvton.cli import main
 from spgvton.errors import SpgvtonError
 from spgvton_training import losses
 from spgvton_training.checkpoint import Checkpoint
-from spgvton_training.data.mpv import MPV, add_noise, collate, read_pairs
+from spgvton_training.data.mpv import MPV, add_noise, read_pairs
 from spgvton_training.networks.config import preset
 from spgvton_training.networks.joint import build_model
 from spgvton_training.networks.tps import control_points, tps_grid

@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import spgvton
 from spgvton import image
+from spgvton.demo_assets import GARMENTS, DemoAssets, ShopGarment
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
-from spgvton.perception.parsing import LabelMapParser
 from spgvton.perception.pose import PoseEstimator
 from spgvton.session import TryOn
 from spgvton.stream.compose import FAINT, PAPER, Composer, card, fit, text
@@ -36,12 +34,9 @@ from spgvton.stream.report import Report
 from spgvton.stream.sinks import FileSink
 from spgvton.stream.sources import Frame, open_source
 from spgvton.stream.stages import PoseStage, TryOnStage
-from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
 
-ASSETS: Final = Path(spgvton.__file__).parent / "assets" / "demo"
-GARMENTS: Final = 3
 MOMENTS: Final = 3  # per garment, on the poster
 HONEST: Final = (
     "The person and the garments are rendered, the try-on network is the small shipped one: judge the pipeline and its "
@@ -60,24 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout as well")
 
 
-@dataclass(frozen=True)
-class Garment:
-    """One shipped garment: RGB picture (H, W, 3) and mask (H, W)."""
-
-    picture: UInt8
-    mask: UInt8
-
-
-def load_garments() -> list[Garment]:
-    """The shipped garments, in the order they are worn."""
-    files = [(ASSETS / f"garment_{i}.jpg", ASSETS / f"garment_{i}_mask.png") for i in range(1, GARMENTS + 1)]
-    return [Garment(image.read(a), image.read(b, flags=cv2.IMREAD_GRAYSCALE)) for a, b in files]
-
-
 class Wardrobe:
     """The synthesis stage of the demo: the session changes its garment at equal shares of the clip."""
 
-    def __init__(self, session: TryOn, garments: list[Garment], frames: int) -> None:
+    def __init__(self, session: TryOn, garments: list[ShopGarment], frames: int) -> None:
         self._session, self._garments, self._frames = session, garments, frames
         self._stage = TryOnStage(session)
         self._worn: int | None = None
@@ -97,7 +78,7 @@ class Wardrobe:
 class Poster:
     """Collects a few moments per garment while the loop runs, and lays them out on one picture."""
 
-    def __init__(self, garments: list[Garment], frames: int) -> None:
+    def __init__(self, garments: list[ShopGarment], frames: int) -> None:
         self._garments = garments
         share = frames / len(garments)
         # At equal distances, away from the changes of garment.
@@ -140,18 +121,18 @@ class Poster:
 def prepare(bundle: str | None) -> tuple[TryOn, NDArray[np.float32], tuple[int, int]]:
     """A session that knows the shipped person; the person's keypoints, and the picture's (height, width)."""
     session = TryOn(bundle)
-    person = image.read(ASSETS / "person.jpg")
+    person, labels = DemoAssets.open().person()
     keypoints = PoseEstimator(smooth=False)(person, 0.0)
-    labels = LabelMapParser(str(ASSETS / "person_parsing.png"), "cihp")(person, keypoints)
     session.set_person(person, keypoints=keypoints, labels=labels)
     return session, keypoints, (person.shape[0], person.shape[1])
 
 
 def play(args: argparse.Namespace, out: Path) -> Report:
     """The loop, with demo.mp4 and demo.png as its results."""
-    garments = load_garments()
+    assets = DemoAssets.open()
+    garments = assets.garments()
     with ExitStack() as stack:
-        source = open_source(str(ASSETS / "clip.mp4"), realtime=args.realtime)
+        source = open_source(str(assets.clip), realtime=args.realtime)
         stack.callback(source.close)
         frames = source.count or 1
         if args.seconds is not None:

@@ -257,10 +257,11 @@ def check_models() -> Check:
 def check_bundle(bundle: str | None) -> Check:
     """Loads the bundle (which compares its hashes) and dresses the shipped person once."""
     from spgvton.cli import demo
+    from spgvton.demo_assets import DemoAssets
 
     start = time.perf_counter()
     session, keypoints, size = demo.prepare(bundle)
-    garment = demo.load_garments()[0]
+    garment = DemoAssets.open().garment(1)
     session.set_garment(garment.picture, mask=garment.mask)
     loaded = time.perf_counter()
     session(keypoints, size)

@@ -32,7 +32,7 @@ class NetworkConfig:
     mask_in_g3: bool = False  # G3 also sees the predicted clothes mask
     moment_alignment: bool = False  # GMM: masks are brought to the same centre and spread first
     pose_in_gmm: bool = False  # GMM1 also sees the target pose
-    features_in_gmm: bool = False  # GMM: the regression sees both feature maps beside their correlation
+    features_in_gmm: bool = False  # GMM1: the regression sees both feature maps beside their correlation
     bounded_theta: bool = True  # GMM: tanh on the offsets (CP-VTON); False: linear
 
     def __post_init__(self) -> None:

@@ -94,9 +94,8 @@ class JointModel(nn.Module):
             bounded=c.bounded_theta, moment_alignment=c.moment_alignment, regress_features=c.features_in_gmm,
         )  # fmt: skip
         self.gmm2 = GeometricMatching(
-            (h, w), c.gmm_ngf, c.grid_size, bounded=c.bounded_theta, moment_alignment=c.moment_alignment,
-            regress_features=c.features_in_gmm,
-        )  # fmt: skip
+            (h, w), c.gmm_ngf, c.grid_size, bounded=c.bounded_theta, moment_alignment=c.moment_alignment
+        )
         keep = torch.ones(1, lb.NUM_LABELS, 1, 1)
         keep[:, list(lb.clothes(c.label_set))] = 0
         self.register_buffer("not_clothes", keep, persistent=False)

@@ -85,9 +85,9 @@ def denormalise(tensor: NDArray[np.float32]) -> UInt8:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """A uniform scale and shift that puts a picture of any size centred into a frame: x' = scale * x + offset.
+    """A uniform scale and shift that puts a picture of any size into a frame: x' + 0.5 = scale * (x + 0.5) + pad.
 
-    Coordinates are pixel centres at integers, so x' + 0.5 = scale * (x + 0.5) + pad.
+    Coordinates are pixel centres at integers. A negative pad cuts that much off.
     """
 
     source: tuple[int, int]  # height, width
@@ -101,6 +101,19 @@ class Letterbox:
         (h, w), (H, W) = source, target
         scale = min(H / h, W / w)
         return Letterbox(source, target, scale, ((W - w * scale) / 2, (H - h * scale) / 2))
+
+    @staticmethod
+    def around(source: tuple[int, int], centre_x: float, target: tuple[int, int] = SIZE) -> Letterbox:
+        """Of a picture wider than TARGET's shape, the full-height part around column CENTRE_X; of others, all.
+
+        A person in a landscape picture would be tiny if all of it were fitted in.
+        """
+        (h, w), (H, W) = source, target
+        scale = H / h
+        if w * scale <= W:
+            return Letterbox.fit(source, target)
+        left = min(max(scale * (centre_x + 0.5) - W / 2, 0.0), w * scale - W)
+        return Letterbox(source, target, scale, (-left, 0.0))
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import image as im
+from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.keypoints import check_keypoints
@@ -46,6 +47,24 @@ def without_clothes(picture: UInt8, labels: UInt8, label_set: str = "cihp") -> F
     return im.normalise(picture) * (1 - clothes_mask(labels, label_set))
 
 
+_TORSO = (kp.NECK, kp.R_SHOULDER, kp.L_SHOULDER, kp.R_HIP, kp.L_HIP)
+
+
+def framing(keypoints: Float, source: tuple[int, int], size: tuple[int, int] = im.SIZE) -> im.Letterbox:
+    """How a picture of SOURCE pixels with a person of these KEYPOINTS (18, 3) is put into the network's frame.
+
+    Landscape pictures are cut to the part around the person's torso; others are fitted in whole.
+    """
+    torso = keypoints[list(_TORSO)]
+    seen = torso[torso[:, 2] > 0, 0]
+    return im.Letterbox.around(source, float(seen.mean()) if len(seen) else source[1] / 2, size)
+
+
+def place(keypoints: Float, box: im.Letterbox) -> Float:
+    """Keypoints (18, 3) moved into BOX's frame; missing ones are all zeros."""
+    return np.where(keypoints[:, 2:] > 0, box.points(keypoints), 0).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class PersonRepresentation:
     """The source person: S'_s (20, H, W), A_s (2, H, W), I_s without clothes (3, H, W), and the keypoints (18, 3)."""
@@ -59,7 +78,7 @@ class PersonRepresentation:
     def of(
         picture: UInt8, labels: UInt8, keypoints: Float, *, label_set: str = "cihp", size: tuple[int, int] = im.SIZE
     ) -> PersonRepresentation:
-        """From an RGB picture (h, w, 3), its semantic map (h, w) and its keypoints in the same pixels, letterboxed to SIZE.
+        """From an RGB picture (h, w, 3), its semantic map (h, w) and its keypoints in the same pixels, framed to SIZE.
 
         Raises SpgvtonError when sizes differ, a label id is above 19, a keypoint is NaN, or no face and hair are found.
         """
@@ -68,14 +87,15 @@ class PersonRepresentation:
             raise SpgvtonError(f"semantic map {labels.shape} and picture {picture.shape[:2]} differ in size")
         if not np.isin(labels, lb.HEAD).any():
             raise SpgvtonError("the semantic map shows neither face nor hair: is it the map of this picture?")
-        box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
+        keypoints = check_keypoints(keypoints)
+        box = framing(keypoints, (picture.shape[0], picture.shape[1]), size)
         fitted = np.asarray(box.apply(picture), np.uint8)
         fitted_labels = np.asarray(box.apply(labels, border=lb.BACKGROUND, nearest=True), np.uint8)
         return PersonRepresentation(
             reference_map(fitted_labels, label_set),
             head_masks(fitted_labels),
             without_clothes(fitted, fitted_labels, label_set),
-            box.points(check_keypoints(keypoints)),
+            place(keypoints, box),
         )
 
 

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from spgvton.backends import open_backend
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
-from spgvton.image import Letterbox
 from spgvton.keypoints import check_keypoints
 from spgvton.perception.composed import ComposedParser
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
-from spgvton.person import Garment, PersonRepresentation
+from spgvton.person import Garment, PersonRepresentation, framing, place
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -108,6 +107,5 @@ class TryOn:
             if reason:
                 raise SpgvtonError(f"no usable pose in the frame: {reason}")
         keypoints = check_keypoints(array)
-        box = Letterbox.fit(frame_size or self.size, self.size)
-        placed = np.where(keypoints[:, 2:] > 0, box.points(keypoints), 0).astype(np.float32)
-        return self._backend.run(placed[None])[0]
+        box = framing(keypoints, frame_size or self.size, self.size)
+        return self._backend.run(place(keypoints, box)[None])[0]

@@ -132,7 +132,7 @@ def why_unusable(k: Keypoints, size: tuple[int, int]) -> str | None:
         return "shoulders not visible" if portrait else "no person in the picture"
     if k[kp.NECK, 2] <= 0:
         return "shoulders not visible"
-    if torso_length(k) * Letterbox.fit(size, SIZE).scale < MIN_TORSO:
+    if torso_length(k) * Letterbox.around(size, size[1] / 2, SIZE).scale < MIN_TORSO:
         return "person too small"
     return None
 

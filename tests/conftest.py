@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+
+# Read once, when torch is loaded. Two OpenMP threads on two hyper-threads of one core are far slower than one.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import ctypes
 import shutil
 import subprocess
 import sys

@@ -1,6 +1,8 @@
 """Checkpoint -> bundle on small networks: every graph equals PyTorch, weights are stored once, faults leave no bundle."""
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +26,23 @@ def checkpoint(name: str) -> Checkpoint:
     return Checkpoint(config, dict(build_model(config).state_dict()), {"test": True})
 
 
+@pytest.fixture(scope="module")
+def mini_by_verb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]:
+    """`spgvton export` of a small `mini`, and what --json printed."""
+    folder = tmp_path_factory.mktemp("mini")
+    checkpoint("mini").save(folder / "m.safetensors")
+    arguments = ["export", "--checkpoint", str(folder / "m.safetensors"), "--out", str(folder / "bundle")]
+    with redirect_stdout(StringIO()) as printed:
+        assert main([*arguments, "--storage", "fp16", "--json"]) == 0
+    return Bundle.open(folder / "bundle"), printed.getvalue()
+
+
 @pytest.fixture(scope="module", params=["mini", "paper"])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    if request.param == "mini":
+        return request.getfixturevalue("mini_by_verb")[0]  # type: ignore[no-any-return]
     c = checkpoint(request.param)
-    out = tmp_path_factory.mktemp("bundle") / request.param
-    return onnx_export.export(c, out, real_inputs(c.config), half_storage=request.param == "mini")
+    return onnx_export.export(c, tmp_path_factory.mktemp("paper") / "bundle", real_inputs(c.config))
 
 
 def test_every_graph_is_there_and_measured(bundle: Bundle) -> None:
@@ -69,13 +83,12 @@ def test_difference_from_pytorch_is_refused(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "b" / MANIFEST).exists()
 
 
-def test_export_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint("mini").save(tmp_path / "m.safetensors")
-    out = tmp_path / "bundle"
-    assert main(["export", "--checkpoint", str(tmp_path / "m.safetensors"), "--out", str(out), "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+def test_export_verb(mini_by_verb: tuple[Bundle, str], tmp_path: Path) -> None:
+    printed = json.loads(mini_by_verb[1])
     assert set(printed["graphs"]["tryon"]) == {"sha256", "bytes", "max_abs_error"}
-    assert Bundle.open(out).size == (128, 96)
-    assert main(["export", "--checkpoint", str(tmp_path / "none"), "--out", str(out)]) == 1
+    assert mini_by_verb[0].size == (128, 96)
+    assert mini_by_verb[0].manifest["weights_storage"] == "fp16"
+    assert main(["export", "--checkpoint", str(tmp_path / "none"), "--out", str(tmp_path / "b")]) == 1
     (tmp_path / "file").write_text("")
-    assert main(["export", "--checkpoint", str(tmp_path / "m.safetensors"), "--out", str(tmp_path / "file" / "b")]) == 1
+    file = mini_by_verb[0].folder.parent / "m.safetensors"
+    assert main(["export", "--checkpoint", str(file), "--out", str(tmp_path / "file" / "b")]) == 1

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from torch import Tensor
 
 from spgvton.errors import SpgvtonError
-from spgvton.files import atomic_path
+from spgvton.files import atomic_path, write_bytes
 from spgvton_training.networks.config import NetworkConfig
 from spgvton_training.networks.joint import JointModel, build_model
 
@@ -47,8 +47,7 @@ class Checkpoint:
             "config": json.dumps(self.config.to_dict()),
             "provenance": json.dumps(self.provenance),
         }
-        with atomic_path(path) as temporary:
-            save_file(weights, temporary, header)
+        write_bytes(path, serialise(weights, header))
 
     @staticmethod
     def load(path: str | Path) -> Checkpoint:

@@ -103,17 +103,19 @@ class Letterbox:
         return Letterbox(source, target, scale, ((W - w * scale) / 2, (H - h * scale) / 2))
 
     @staticmethod
-    def around(source: tuple[int, int], centre_x: float, target: tuple[int, int] = SIZE) -> Letterbox:
-        """Of a picture wider than TARGET's shape, the full-height part around column CENTRE_X; of others, all.
+    def around(
+        source: tuple[int, int], scale: float, point: tuple[float, float], at: tuple[float, float],
+        target: tuple[int, int] = SIZE,
+    ) -> Letterbox:  # fmt: skip
+        """SOURCE at SCALE, with its POINT (x, y) as near to AT (x, y) of the target as the picture's edges allow.
 
-        A person in a landscape picture would be tiny if all of it were fitted in.
+        Along an axis on which the scaled picture is smaller than the target it is centred.
         """
-        (h, w), (H, W) = source, target
-        scale = H / h
-        if w * scale <= W:
-            return Letterbox.fit(source, target)
-        left = min(max(scale * (centre_x + 0.5) - W / 2, 0.0), w * scale - W)
-        return Letterbox(source, target, scale, (-left, 0.0))
+        pads = []
+        for extent, room, p, a in zip(source[::-1], target[::-1], point, at):
+            spare = room - extent * scale
+            pads.append(spare / 2 if spare >= 0 else min(max(a + 0.5 - scale * (p + 0.5), spare), 0.0))
+        return Letterbox(source, target, scale, (pads[0], pads[1]))
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -66,6 +66,17 @@ def flip(keypoints: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     return k
 
 
+def torso_length(k: NDArray[np.float32]) -> float:
+    """Length of the torso in pixels: neck to hips where they are seen, at least 1.2 shoulder widths; 0 without shoulders."""
+    if k[NECK, 2] <= 0:
+        return 0.0
+    length = 1.2 * float(np.linalg.norm(k[R_SHOULDER, :2] - k[L_SHOULDER, :2]))
+    hips = [i for i in (R_HIP, L_HIP) if k[i, 2] > 0]
+    if hips:
+        length = max(length, float(np.linalg.norm(k[hips, :2].mean(0) - k[NECK, :2])))
+    return length
+
+
 def load_openpose(path: str | Path) -> NDArray[np.float32]:
     """Read the first person of an OpenPose JSON file (`people[0].pose_keypoints_2d`). Raises SpgvtonError."""
     try:

@@ -47,17 +47,30 @@ def without_clothes(picture: UInt8, labels: UInt8, label_set: str = "cihp") -> F
     return im.normalise(picture) * (1 - clothes_mask(labels, label_set))
 
 
-_TORSO = (kp.NECK, kp.R_SHOULDER, kp.L_SHOULDER, kp.R_HIP, kp.L_HIP)
+# Framing at height 256, after the training data: torsos are 60 (whole figure) to 130 pixels long, mostly about 100, and
+# the neck then lies near row 80.
+_SMALL_TORSO, _TORSO, _NECK_ROW = 50.0, 100.0, 80.0
 
 
-def framing(keypoints: Float, source: tuple[int, int], size: tuple[int, int] = im.SIZE) -> im.Letterbox:
+def framing(
+    keypoints: Float, source: tuple[int, int], size: tuple[int, int] = im.SIZE, scale: float | None = None
+) -> im.Letterbox:
     """How a picture of SOURCE pixels with a person of these KEYPOINTS (18, 3) is put into the network's frame.
 
-    Landscape pictures are cut to the part around the person's torso; others are fitted in whole.
+    The frame is filled: of a picture of another shape the part around the person is taken. Where she would be smaller
+    than in any training picture, the picture is enlarged around her.
+    scale: keep to this one instead (a stream should not zoom with every breath).
     """
-    torso = keypoints[list(_TORSO)]
-    seen = torso[torso[:, 2] > 0, 0]
-    return im.Letterbox.around(source, float(seen.mean()) if len(seen) else source[1] / 2, size)
+    (h, w), (rows, columns) = source, size
+    body = keypoints[[kp.NECK, kp.R_SHOULDER, kp.L_SHOULDER, kp.R_HIP, kp.L_HIP]]
+    seen = body[body[:, 2] > 0, 0]
+    point = (float(seen.mean()) if len(seen) else (w - 1) / 2, float(keypoints[kp.NECK, 1]))
+    if scale is None:
+        scale = max(rows / h, columns / w)
+        torso, unit = kp.torso_length(keypoints), rows / 256
+        if 0 < torso * scale < _SMALL_TORSO * unit:
+            scale = _TORSO * unit / torso
+    return im.Letterbox.around(source, scale, point, ((columns - 1) / 2, _NECK_ROW * rows / 256), size)
 
 
 def place(keypoints: Float, box: im.Letterbox) -> Float:

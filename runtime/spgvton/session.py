@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spgvton.backends import open_backend
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
+from spgvton.image import Letterbox
 from spgvton.keypoints import check_keypoints
 from spgvton.perception.composed import ComposedParser
 from spgvton.perception.garment_mask import garment_mask
@@ -42,6 +43,7 @@ class TryOn:
         self._backend = open_backend(backend, self.bundle, threads=threads)
         self._parser = parser
         self._still_pose: PoseEstimator | None = None
+        self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,6 +78,7 @@ class TryOn:
                     f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.bundle.label_set}"
                 )
             labels = self._parser(picture, found)
+        self._box = None
         person = PersonRepresentation.of(picture, labels, found, label_set=self.bundle.label_set, size=self.size)
         for name in ("reference_map", "head", "body"):
             self._backend.set_static(name, getattr(person, name)[None])
@@ -108,4 +111,7 @@ class TryOn:
                 raise SpgvtonError(f"no usable pose in the frame: {reason}")
         keypoints = check_keypoints(array)
         box = framing(keypoints, frame_size or self.size, self.size)
+        if self._box and self._box.source == box.source and 1 / 1.2 < box.scale / self._box.scale < 1.2:
+            box = framing(keypoints, box.source, self.size, scale=self._box.scale)
+        self._box = box
         return self._backend.run(place(keypoints, box)[None])[0]

@@ -12,7 +12,16 @@ from hypothesis.extra import numpy as hnp
 from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
-from spgvton.person import Garment, PersonRepresentation, clothes_mask, head_masks, one_hot, reference_map
+from spgvton.person import (
+    Garment,
+    PersonRepresentation,
+    clothes_mask,
+    framing,
+    head_masks,
+    one_hot,
+    place,
+    reference_map,
+)
 
 label_maps = hnp.arrays(np.uint8, (6, 5), elements=st.integers(0, 19))
 points = hnp.arrays(np.float32, (18, 3), elements=st.floats(0, 100, width=32))
@@ -124,3 +133,39 @@ def test_garment_background_becomes_white() -> None:
     assert np.allclose(garment.image[:, 0, 0], 1) and np.allclose(garment.image[:, 128, 96], 10 / 127.5 - 1)
     with pytest.raises(SpgvtonError, match="empty"):
         Garment.of(picture, np.zeros((300, 300), np.uint8))
+
+
+def standing(centre: float, neck: float, torso: float) -> np.ndarray:
+    k = np.zeros((18, 3), np.float32)
+    for i, (x, y) in {
+        kp.NECK: (0, 0), kp.R_SHOULDER: (-0.3, 0), kp.L_SHOULDER: (0.3, 0), kp.R_HIP: (-0.2, 1), kp.L_HIP: (0.2, 1),
+        kp.NOSE: (0, -0.4),
+    }.items():  # fmt: skip
+        k[i] = (centre + x * torso, neck + y * torso, 1)
+    return k
+
+
+@pytest.mark.parametrize(
+    ("size", "centre", "neck", "torso", "scale"),
+    [
+        ((512, 384), 190, 160, 200, 0.5),  # the network's shape: all of it
+        ((720, 1280), 900, 250, 300, 256 / 720),  # landscape: full height around her
+        ((1920, 1080), 500, 600, 500, 192 / 1080),  # a phone held upright: full width
+        ((994, 1768), 640, 190, 90, 100 / 90),  # far away: enlarged until her torso has 100 pixels
+    ],
+)
+def test_framing(size: tuple[int, int], centre: float, neck: float, torso: float, scale: float) -> None:
+    k = standing(centre, neck, torso)
+    box = framing(k, size)
+    assert abs(box.scale - scale) < 1e-6
+    placed = place(k, box)
+    assert abs(placed[kp.NECK, 0] - 96) < 8 and 40 < placed[kp.NECK, 1] < 100
+    filled = np.asarray(box.apply(np.zeros((*size, 3), np.uint8)))
+    assert filled.shape == (256, 192, 3) and filled.max() == 0, "no empty border"
+    assert framing(k, size, scale=box.scale * 1.1).scale == box.scale * 1.1
+
+
+def test_framing_without_a_torso_shows_the_middle() -> None:
+    box = framing(np.zeros((18, 3), np.float32), (480, 640))
+    assert abs(box.points_back(np.array([[95.5, 128, 1]], np.float32))[0, 0] - 319.5) < 0.01
+    assert (place(np.zeros((18, 3), np.float32), box) == 0).all()

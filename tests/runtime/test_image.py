@@ -97,18 +97,25 @@ def test_letterbox_picture_and_points_agree() -> None:
     assert back.shape == (900, 400) and back[310, 110] > 127 and back[340, 140] < 127
 
 
-@given(st.integers(20, 700), st.integers(20, 700), st.floats(-100, 900))
+@given(
+    st.tuples(st.integers(20, 700), st.integers(20, 700)), st.floats(0.3, 3), st.floats(-100, 900), st.floats(-100, 900)
+)
 @settings(max_examples=80)
-def test_around_shows_a_full_height_part(h: int, w: int, centre: float) -> None:
-    box = im.Letterbox.around((h, w), centre)
-    if w * 256 <= h * 192:
-        assert box == im.Letterbox.fit((h, w))
-        return
-    left, right = box.points_back(np.array([[-0.5, 0, 1], [191.5, 0, 1]], np.float32))[:, 0]
-    assert left >= -0.6 and right <= w - 0.4, "never beyond the picture"
-    assert abs((right - left) - h * 0.75) < 0.1 and abs(box.scale * h - 256) < 1e-6
-    if left > 0.6 and right < w - 1.6:
-        assert abs((left + right) / 2 - centre) < 0.6
+def test_around_puts_the_point_in_place_unless_an_edge_forbids(
+    source: tuple[int, int], scale: float, x: float, y: float
+) -> None:
+    box = im.Letterbox.around(source, scale, (x, y), (96, 80))
+    for pad, extent, room in zip(box.pad, source[::-1], (192, 256)):
+        spare = room - extent * scale
+        if spare >= 0:
+            assert pad == spare / 2, "centred"
+        else:
+            assert spare - 1e-6 <= pad <= 1e-6, "never beyond the picture"
+    placed = box.points(np.array([[x, y, 1]], np.float32))[0]
+    for axis, wanted in ((0, 96.0), (1, 80.0)):
+        full, space = source[1 - axis] * scale, (192.0, 256.0)[axis]
+        if space - full < box.pad[axis] < 0:
+            assert abs(placed[axis] - wanted) < 0.01
 
 
 def test_letterbox_of_network_size_is_identity() -> None:

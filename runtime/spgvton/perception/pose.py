@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton.errors import SpgvtonError
-from spgvton.image import SIZE, Letterbox
+from spgvton.image import SIZE
 from spgvton.perception.one_euro import OneEuroFilter
 from spgvton.perception.onnx_session import open_session, shipped_model
 from spgvton.video import cv2
@@ -28,7 +28,7 @@ HEAD: Final = (kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR)
 FACE: Final = (kp.NOSE, kp.R_EYE, kp.L_EYE)
 TORSO: Final = (kp.R_SHOULDER, kp.L_SHOULDER, kp.R_HIP, kp.L_HIP)
 MIN_KEYPOINTS: Final = 6  # fewer than this is chance: MoveNet always answers, also where nobody is
-MIN_TORSO: Final = 14.0  # pixels at 256x192: below it the garment would be some 10 pixels wide
+MIN_TORSO: Final = 14.0  # pixels where the picture is 256 high: below it there is nothing to see of a person
 
 
 class Region(NamedTuple):
@@ -105,18 +105,7 @@ def seen_from_behind(k: Keypoints) -> bool:
     if k[kp.NECK, 2] <= 0:
         return False
     shoulders = k[kp.R_SHOULDER, 0] - k[kp.L_SHOULDER, 0]
-    return bool(shoulders > 0.2 * torso_length(k))
-
-
-def torso_length(k: Keypoints) -> float:
-    """Length of the torso in pixels: neck to hips where they are seen, at least 1.2 shoulder widths; 0 without shoulders."""
-    if k[kp.NECK, 2] <= 0:
-        return 0.0
-    length = 1.2 * float(np.linalg.norm(k[kp.R_SHOULDER, :2] - k[kp.L_SHOULDER, :2]))
-    hips = [i for i in (kp.R_HIP, kp.L_HIP) if k[i, 2] > 0]
-    if hips:
-        length = max(length, float(np.linalg.norm(k[hips, :2].mean(0) - k[kp.NECK, :2])))
-    return length
+    return bool(shoulders > 0.2 * kp.torso_length(k))
 
 
 def person_present(k: Keypoints) -> bool:
@@ -132,7 +121,7 @@ def why_unusable(k: Keypoints, size: tuple[int, int]) -> str | None:
         return "shoulders not visible" if portrait else "no person in the picture"
     if k[kp.NECK, 2] <= 0:
         return "shoulders not visible"
-    if torso_length(k) * Letterbox.around(size, size[1] / 2, SIZE).scale < MIN_TORSO:
+    if kp.torso_length(k) * SIZE[0] / size[0] < MIN_TORSO:
         return "person too small"
     return None
 
@@ -176,7 +165,7 @@ class PoseEstimator:
         k = self._gate(k)
         if self._filter:
             seen = k[:, 2] > 0
-            k[:, :2] = self._filter(k[:, :2], seen, now, scale=torso_length(k) or max(size) / 4)
+            k[:, :2] = self._filter(k[:, :2], seen, now, scale=kp.torso_length(k) or max(size) / 4)
             if k[kp.NECK, 2] > 0:  # filtered on its own it would leave the line between the shoulders
                 k[kp.NECK, :2] = k[[kp.R_SHOULDER, kp.L_SHOULDER], :2].mean(axis=0)
             k[~seen] = 0

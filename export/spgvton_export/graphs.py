@@ -39,7 +39,8 @@ class G1(_Wrapper):
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         inputs = Inputs(reference_map, head, body, source_keypoints, body, cloth_mask, keypoints)
         person = self.model.person(inputs)
-        return self.model.semantic_logits(person, cloth_mask, keypoints).softmax(1), person.body
+        semantic = self.model.semantic_logits(person, cloth_mask, keypoints).softmax(1)
+        return semantic, self.model.fill(person, semantic)
 
 
 class G1Plain(_Wrapper):
@@ -53,7 +54,7 @@ class G1Plain(_Wrapper):
 
 class G2(_Wrapper):
     def forward(self, semantic: Tensor, body: Tensor, cloth: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.coarse(semantic, joint.Person(body, body, body), cloth, keypoints)
+        return self.model.coarse(semantic, body, cloth, keypoints)
 
 
 class GMM1(_Wrapper):
@@ -100,11 +101,8 @@ class TryOnPlain(TryOnGraph):
 def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
     """Every graph of the bundle, with example inputs that come from running the chain on INPUTS."""
     c, x = model.config, inputs
-    person = model.person(x)
-    semantic = model.semantic_logits(person, x.cloth_mask, x.keypoints).softmax(1)
-    coarse = model.coarse(semantic, person, x.cloth, x.keypoints)
-    theta = model.match(x.cloth_mask, coarse.mask, x.keypoints)
-    warped, warped_mask = model.warp(torch.cat([x.cloth, x.cloth_mask], 1), theta).split([3, 1], 1)
+    semantic, body, coarse, theta, warped, _ = model.stages(x)
+    warped_mask = model.warp(x.cloth_mask, theta)
     pose = {"keypoints": x.keypoints}
     static = x._asdict()
     out: dict[str, Graph] = {}
@@ -117,7 +115,7 @@ def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
         out["g1"] = Graph(G1Plain(model), {k: static[k] for k in names}, ("semantic",))
         without = {k: v for k, v in static.items() if k != "source_keypoints"}
         out["tryon"] = Graph(TryOnPlain(model), without, ("image",))
-    g2_inputs = {"semantic": semantic, "body": person.body, "cloth": x.cloth, **pose}
+    g2_inputs = {"semantic": semantic, "body": body, "cloth": x.cloth, **pose}
     out["g2"] = Graph(G2(model), g2_inputs, ("coarse", "clothes_mask"))
     masks = {"cloth_mask": x.cloth_mask, "clothes_mask": coarse.mask}
     if c.pose_in_gmm:

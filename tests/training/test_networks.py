@@ -9,6 +9,7 @@ from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.keypoints import heat_maps as numpy_heat_maps
 from spgvton_training.networks.alignment import align
+from spgvton_training.networks.background import estimate_background
 from spgvton_training.networks.config import PRESETS, NetworkConfig, preset
 from spgvton_training.networks.generator import Generator
 from spgvton_training.networks.gmm import GeometricMatching, moments
@@ -138,9 +139,10 @@ def test_alignment_identity_when_the_pose_is_the_same() -> None:
     maps = torch.nn.functional.one_hot(labels, 20).permute(0, 3, 1, 2).float()
     head = maps[:, list(lb.HEAD)].clone()
     maps[:, list(lb.HEAD)] = 0
-    moved_maps, moved_head, moved_body = align(maps, head, inputs.body, k, k)
+    moved_maps, moved_head, moved_body, empty = align(maps, head, inputs.body, k, k)
     assert torch.allclose(moved_maps, maps, atol=1e-3) and torch.allclose(moved_head, head, atol=1e-3)
     assert torch.allclose(moved_body, inputs.body, atol=1e-2)
+    assert empty.abs().max() < 1e-3
 
 
 def test_alignment_moves_the_head_with_its_keypoints() -> None:
@@ -153,11 +155,12 @@ def test_alignment_moves_the_head_with_its_keypoints() -> None:
     head[:, 0, 30:60, 80:112] = 1
     body = torch.where(head[:, :1] > 0, 0.5, -0.2).expand(1, 3, 256, 192)
     reference = torch.zeros(1, 20, 256, 192)
-    _, moved, image = align(reference, head, body, source, target)
+    _, moved, image, empty = align(reference, head, body, source, target)
     y, x = torch.nonzero(moved[0, 0] > 0.5, as_tuple=True)
     assert (x.min(), x.max(), y.min(), y.max()) == (100, 131, 24, 53)
     assert torch.allclose(image[0, :, 40, 110], torch.tensor(0.5), atol=1e-4)
     assert torch.allclose(image[0, :, 57, 85], torch.tensor(0.0), atol=1e-4), "where the head was is empty now"
+    assert empty[0, 0, 57, 85] == 1 and empty[0, 0, 40, 110] < 1e-4
 
 
 def test_alignment_survives_missing_keypoints() -> None:
@@ -166,3 +169,38 @@ def test_alignment_survives_missing_keypoints() -> None:
     for source, target in ((inputs.source_keypoints, nothing), (nothing, inputs.keypoints), (nothing, nothing)):
         for tensor in align(*inputs[:3], source, target, 2):
             assert tensor.isfinite().all()
+
+
+def test_background_is_kept_where_visible_and_continued_where_not() -> None:
+    ramp = torch.linspace(-0.8, 0.8, 192).expand(1, 3, 256, 192)
+    visible = torch.ones(1, 1, 256, 192)
+    visible[:, :, 40:220, 60:130] = 0
+    got = estimate_background(ramp, visible)
+    error = (got - ramp).abs()
+    assert error[:, :, :, :50].max() < 0.03 and error[:, :, :, 140:].max() < 0.03
+    assert error[:, :, 60:200, 70:120].max() < 0.35, "the hole continues its surroundings"
+    elsewhere = torch.where(visible > 0, ramp, torch.full_like(ramp, 9.0))
+    assert torch.equal(estimate_background(elsewhere, visible), got), "what the person hides has no say"
+    assert torch.equal(estimate_background(ramp, 0 * visible), torch.zeros_like(ramp)), "nothing seen: grey, not NaN"
+
+
+def test_fill_paints_background_only_where_the_map_says_so() -> None:
+    with pytest.raises(SpgvtonError, match="needs align_source"):
+        NetworkConfig(fill_background=True)
+    config = preset("mini", ngf=4, gmm_ngf=4)
+    model = build_model(config)
+    inputs = random_inputs(config)
+    inputs = inputs._replace(
+        reference_map=torch.zeros(1, 20, 256, 192), head=torch.zeros(1, 2, 256, 192), body=torch.zeros(1, 3, 256, 192)
+    )
+    inputs.reference_map[:, lb.BACKGROUND, :, :60] = 1
+    inputs.body[:, :, :, :60] = 0.75
+    person = model.person(inputs)
+    semantic = torch.zeros(1, 20, 128, 96)
+    semantic[:, lb.BACKGROUND, :64] = 1
+    semantic[:, lb.UPPER_CLOTHES, 64:] = 1
+    body = model.fill(person, semantic)
+    assert torch.allclose(body[:, :, :120], torch.tensor(0.75), atol=1e-3)
+    assert torch.equal(body[:, :, 140:], inputs.body[:, :, 140:])
+    plain = build_model(preset("mini", ngf=4, gmm_ngf=4, fill_background=False))
+    assert torch.equal(plain.fill(plain.person(inputs), semantic), inputs.body)

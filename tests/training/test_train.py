@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from spgvton.cli import main
-from spgvton.errors import SpgvtonError
+from spgvton.errors import SpgvtonError, UsageError
 from spgvton_training import losses
 from spgvton_training.checkpoint import Checkpoint
+from spgvton_training.cli.train import parse_iterations
 from spgvton_training.data.mpv import MPV, add_noise, read_pairs
 from spgvton_training.networks.config import preset
 from spgvton_training.networks.joint import build_model
@@ -78,6 +79,25 @@ def test_losses_fall_and_stages_train_what_they_say(data: Path, tmp_path: Path) 
     run._fit_stage(None)
     moved = {k.split(".")[0] for k in before if not torch.equal(before[k], run.model.state_dict()[k])}
     assert moved == {"g2", "g3", "gmm1", "gmm2"}
+
+
+def test_a_run_may_start_from_weights_and_leave_stages_out(data: Path, tmp_path: Path) -> None:
+    first = trainer(data, tmp_path / "first", iterations=(2, 0, 0)).fit()
+    assert first.provenance["training"]["iterations"] == (2, 0, 0) and "started_from" not in first.provenance
+    config = mini_training(iterations=(0, 0, 2), batch_sizes=(2, 2, 2), learning_rates=(0.0, 0.0, 0.0), seed=8)
+    second = Trainer(TINY, config, str(data), tmp_path / "second", workers=0, init=first).fit()
+    assert second.provenance["started_from"] == first.provenance and second.provenance["stage"] == 4
+    for name in [k for k, v in first.weights.items() if k.endswith(".weight")]:
+        assert torch.equal(second.weights[name], first.weights[name]), "rate 0 moves nothing"
+    with pytest.raises(SpgvtonError, match="do not fit"):
+        Trainer(replace(TINY, ngf=8), config, str(data), tmp_path / "third", init=first)
+
+
+@pytest.mark.parametrize("text", ["1,2", "a,b,c", "0,0,0", "5,-1,5"])
+def test_iterations_are_checked(text: str) -> None:
+    with pytest.raises(UsageError, match="--iterations"):
+        parse_iterations(text)
+    assert parse_iterations("0,0,400") == (0, 0, 400)
 
 
 def test_not_finite_loss_names_the_term(data: Path, tmp_path: Path) -> None:

@@ -27,21 +27,18 @@ def score(model: JointModel, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
     Regions are taken from the target's own map: face = face and hair, clothes, without_clothes = all but the clothes.
     """
     x, size = batch.inputs, model.config.size
-    person = model.person(x)
-    semantic = model.semantic_logits(person, x.cloth_mask, x.keypoints).softmax(1)
-    coarse = model.coarse(semantic, person, x.cloth, x.keypoints)
-    warped = model.warp(x.cloth, model.match(x.cloth_mask, coarse.mask, x.keypoints))
-    image = model.synthesise(coarse.image, coarse.mask, warped, x.keypoints).image
+    made = model.stages(x)
+    image = made.final.image
     clothes = _region(batch.target_labels, lb.clothes(model.config.label_set))
-    labels = F.interpolate(semantic, size=size, mode="bilinear", align_corners=False).argmax(1)
+    labels = F.interpolate(made.semantic, size=size, mode="bilinear", align_corners=False).argmax(1)
     scores = {
         "ssim": metrics.ssim(image, batch.target),
         "psnr": metrics.psnr(image, batch.target),
         "mask_ssim.face": metrics.ssim(image, batch.target, _region(batch.target_labels, lb.HEAD)),
         "mask_ssim.clothes": metrics.ssim(image, batch.target, clothes),
         "mask_ssim.without_clothes": metrics.ssim(image, batch.target, 1 - clothes),
-        "clothes_mask_iou": metrics.mask_iou(coarse.mask, clothes),
-        "ssim_coarse": metrics.ssim(coarse.image, batch.target),
+        "clothes_mask_iou": metrics.mask_iou(made.coarse.mask, clothes),
+        "ssim_coarse": metrics.ssim(made.coarse.image, batch.target),
         "ssim_copy_source": metrics.ssim(x.body, batch.target),
     }
     return scores, metrics.confusion(labels, batch.target_labels, lb.NUM_LABELS)

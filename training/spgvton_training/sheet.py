@@ -42,12 +42,8 @@ def _grey(mask: Tensor) -> UInt8:
 def stages(model: JointModel, batch: Batch) -> list[list[UInt8]]:
     """Pictures (H, W, 3) of every stage, one list per sample, in the order of COLUMNS."""
     x, size = batch.inputs, model.config.size
-    person = model.person(x)
-    semantic = model.semantic_logits(person, x.cloth_mask, x.keypoints).softmax(1)
-    coarse = model.coarse(semantic, person, x.cloth, x.keypoints)
-    warped = model.warp(x.cloth, model.match(x.cloth_mask, coarse.mask, x.keypoints))
-    final = model.synthesise(coarse.image, coarse.mask, warped, x.keypoints)
-    labels = F.interpolate(semantic, size=size, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
+    made = model.stages(x)
+    labels = F.interpolate(made.semantic, size=size, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
 
     rows = []
     for i in range(len(x.body)):
@@ -58,11 +54,11 @@ def stages(model: JointModel, batch: Batch) -> list[list[UInt8]]:
                 skeleton(x.keypoints[i].numpy(), size),
                 colourise(labels[i].numpy()),
                 colourise(batch.target_labels[i].to(torch.uint8).numpy()),
-                denormalise(coarse.image[i].numpy()),
-                _grey(coarse.mask[i]),
-                denormalise(warped[i].numpy()),
-                _grey(final.composition[i]),
-                denormalise(final.image[i].numpy()),
+                denormalise(made.coarse.image[i].numpy()),
+                _grey(made.coarse.mask[i]),
+                denormalise(made.warped[i].numpy()),
+                _grey(made.final.composition[i]),
+                denormalise(made.final.image[i].numpy()),
                 denormalise(batch.target[i].numpy()),
             ]
         )

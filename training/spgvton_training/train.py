@@ -111,7 +111,10 @@ class _Order:
 
 @dataclass
 class Trainer:
-    """One run: a network, a data set, a folder for its checkpoints. `fit()` resumes from the folder's last state."""
+    """One run: a network, a data set, a folder for its checkpoints. `fit()` resumes from the folder's last state.
+
+    init: weights to start from instead of random ones. A stage of 0 iterations is left out.
+    """
 
     network: NetworkConfig
     config: TrainConfig
@@ -120,12 +123,14 @@ class Trainer:
     workers: int = 1
     save_every: int = 200
     command: str = ""
+    init: Checkpoint | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
     def __post_init__(self) -> None:
         make_folder(self.folder)
         torch.manual_seed(self.config.seed)
-        self.model: JointModel = build_model(self.network).to(self.device)
+        start = Checkpoint(self.network, self.init.weights).model() if self.init else build_model(self.network)
+        self.model: JointModel = start.to(self.device)
         self.dataset = MPV(
             self.data, "train", size=self.network.size, label_set=self.network.label_set,
             unpaired=self.config.unpaired, augment=True, seed=self.config.seed,
@@ -158,7 +163,7 @@ class Trainer:
                 terms |= gmm_terms
             return terms
 
-        coarse = m.coarse(semantic, person, x.cloth, x.keypoints)
+        coarse = m.coarse(semantic, m.fill(person, semantic), x.cloth, x.keypoints)
         terms["coarse"] = c.lambdas[1] * losses.coarse_l1(coarse.image, batch.target, coarse.mask, target_mask)
         # The predicted mask is noise at first: the GMMs start on the true one.
         early = self.stage == 2 and progress < 0.5
@@ -212,8 +217,8 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.stage, self.iteration, self.hours = state["stage"], state["iteration"], state["hours"]
         while self.stage <= 3:
-            optimiser_state = state["optimiser"] if state else None
-            self._fit_stage(optimiser_state)
+            if self.config.iterations[self.stage - 1]:
+                self._fit_stage(state["optimiser"] if state else None)
             state = None
             self.stage, self.iteration = self.stage + 1, 0
         checkpoint = self.checkpoint()
@@ -294,4 +299,6 @@ class Trainer:
             stage=self.stage, iteration=self.iteration, training=asdict(self.config), torch=torch.__version__,
             losses="reconstruction terms of the three stages (no adversarial, perceptual or face identity term)",
         )  # fmt: skip
+        if self.init:
+            provenance["started_from"] = self.init.provenance
         return Checkpoint(self.network, dict(self.model.state_dict()), provenance)

@@ -2,6 +2,7 @@
 
   spgvton synth --out data/synth --count 1000 --seed 1 --unpaired
   spgvton train --preset mini --data data/synth --out runs/mini
+  spgvton train --preset mini --data data/own --out runs/own --init runs/mini/model.safetensors --iterations 0,0,400
 
 Stopped at any time (also by kill -9), the same command goes on from the last saved state in --out. Losses are logged to
 OUT/log.jsonl; the network so far is OUT/model.safetensors.
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 
 from spgvton.errors import UsageError
+from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.networks.config import PRESETS, preset
 from spgvton_training.train import TrainConfig, Trainer, mini_training
 
@@ -28,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="data set in MPV layout")
     parser.add_argument("--out", required=True, type=Path, help="folder of this run")
     parser.add_argument("--preset", default="mini", choices=sorted(PRESETS), help="network and recipe (default: mini)")
-    parser.add_argument("--iterations", help="of the three stages, e.g. 700,1300,800")
+    parser.add_argument("--iterations", help="of the three stages, e.g. 700,1300,800; 0 leaves a stage out")
+    parser.add_argument("--init", type=Path, help="checkpoint to start from, or a bundle's weights.safetensors")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that load data (default: 1)")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores)")
@@ -43,8 +46,8 @@ def parse_iterations(text: str) -> tuple[int, int, int]:
         a, b, c = (int(part) for part in text.split(","))
     except ValueError as e:
         raise UsageError(f"--iterations takes three numbers such as 700,1300,800, got '{text}'") from e
-    if min(a, b, c) < 1:
-        raise UsageError("--iterations must be at least 1 each")
+    if min(a, b, c) < 0 or max(a, b, c) == 0:
+        raise UsageError(f"--iterations must not be negative, nor all zero, got '{text}'")
     return a, b, c
 
 
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         config = mini_training(unpaired=not args.paired_only, **changes)
     trainer = Trainer(
         preset(args.preset), config, args.data, args.out, workers=args.workers, save_every=args.save_every,
-        command="spgvton " + shlex.join(sys.argv[1:]),
+        command="spgvton " + shlex.join(sys.argv[1:]), init=Checkpoint.load(args.init) if args.init else None,
     )  # fmt: skip
     checkpoint = trainer.fit()
     file = args.out / "model.safetensors"

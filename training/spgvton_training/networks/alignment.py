@@ -138,11 +138,11 @@ def _move(layer: Tensor, matrix: Tensor, along: Tensor | None, part: Part, pixel
 
 def align(
     reference: Tensor, head: Tensor, body: Tensor, source: Tensor, target: Tensor, stride: int = 1
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Move S'_s (N, 20, H, W), A_s (N, 2, H, W) and I_s without clothes (N, 3, H, W) to the pose TARGET.
 
     source, target: keypoints (N, 18, 3) in pixels of H x W. Returns the two maps at 1/STRIDE of the resolution (what
-    G1 takes) and the body at full resolution, moved. No gradients.
+    G1 takes), the body at full resolution, moved, and how far each pixel of it is empty (N, 1, H, W). No gradients.
     """
     with torch.no_grad():
         size = (body.shape[2], body.shape[3])
@@ -155,6 +155,8 @@ def align(
         movable = sorted({channel.get(label, label) for part in PARTS for label in part.labels})
         planes = {c: small[:, c : c + 1] * (c not in movable) for c in range(maps.shape[1])}
         out_body = body * (1 - maps[:, movable].sum(1, keepdim=True))
+        kept = [c for c in range(maps.shape[1]) if c not in movable]
+        empty = 1 - maps[:, kept].sum(1, keepdim=True)
         pixels = {s: _pixels(size, s, body.device) for s in {1, stride}}
 
         for part in PARTS:
@@ -168,5 +170,6 @@ def align(
             alpha = maps[:, channels].sum(1, keepdim=True)
             painted = _move(torch.cat([body * alpha, alpha], 1), matrix, along, part, pixels[1], 1)
             out_body = out_body * (1 - painted[:, 3:]) + painted[:, :3]
+            empty = empty * (1 - painted[:, 3:])
         out_maps = torch.cat([planes[c] for c in range(maps.shape[1])], 1)
-        return out_maps[:, : lb.NUM_LABELS], out_maps[:, lb.NUM_LABELS :], out_body
+        return out_maps[:, : lb.NUM_LABELS], out_maps[:, lb.NUM_LABELS :], out_body, empty

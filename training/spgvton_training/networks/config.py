@@ -28,6 +28,7 @@ class NetworkConfig:
     half_semantics: bool = False  # G1 and the GMMs work at half resolution
     space_to_depth: bool = False  # G2, G3: 2x2 pixels become channels; no full-resolution convolution
     align_source: bool = False  # body parts of the source are moved onto the target pose (alignment.py)
+    fill_background: bool = False  # what the source person hid is guessed from around her (background.py)
     copy_mask: bool = False  # G2 and G3 also output where to keep their input image
     mask_in_g3: bool = False  # G3 also sees the predicted clothes mask
     moment_alignment: bool = False  # GMM: masks are brought to the same centre and spread first
@@ -41,6 +42,8 @@ class NetworkConfig:
             raise SpgvtonError(f"network size {self.height}x{self.width} must be a multiple of 32")
         if self.norm not in ("instance", "batch"):
             raise SpgvtonError(f"norm '{self.norm}' is unknown: use instance or batch")
+        if self.fill_background and not self.align_source:
+            raise SpgvtonError("network option fill_background needs align_source")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,8 +69,8 @@ class NetworkConfig:
 
 
 _PAYING = dict(
-    norm="batch", skips=True, wide_tail=True, align_source=True, copy_mask=True, mask_in_g3=True,
-    moment_alignment=True, pose_in_gmm=True, features_in_gmm=True, bounded_theta=False,
+    norm="batch", skips=True, wide_tail=True, align_source=True, fill_background=True,
+    copy_mask=True, mask_in_g3=True, moment_alignment=True, pose_in_gmm=True, features_in_gmm=True, bounded_theta=False,
 )  # fmt: skip
 
 PRESETS: Final[dict[str, NetworkConfig]] = {

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from spgvton import labels as lb
 from spgvton.keypoints import HEAT_MAP_RADIUS, NUM_KEYPOINTS
 from spgvton_training.networks.alignment import align
+from spgvton_training.networks.background import estimate_background
 from spgvton_training.networks.config import NetworkConfig
 from spgvton_training.networks.generator import Generator
 from spgvton_training.networks.gmm import GeometricMatching
@@ -35,6 +36,7 @@ class Person(NamedTuple):
     reference_map: Tensor  # at G1's resolution
     head: Tensor  # at G1's resolution
     body: Tensor  # at full resolution
+    hidden: Tensor | None = None  # `fill_background`: estimated background where the body is empty (N, 3, H, W), else 0
 
 
 class Coarse(NamedTuple):
@@ -50,6 +52,17 @@ class Final(NamedTuple):
     image: Tensor
     rendered: Tensor
     composition: Tensor
+
+
+class Stages(NamedTuple):
+    """Everything on the way to the try-on image."""
+
+    semantic: Tensor  # probabilities S^_t at G1's resolution (N, 20, h, w)
+    body: Tensor  # I_s without clothes as G2 takes it (N, 3, H, W)
+    coarse: Coarse
+    theta: Tensor  # (N, 2, G*G)
+    warped: Tensor  # C_w (N, 3, H, W)
+    final: Final
 
 
 def heat_maps(keypoints: Tensor, size: tuple[int, int], stride: int = 1) -> Tensor:
@@ -117,7 +130,11 @@ class JointModel(nn.Module):
         """The source person, moved to the target pose if `align_source` is on; the maps at G1's resolution."""
         stride = self.semantic_stride
         if self.config.align_source:
-            return Person(*align(*inputs[:4], inputs.keypoints, stride))
+            reference_map, head, body, empty = align(*inputs[:4], inputs.keypoints, stride)
+            if not self.config.fill_background:
+                return Person(reference_map, head, body)
+            visible = inputs.reference_map[:, lb.BACKGROUND : lb.BACKGROUND + 1]
+            return Person(reference_map, head, body, estimate_background(inputs.body, visible) * empty)
         if stride == 1:
             return Person(*inputs[:3])
         return Person(halve(inputs.reference_map), halve(inputs.head), inputs.body)
@@ -128,8 +145,20 @@ class JointModel(nn.Module):
         pose = self._heat_maps(keypoints, self.semantic_stride)
         return self.g1(torch.cat([person.reference_map, person.head, mask, pose], 1))
 
-    def coarse(self, semantic: Tensor, person: Person, cloth: Tensor, keypoints: Tensor) -> Coarse:
-        """G2: from the semantic map's probabilities (N, 20, h, w), clothes removed inside (S^'_t)."""
+    def fill(self, person: Person, semantic: Tensor) -> Tensor:
+        """The body (N, 3, H, W) as G2 takes it: with `fill_background`, no longer empty where SEMANTIC says background.
+
+        semantic: G1's probabilities (N, 20, h, w).
+        """
+        if person.hidden is None:
+            return person.body
+        background = semantic[:, lb.BACKGROUND : lb.BACKGROUND + 1]
+        if self.semantic_stride == 2:
+            background = F.interpolate(background, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return person.body + person.hidden * background
+
+    def coarse(self, semantic: Tensor, body: Tensor, cloth: Tensor, keypoints: Tensor) -> Coarse:
+        """G2: from the semantic map's probabilities (N, 20, h, w), clothes removed inside (S^'_t), and fill()'s body."""
         semantic = semantic * self.not_clothes
         stride = 2 if self.packed else 1
         if self.packed and self.semantic_stride == 1:
@@ -137,11 +166,11 @@ class JointModel(nn.Module):
         elif not self.packed and self.semantic_stride == 2:
             semantic = F.interpolate(semantic, scale_factor=2.0, mode="bilinear", align_corners=False)
         pose = self._heat_maps(keypoints, stride)
-        out = self._unpack(self.g2(torch.cat([semantic, pose, self._pack([cloth, person.body])], 1)))
+        out = self._unpack(self.g2(torch.cat([semantic, pose, self._pack([cloth, body])], 1)))
         image = out[:, :3].tanh()
         if self.config.copy_mask:
             gate = out[:, 4:5].sigmoid()
-            image = gate * person.body + (1 - gate) * image
+            image = gate * body + (1 - gate) * image
         return Coarse(image, out[:, 3:4].sigmoid())
 
     def match(self, cloth_mask: Tensor, clothes_mask: Tensor, keypoints: Tensor) -> Tensor:
@@ -174,14 +203,20 @@ class JointModel(nn.Module):
             rendered = gate * coarse_image + (1 - gate) * rendered
         return Final(warped * composition + rendered * (1 - composition), rendered, composition)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """The inference path: the try-on image (N, 3, H, W) in [-1, 1]."""
+    def stages(self, inputs: Inputs) -> Stages:
+        """The inference path, with what each module gave."""
         person = self.person(inputs)
         semantic = self.semantic_logits(person, inputs.cloth_mask, inputs.keypoints).softmax(1)
-        coarse = self.coarse(semantic, person, inputs.cloth, inputs.keypoints)
+        body = self.fill(person, semantic)
+        coarse = self.coarse(semantic, body, inputs.cloth, inputs.keypoints)
         theta = self.match(inputs.cloth_mask, coarse.mask, inputs.keypoints)
         warped = self.warp(inputs.cloth, theta)
-        return self.synthesise(coarse.image, coarse.mask, warped, inputs.keypoints).image
+        final = self.synthesise(coarse.image, coarse.mask, warped, inputs.keypoints)
+        return Stages(semantic, body, coarse, theta, warped, final)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """The try-on image (N, 3, H, W) in [-1, 1]."""
+        return self.stages(inputs).final.image
 
 
 def build_model(config: NetworkConfig) -> JointModel:

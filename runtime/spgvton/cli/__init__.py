@@ -17,6 +17,8 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "run": ("spgvton.cli.run", "headless", "try a garment on a person in a video, camera or stream"),
     "doctor": ("spgvton.cli.doctor", "headless", "what this machine has, and what to do about what it lacks"),
     "synth": ("spgvton_training.cli.synth", "train", "make a synthetic data set in MPV layout"),
+    "prepare": ("spgvton_training.cli.prepare", "train", "your own photos, or DeepFashion -> a data set in MPV layout"),
+    "check-data": ("spgvton_training.cli.check_data", "train", "list the triples of a data set that cannot be used"),
     "train": ("spgvton_training.cli.train", "train", "train the joint model"),
     "evaluate": ("spgvton_training.cli.evaluate", "train", "score a checkpoint on a test split; contact sheet"),
     "export": ("spgvton_export.cli", "export", "checkpoint -> model bundle (ONNX), checked against PyTorch"),

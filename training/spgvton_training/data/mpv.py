@@ -1,26 +1,16 @@
-"""The MPV data set [7], and everything written in its layout (`spgvton synth`).
-
-images/<item>/<photo>.jpg                      person and in-shop pictures
-cloth_mask/<item>/<cloth>_mask.png             M^C, 255 = garment
-parse_cihp/<item>/<photo>.png                  semantic map, label ids
-pose_coco/<item>/<photo>_keypoints.json        OpenPose
-flow/<item>/<photo>.png                        optional, synthetic only: where each clothes pixel lies on the garment
-data_pair.txt                                  source <tab> target <tab> cloth <tab> train|test
-data_pair_unpaired.txt                         same, target wears CLOTH but SOURCE something else (synthetic only)
-"""
+"""Triples in the layout of the MPV data set [7] (see layout.py) as what a training step takes."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from spgvton import image as im
 from spgvton import keypoints as kp
@@ -28,41 +18,27 @@ from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError
 from spgvton.video import cv2
+from spgvton_training.data.batch import Batch
+from spgvton_training.data.layout import ClothFiles, PhotoFiles, Triple, read_pairs
+from spgvton_training.data.packed import Packed
 from spgvton_training.networks.joint import Inputs
 from spgvton_training.synthetic.flow import read_flow
 
+T = TypeVar("T")
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
 
-class Batch(NamedTuple):
-    """What a training step takes. Without a flow file `flow` is NaN."""
-
-    inputs: Inputs
-    target: Tensor  # I_t (N, 3, H, W) in [-1, 1]
-    target_labels: Tensor  # (N, H, W) int64
-    flow: Tensor  # (N, H, W, 2): normalised (x, y) on the garment picture, NaN outside the clothes
-
-    def to(self, device: torch.device) -> Batch:
-        return Batch(Inputs(*(t.to(device) for t in self.inputs)), *(t.to(device) for t in self[1:]))
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A person picture with what is known of it."""
+class Photo(NamedTuple):
+    """A person picture (H, W, 3) with its label ids (H, W) and keypoints (18, 3)."""
 
     picture: UInt8
     labels: UInt8
     keypoints: Float
-    flow: Float | None  # (H, W, 2) pixels of the garment picture
 
     def flipped(self) -> Photo:
-        flow = self.flow
-        if flow is not None:
-            flow = flow[:, ::-1].copy()
-            flow[..., 0] = flow.shape[1] - 1 - flow[..., 0]
-        labels = lb.FLIP[self.labels[:, ::-1]]
-        return Photo(self.picture[:, ::-1], labels, kp.flip(self.keypoints, self.labels.shape[1]), flow)
+        labels = lb.FLIP[mirror(self.labels)]
+        return Photo(mirror(self.picture), labels, kp.flip(self.keypoints, labels.shape[1]))
 
 
 class Cloth(NamedTuple):
@@ -70,135 +46,185 @@ class Cloth(NamedTuple):
     mask: UInt8
 
 
-@dataclass(frozen=True)
-class Triple:
-    """One line of data_pair.txt, paths relative to images/."""
+class _Sample(NamedTuple):
+    """A triple with its augmentation applied. flow: normalised, or None where nobody knows."""
 
-    source: str
-    target: str
-    cloth: str
-
-
-def read_pairs(root: Path, split: str, *, paired: bool = True, unpaired: bool = False) -> list[Triple]:
-    """The triples of SPLIT. Raises SpgvtonError for a missing file, a malformed line, or none of this split."""
-    names = (["data_pair.txt"] if paired else []) + (["data_pair_unpaired.txt"] if unpaired else [])
-    triples = []
-    for name in names:
-        try:
-            lines = (root / name).read_text().splitlines()
-        except OSError as e:
-            raise SpgvtonError(f"cannot read {root / name}: {e.strerror}; a data set in MPV layout has it") from e
-        for number, line in enumerate(lines, 1):
-            columns = line.split("\t")
-            if len(columns) != 4:
-                raise SpgvtonError(f"{root / name} line {number}: expected 4 tab-separated columns, got {len(columns)}")
-            if columns[3] == split:
-                triples.append(Triple(*columns[:3]))
-    if not triples:
-        raise SpgvtonError(f"{root} has no {split} triples in {' or '.join(names)}")
-    return triples
+    source: Photo
+    target: Photo
+    cloth: Cloth
+    flow: Float | None
 
 
 class MPV(Dataset[Batch]):
     """Triples of one split as one-sample batches; `collate` stacks them.
 
-    root: folder in MPV layout. augment: random horizontal flip and keypoint noise like a real estimator's.
-    cache_mb: decoded files kept in memory by each worker.
+    root: folder in MPV layout. paired, unpaired, no_truth: the lists that are read. triples: those to use instead of all
+    of the split, e.g. those that data.check found to be good. augment: random horizontal flip and keypoint noise like a
+    real estimator's. cache_mb: decoded files kept in memory by all workers together.
     """
 
     def __init__(
         self, root: str | Path, split: str, *, size: tuple[int, int] = im.SIZE, label_set: str = "cihp",
-        paired: bool = True, unpaired: bool = False, augment: bool = False, seed: int = 0, cache_mb: int = 4000,
+        paired: bool = True, unpaired: bool = False, no_truth: bool = False, triples: Sequence[Triple] | None = None,
+        augment: bool = False, seed: int = 0, cache_mb: int = 4000,
     ) -> None:  # fmt: skip
         self.root, self.size, self.label_set, self.augment, self.seed = Path(root), size, label_set, augment, seed
-        self.triples = read_pairs(self.root, split, paired=paired, unpaired=unpaired)
-        self._cache: OrderedDict[str, tuple[int, Photo | Cloth]] = OrderedDict()
+        if triples is None:
+            triples = read_pairs(self.root, split, paired=paired, unpaired=unpaired, no_truth=no_truth)
+        self.triples = list(triples)
+        self._has_flow = (self.root / "flow").is_dir()
+        self._cache: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._cached_bytes, self._cache_limit = 0, cache_mb * 2**20
 
     def __len__(self) -> int:
         return len(self.triples)
 
-    def _remember(self, key: str, value: Photo | Cloth, arrays: list[NDArray[np.generic] | None]) -> None:
-        size = sum(a.nbytes for a in arrays if a is not None)
-        self._cache[key] = (size, value)
-        self._cached_bytes += size
-        while self._cached_bytes > self._cache_limit:
-            _, (dropped, _) = self._cache.popitem(last=False)
-            self._cached_bytes -= dropped
+    def _cached(self, kind: str, name: str, load: Callable[[str], T]) -> T:
+        """LOAD(NAME), or what it gave before. What was used least recently is forgotten beyond cache_mb."""
+        key = (kind, name)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            found: T = self._cache[key]
+            return found
+        found = load(name)
+        self._cache[key] = found
+        self._cached_bytes += _nbytes(found)
+        worker = get_worker_info()  # each has a cache of its own
+        limit = self._cache_limit // (worker.num_workers if worker else 1)
+        while self._cached_bytes > limit and self._cache:
+            self._cached_bytes -= _nbytes(self._cache.popitem(last=False)[1])
+        return found
 
     def photo(self, name: str) -> Photo:
-        """Load a person picture. Raises SpgvtonError naming the file that is missing, damaged or of another size."""
-        if name in self._cache:
-            found = self._cache[name][1]
-            assert isinstance(found, Photo)
-            return found
-        stem = str(Path(name).with_suffix(""))
-        picture = im.read(self.root / "images" / name)
-        labels = im.read(self.root / "parse_cihp" / f"{stem}.png", flags=cv2.IMREAD_UNCHANGED)
-        labels = lb.check_semantic_map(labels, f"parse_cihp/{stem}.png")
-        keypoints = kp.load_openpose(self.root / "pose_coco" / f"{stem}_keypoints.json")
+        """A person picture. Raises SpgvtonError naming the file that is missing, damaged or of another size."""
+        return self._cached("photo", name, self._load_photo)
+
+    def flow(self, name: str) -> Float | None:
+        """Where each pixel of photo NAME lies on the garment picture, (H, W, 2) in pixels; None where nobody knows.
+
+        Raises SpgvtonError for a damaged file, or one of another size than the network's.
+        """
+        return self._cached("flow", name, self._load_flow)
+
+    def cloth(self, name: str) -> Cloth:
+        """An in-shop picture and its mask. Raises SpgvtonError."""
+        return self._cached("cloth", name, self._load_cloth)
+
+    def _load_photo(self, name: str) -> Photo:
+        files = PhotoFiles.of(self.root, name)
+        picture = im.read(files.picture)
+        named = str(files.labels.relative_to(self.root))
+        labels = lb.check_semantic_map(im.read(files.labels, flags=cv2.IMREAD_UNCHANGED), named)
+        keypoints = kp.load_openpose(files.keypoints)
         if labels.shape != picture.shape[:2]:
-            raise SpgvtonError(f"parse_cihp/{stem}.png is {labels.shape}, its picture {picture.shape[:2]}")
-        flow_file = self.root / "flow" / f"{stem}.png"
-        flow = read_flow(flow_file) if flow_file.exists() else None
+            raise SpgvtonError(f"{named} is {labels.shape}, its picture {picture.shape[:2]}")
         if picture.shape[:2] != self.size:
             box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), self.size)
-            if flow is not None:
-                raise SpgvtonError(f"{flow_file} needs pictures of {self.size}: make the data set at that size")
             picture = np.asarray(box.apply(picture), np.uint8)
             labels = np.asarray(box.apply(labels, border=lb.BACKGROUND, nearest=True), np.uint8)
             keypoints = box.points(keypoints)
-        found = Photo(picture, labels, keypoints, flow)
-        self._remember(name, found, [picture, labels, flow])
-        return found
+        return Photo(picture, labels, keypoints)
 
-    def cloth(self, name: str) -> Cloth:
-        """Load an in-shop picture and its mask. Raises SpgvtonError."""
-        if name in self._cache:
-            found = self._cache[name][1]
-            assert isinstance(found, Cloth)
-            return found
-        stem = str(Path(name).with_suffix(""))
-        picture = im.read(self.root / "images" / name)
-        mask = im.read(self.root / "cloth_mask" / f"{stem}_mask.png", flags=cv2.IMREAD_GRAYSCALE)
-        found = Cloth(picture, mask)
-        self._remember(name, found, [picture, mask])
-        return found
+    def _load_flow(self, name: str) -> Float | None:
+        file = PhotoFiles.of(self.root, name).flow
+        if not file.exists():
+            return None
+        flow = read_flow(file)
+        if flow.shape[:2] != self.size:
+            raise SpgvtonError(f"{file} needs pictures of {self.size}: make the data set at that size")
+        return flow
+
+    def _load_cloth(self, name: str) -> Cloth:
+        files = ClothFiles.of(self.root, name)
+        return Cloth(im.read(files.picture), im.read(files.mask, flags=cv2.IMREAD_GRAYSCALE))
 
     def __getitem__(self, key: int | tuple[int, int]) -> Batch:
         """One sample by index, or by (index, epoch): with `augment` the epoch chooses among its variants."""
-        index, epoch = key if isinstance(key, tuple) else (key, 0)
-        triple = self.triples[index]
-        source, target, cloth = self.photo(triple.source), self.photo(triple.target), self.cloth(triple.cloth)
-        if self.augment:  # the same draw for the same seed, epoch and triple, whatever worker makes it
-            rng = np.random.default_rng((self.seed, epoch, index))
-            if rng.random() < 0.5:
-                source, target = source.flipped(), target.flipped()
-                cloth = Cloth(cloth.picture[:, ::-1], cloth.mask[:, ::-1])
-            source_keypoints, keypoints = (add_noise(p.keypoints, rng) for p in (source, target))
-        else:
-            source_keypoints, keypoints = source.keypoints, target.keypoints
-        garment = ps.Garment.of(np.ascontiguousarray(cloth.picture), np.ascontiguousarray(cloth.mask), size=self.size)
+        source, target, cloth, flow = self._sample(*key) if isinstance(key, tuple) else self._sample(key)
+        garment = ps.Garment.of(cloth.picture, cloth.mask, size=self.size)
         inputs = (
             ps.reference_map(source.labels, self.label_set),
             ps.head_masks(source.labels),
             ps.without_clothes(source.picture, source.labels, self.label_set),
-            source_keypoints,
+            source.keypoints,
             garment.image,
             garment.mask,
-            keypoints,
+            target.keypoints,
         )
-        h, w = self.size
-        if target.flow is None:
-            flow = np.full((h, w, 2), np.nan, np.float32)
-        else:
-            flow = target.flow * np.array([2 / (w - 1), 2 / (h - 1)], np.float32) - 1
         return Batch(
             Inputs(*(torch.from_numpy(np.ascontiguousarray(a)) for a in inputs)),
             torch.from_numpy(im.normalise(target.picture)),
             torch.from_numpy(target.labels.astype(np.int64)),
-            torch.from_numpy(np.ascontiguousarray(flow, dtype=np.float32)),
+            torch.from_numpy(np.full((*self.size, 2), np.nan, np.float32) if flow is None else flow),
         )
+
+    def packed(self, key: int | tuple[int, int]) -> Packed:
+        """The same sample as bytes; its `to(device)` makes the Batch. See PackedSamples."""
+        source, target, cloth, flow = self._sample(*key) if isinstance(key, tuple) else self._sample(key)
+        if not cloth.mask.any() or cloth.mask.shape != cloth.picture.shape[:2]:
+            ps.Garment.of(cloth.picture, cloth.mask, size=self.size)  # says what is wrong
+        box = im.Letterbox.fit((cloth.picture.shape[0], cloth.picture.shape[1]), self.size)
+        if flow is None:
+            flow = np.full((*self.size, 2), np.nan, np.float32) if self._has_flow else np.empty((0, 0, 2), np.float32)
+        parts = (
+            source.picture, source.labels, source.keypoints, box.apply(cloth.picture), box.apply(cloth.mask, border=0),
+            target.keypoints, target.picture, target.labels, flow,
+            np.isin(np.arange(lb.NUM_LABELS), lb.clothes(self.label_set)),
+        )  # fmt: skip
+        return Packed(*(torch.from_numpy(np.ascontiguousarray(a)) for a in parts))
+
+    def _sample(self, index: int, epoch: int = 0) -> _Sample:
+        triple = self.triples[index]
+        source, target, cloth = self.photo(triple.source), self.photo(triple.target), self.cloth(triple.cloth)
+        flip = False
+        if self.augment:  # the same draw for the same seed, epoch and triple, whatever worker makes it
+            rng = np.random.default_rng((self.seed, epoch, index))
+            flip = bool(rng.random() < 0.5)
+            if flip:
+                source, target = source.flipped(), target.flipped()
+                cloth = Cloth(mirror(cloth.picture), mirror(cloth.mask))
+            source, target = (p._replace(keypoints=add_noise(p.keypoints, rng)) for p in (source, target))
+        flow = self.flow(triple.target)
+        return _Sample(source, target, cloth, None if flow is None else normalise_flow(flow, self.size, flip=flip))
+
+
+class PackedSamples(Dataset[Packed]):
+    """The samples of DATA as Packed, for a DataLoader with workers: they send a seventh of the bytes."""
+
+    def __init__(self, data: MPV) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Packed:
+        return self.data.packed(key)
+
+
+def mirror(picture: UInt8) -> UInt8:
+    """A picture or map flipped left to right; several times faster than numpy's strided copy of three channels."""
+    return cv2.flip(picture, 1)  # type: ignore[return-value]
+
+
+def _nbytes(value: object) -> int:
+    """Bytes of an array, or of the arrays of a tuple."""
+    if isinstance(value, tuple):
+        return sum(_nbytes(part) for part in value)
+    return value.nbytes if isinstance(value, np.ndarray) else 0
+
+
+def normalise_flow(flow: Float, size: tuple[int, int], *, flip: bool = False) -> Float:
+    """Pixels of the garment picture (H, W, 2) -> [-1, 1], corner centres at +-1; NaN stays.
+
+    flip: of the flipped photo on the flipped garment picture.
+    """
+    h, w = size
+    out = (flow[:, ::-1] if flip else flow).copy()
+    if flip:
+        out[..., 0] = w - 1 - out[..., 0]
+    out *= np.array([2 / (w - 1), 2 / (h - 1)], np.float32)
+    out -= 1
+    return out
 
 
 def add_noise(keypoints: Float, rng: np.random.Generator, *, sigma: float = 1.5, missing: float = 0.02) -> Float:
@@ -212,8 +238,15 @@ def add_noise(keypoints: Float, rng: np.random.Generator, *, sigma: float = 1.5,
     return out.astype(np.float32)
 
 
-def collate(samples: list[Batch]) -> Batch:
-    """Stack one-sample batches."""
-    inputs = Inputs(*(torch.stack(list(column)) for column in zip(*(s.inputs for s in samples))))
-    rest = (torch.stack(list(column)) for column in zip(*(s[1:] for s in samples)))
-    return Batch(inputs, *rest)
+def limit_threads(_: int) -> None:
+    """For DataLoader(worker_init_fn=...): one thread per worker, for OpenCV would start one per core in each of them."""
+    cv2.setNumThreads(1)
+
+
+B = TypeVar("B", Batch, Packed)
+
+
+def collate(samples: list[B]) -> B:
+    """Stack one-sample batches. In a worker process they are stacked in shared memory, which spares a copy."""
+    batch: B = default_collate(samples)
+    return batch

@@ -29,6 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import write_bytes
+from spgvton_training.pretrained.tfjs_weights import load_weights
 
 Array = NDArray[Any]
 Node = dict[str, Any]
@@ -36,41 +37,12 @@ Node = dict[str, Any]
 OPSET: Final = 18
 IR_VERSION: Final = 9  # what ONNX Runtime 1.17 reads
 FP16_MIN_SIZE: Final = 16  # below that a Cast node costs more bytes than it saves
-STORED_TYPES: Final = {"float32": "<f4", "int32": "<i4", "bool": "?"}
 ONNX_TYPES: Final = {"DT_FLOAT": TensorProto.FLOAT, "DT_INT32": TensorProto.INT32, "DT_BOOL": TensorProto.BOOL}
 ELEMENTWISE: Final = {
     "AddV2": "Add", "Add": "Add", "BiasAdd": "Add", "Sub": "Sub", "Mul": "Mul", "RealDiv": "Div", "Sqrt": "Sqrt",
     "Relu": "Relu", "Sigmoid": "Sigmoid", "Identity": "Identity", "Maximum": "Max", "Minimum": "Min",
 }  # fmt: skip
 FUSED_ACTIVATIONS: Final = ("Relu", "Relu6", "Sigmoid")
-
-
-def load_weights(model: Path, manifest: list[Node]) -> dict[str, Array]:
-    """The weights named in a weightsManifest, by name; FP16 and affine-quantised ones are expanded to float32.
-
-    Raises SpgvtonError when a shard is missing or too short.
-    """
-    out: dict[str, Array] = {}
-    for group in manifest:
-        try:
-            data = b"".join((model.parent / shard).read_bytes() for shard in group["paths"])
-        except OSError as e:
-            raise SpgvtonError(f"{model}: cannot read weight shard {e.filename}: {e.strerror}") from e
-        offset = 0
-        for w in group["weights"]:
-            count = int(np.prod(w["shape"]))
-            q = w.get("quantization")
-            dtype = np.dtype(q["dtype"] if q else STORED_TYPES[w["dtype"]])
-            if offset + count * dtype.itemsize > len(data):
-                raise SpgvtonError(f"{model}: weight file {', '.join(group['paths'])} is truncated at {w['name']}")
-            a = np.frombuffer(data, dtype, count, offset)
-            offset += count * dtype.itemsize
-            if q:
-                a = a.astype(np.float32)
-                if q["dtype"] != "float16":
-                    a = a * np.float32(q["scale"]) + np.float32(q["min"])
-            out[w["name"]] = a.reshape(w["shape"]).copy()
-    return out
 
 
 def text(value: str) -> str:

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from spgvton import keypoints as kp
 from spgvton.image import denormalise
 from spgvton.labels import colourise
 from spgvton.video import cv2
-from spgvton_training.data.mpv import Batch
+from spgvton_training.data.mpv import MPV, Batch, collate
+from spgvton_training.evaluate import Settings, predict
 from spgvton_training.networks.joint import JointModel
 
 UInt8 = NDArray[np.uint8]
@@ -35,34 +35,43 @@ def skeleton(keypoints: NDArray[np.float32], size: tuple[int, int]) -> UInt8:
 
 
 def _grey(mask: Tensor) -> UInt8:
-    return np.repeat((mask[0].numpy() * 255).round().astype(np.uint8)[..., None], 3, 2)
+    return np.repeat((mask[0].cpu().numpy() * 255).round().astype(np.uint8)[..., None], 3, 2)
+
+
+def _rgb(image: Tensor) -> UInt8:
+    return denormalise(image.cpu().numpy())
 
 
 @torch.no_grad()
-def stages(model: JointModel, batch: Batch) -> list[list[UInt8]]:
-    """Pictures (H, W, 3) of every stage, one list per sample, in the order of COLUMNS."""
+def stages(model: JointModel, batch: Batch, settings: Settings | None = None) -> list[list[UInt8]]:
+    """Pictures (H, W, 3) of every stage, one list per sample, in the order of COLUMNS. BATCH is on MODEL's device."""
     x, size = batch.inputs, model.config.size
-    made = model.stages(x)
-    labels = F.interpolate(made.semantic, size=size, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
+    made, labels = predict(model, batch, settings or Settings())
+    maps, true_maps = (t.to(torch.uint8).cpu().numpy() for t in (labels, batch.target_labels))
+    keypoints = x.keypoints.cpu().numpy()
+    return [
+        [
+            _rgb(x.body[i]),
+            _rgb(x.cloth[i]),
+            skeleton(keypoints[i], size),
+            colourise(maps[i]),
+            colourise(true_maps[i]),
+            _rgb(made.coarse.image[i]),
+            _grey(made.coarse.mask[i]),
+            _rgb(made.warped[i]),
+            _grey(made.final.composition[i]),
+            _rgb(made.final.image[i]),
+            _rgb(batch.target[i]),
+        ]
+        for i in range(len(x.body))
+    ]
 
-    rows = []
-    for i in range(len(x.body)):
-        rows.append(
-            [
-                denormalise(x.body[i].numpy()),
-                denormalise(x.cloth[i].numpy()),
-                skeleton(x.keypoints[i].numpy(), size),
-                colourise(labels[i].numpy()),
-                colourise(batch.target_labels[i].to(torch.uint8).numpy()),
-                denormalise(made.coarse.image[i].numpy()),
-                _grey(made.coarse.mask[i]),
-                denormalise(made.warped[i].numpy()),
-                _grey(made.final.composition[i]),
-                denormalise(made.final.image[i].numpy()),
-                denormalise(batch.target[i].numpy()),
-            ]
-        )
-    return rows
+
+def sample_rows(model: JointModel, data: MPV, count: int, rows: int, settings: Settings) -> list[list[UInt8]]:
+    """stages() of ROWS samples spread over the first COUNT triples of DATA."""
+    rows = min(rows, count)
+    chosen = [i * count // rows for i in range(rows)]
+    return [row for i in chosen for row in stages(model, collate([data[i]]).to(settings.device), settings)]
 
 
 def contact_sheet(rows: list[list[UInt8]], titles: tuple[str, ...] = COLUMNS) -> UInt8:

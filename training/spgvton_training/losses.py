@@ -1,6 +1,8 @@
-"""Reconstruction losses of the three stages (sections III-B to III-D). Images in [-1, 1], masks in [0, 1].
+"""The losses of sections III-B to III-D, each named after its equation. Images in [-1, 1], masks in [0, 1].
 
-The adversarial, perceptual and face identity terms are not here yet; neither is Eq. 17's full sum.
+Eqs. 4 and 12 (perceptual) and the encoder of Eq. 15 are pretrained networks: `spgvton_training.pretrained`. Eq. 17, the
+weighted sum, is `objective.py`. Eqs. 1, 3, 13 and 14 are printed with logarithms, but section IV-C trains with LSGAN
+[51] and the gradient penalty of [52]; the latter is what is here.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ def coarse_l1(image: Tensor, target: Tensor, mask: Tensor, target_mask: Tensor) 
     return F.l1_loss(image, target) + F.l1_loss(mask, target_mask)
 
 
-def conductible_cycle(warped: Tensor, target_clothes: Tensor, restored: Tensor, cloth: Tensor) -> Tensor:
-    """L_cond of Eq. 8: |C_w - C_t| + |C^ - C|."""
-    return F.l1_loss(warped, target_clothes) + F.l1_loss(restored, cloth)
+def conductible_cycle(warped: Tensor, target_clothes: Tensor, restored: Tensor | None, cloth: Tensor) -> Tensor:
+    """L_cond of Eq. 8: |C_w - C_t| + |C^ - C|; without RESTORED only the first (ablation w/o Cycle, section IV-F)."""
+    forth = F.l1_loss(warped, target_clothes)
+    return forth if restored is None else forth + F.l1_loss(restored, cloth)
 
 
 def composition_l1(
@@ -45,6 +48,42 @@ def composition_l1(
     """
     wanted = torch.ones_like(composition) if mask_target is None else mask_target
     return alpha[0] * F.l1_loss(image, target) + alpha[1] * F.l1_loss(composition, wanted)
+
+
+def lsgan_generator(fake: list[Tensor]) -> Tensor:
+    """Generator's side of Eqs. 1, 3, 13, 14 by LSGAN: sum over scales of (D(fake) - 1)^2."""
+    return torch.stack([(score - 1).square().mean() for score in fake]).sum()
+
+
+def lsgan_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """Discriminator's side: sum over scales of ((D(real) - 1)^2 + D(fake)^2) / 2."""
+    terms = [((r - 1).square().mean() + f.square().mean()) / 2 for r, f in zip(real, fake)]
+    return torch.stack(terms).sum()
+
+
+def r1_penalty(real: list[Tensor], inputs: Tensor) -> Tensor:
+    """R1 of [52]: E |grad D(x)|^2 / 2 at real INPUTS (N, C, H, W), which must require gradients. Times gamma in use.
+
+    D is the sum over scales of the mean over patches, so that the penalty does not grow with the picture.
+    """
+    score = torch.stack([r.mean((1, 2, 3)) for r in real]).sum()
+    (gradient,) = torch.autograd.grad(score, inputs, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean() / 2
+
+
+def face_identity(embedding: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """L_id of Eq. 15: L1 between the face embeddings (N, D), of the samples (N,) whose head is in the picture."""
+    if not valid.any():
+        return embedding.sum() * 0
+    return (embedding[valid] - target[valid]).abs().mean()
+
+
+def region_l1(image: Tensor, target: Tensor, region: Tensor) -> Tensor:
+    """Extension: L1 of the images' gradients and colours inside REGION (N, 1, H, W) of 0 and 1, per pixel of it."""
+    area = region.sum().clamp_min(1) * image.shape[1]
+    difference = (image - target) * region
+    dx, dy = (difference.diff(dim=d).abs().sum() for d in (2, 3))
+    return (difference.abs().sum() + 0.5 * (dx + dy)) / area
 
 
 def structure(image: Tensor, target: Tensor) -> Tensor:

@@ -1,65 +1,52 @@
-"""The three training stages (section III-E): G1; then G2, the GMMs and G3 with G1 fixed; then everything together."""
+"""The three training stages (section III-E): G1; then G2, the GMMs and G3 with G1 fixed; then everything together.
+
+On Lightning Fabric: one process on the CPU or a GPU, or one process per GPU started by torchrun on one or more nodes.
+"""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import math
+import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from spgvton.errors import SpgvtonError
+from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder
 from spgvton.labels import NUM_LABELS
-from spgvton_training import losses
 from spgvton_training.checkpoint import Checkpoint, load_state, save_state
-from spgvton_training.data.mpv import MPV, Batch, collate
-from spgvton_training.networks.config import NetworkConfig
-from spgvton_training.networks.joint import JointModel, build_model
-from spgvton_training.networks.tps import tps_grid
+from spgvton_training.config import RunConfig
+from spgvton_training.data.layout import Triple
+from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads
+from spgvton_training.monitor import Monitor
+from spgvton_training.networks.joint import Inputs, JointModel, build_model
+from spgvton_training.objective import Critics, Objective, Pair, critic_names
+from spgvton_training.pretrained.face import FaceEncoder
+from spgvton_training.pretrained.perceptual import Perceptual
+
+PRECISIONS = ("32-true", "bf16-mixed")  # float16 would need loss scaling for two optimisers; bfloat16 does not
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train. Defaults are the paper's (section IV-C); `mini_training()` is what the pilot found to pay."""
-
-    iterations: tuple[int, int, int] = (70_000, 70_000, 100_000)
-    batch_sizes: tuple[int, int, int] = (16, 8, 8)
-    learning_rates: tuple[float, float, float] = (2e-4, 2e-4, 2e-4)
-    betas: tuple[float, float] = (0.0, 0.999)
-    weight_decay: float = 5e-4
-    cosine: bool = False  # second half of each stage decays to 3%
-    lambdas: tuple[float, float, float, float] = (10.0, 10.0, 20.0, 10.0)  # lambda_1 .. lambda_4
-    alpha: tuple[float, float] = (2.0, 0.5)  # Eq. 11
-    erase_probability: float = 1.0  # of a random rectangle in I_p (section III-D)
-    seed: int = 0
-    # --- extensions, off by default ---
-    semantic_l1_scale: float = 1.0
-    class_weights: bool = False
-    structure: float = 0.0  # weight of losses.structure beside each image L1
-    flow: float = 0.0  # weight of losses.warp_flow
-    smoothness: float = 0.0  # weight of losses.theta_smoothness
-    clothes_regulariser: bool = False  # |M - M_t^C| instead of |1 - M|
-    gmm_from_start: bool = False  # the GMMs learn on true masks beside G1 in stage 1 already
-    unpaired: bool = False  # also train on triples in which the garment changes (synthetic data has their truth)
-
-
-def mini_training(**changes: Any) -> TrainConfig:
-    """The recipe of the shipped small networks."""
-    recipe: dict[str, Any] = dict(
-        batch_sizes=(8, 4, 4), learning_rates=(1e-3, 1e-3, 5e-4), betas=(0.5, 0.999), weight_decay=0.0, cosine=True,
-        erase_probability=0.5, semantic_l1_scale=20.0, class_weights=True, structure=1.0, flow=5.0, smoothness=0.01,
-        clothes_regulariser=True, gmm_from_start=True,
-        unpaired=True,
-    )  # fmt: skip
-    return TrainConfig(**{**recipe, **changes})
+def make_fabric(accelerator: str = "auto", precision: str = "32-true") -> Fabric:
+    """Fabric for the processes that torchrun started, or for this one alone. Raises UsageError."""
+    local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, precision=precision)  # type: ignore[arg-type]
+    except Exception as e:  # Fabric raises many kinds for a device that is not there
+        raise UsageError(f"cannot train on '{accelerator}' with {precision}: {' '.join(str(e).split())}") from e
+    fabric.launch()
+    return fabric
 
 
 # Label frequencies are measured on the first triples of the data set; weight = frequency ** -0.35, mean weight 1.
@@ -74,26 +61,21 @@ def label_weights(data: MPV, samples: int = 64) -> Tensor:
     return (weight / (weight * frequency).sum()).float()
 
 
-def erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """I'_p: a random rectangle of each image set to 0 with PROBABILITY (section III-D)."""
-    out = image.clone()
-    h, w = image.shape[-2:]
-    for i in range(len(out)):
-        chance, a, b, c, d = torch.rand(5, generator=generator).tolist()
-        if chance < probability:
-            eh, ew = int(h * (0.1 + 0.35 * a)), int(w * (0.1 + 0.35 * b))
-            y, x = int(c * (h - eh)), int(d * (w - ew))
-            out[i, :, y : y + eh, x : x + ew] = 0
-    return out
-
-
 class _Order:
-    """Batches of (index, epoch) from iteration START on: the same order whether or not the run was interrupted."""
+    """This process's share of the batches from iteration START on: the same order whether or not the run was stopped.
 
-    def __init__(self, length: int, batch: int, seed: int, start: int, stop: int) -> None:
+    Items are (index, epoch).
+    """
+
+    def __init__(
+        self, length: int, batch: int, seed: int, start: int, stop: int, rank: int = 0, world: int = 1
+    ) -> None:  # fmt: skip
         if length < batch:
             raise SpgvtonError(f"the data set has {length} triples, fewer than the batch size {batch}")
+        if batch % world:
+            raise UsageError(f"a batch of {batch} cannot be shared by {world} processes: choose a multiple")
         self.length, self.batch, self.seed, self.start, self.stop = length, batch, seed, start, stop
+        self.rank, self.world = rank, world
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -106,105 +88,100 @@ class _Order:
             if epoch != drawn:
                 permutation = torch.randperm(self.length, generator=torch.Generator().manual_seed(self.seed + epoch))
                 drawn = epoch
-            yield [(int(i), epoch) for i in permutation[step * self.batch : (step + 1) * self.batch]]
+            mine = permutation[step * self.batch : (step + 1) * self.batch][self.rank :: self.world]
+            yield [(int(i), epoch) for i in mine]
+
+
+def parts(batch: Batch, count: int) -> list[Batch]:
+    """BATCH cut into COUNT smaller ones."""
+    columns = [t.chunk(count) for t in (*batch.inputs, *batch[1:])]
+    width = len(Inputs._fields)
+    return [Batch(Inputs(*row[:width]), *row[width:]) for row in zip(*columns)]
+
+
+def rate_factor(config: RunConfig, iteration: int, total: int) -> float:
+    """What the learning rate is multiplied by at ITERATION of a stage of TOTAL."""
+    o = config.optimiser
+    factor = min(1.0, (iteration + 1) / o.warm_up) if o.warm_up else 1.0
+    progress = iteration / total
+    if o.cosine and progress > 0.5:
+        factor *= 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (progress - 0.5) / 0.5))
+    return factor
+
+
+def check_pretrained(config: RunConfig, perceptual: Perceptual | None, face: FaceEncoder | None) -> None:
+    """Raise UsageError when a loss is on and its network is not given."""
+    wanted = (
+        (config.losses.perceptual, perceptual, "perceptual", "Eqs. 4 and 12", "VGG-19, VGG-16 or SqueezeNet 1.1"),
+        (config.losses.identity, face, "identity", "Eq. 15", "SphereFace-20 or dlib's face encoder"),
+    )
+    for on, network, name, equations, accepted in wanted:
+        if on and network is None:
+            option = "--perceptual-weights" if name == "perceptual" else "--face-weights"
+            raise UsageError(
+                f"the {name} loss ({equations}) needs a pretrained network: give {option} FILE ({accepted}), or switch "
+                f"the loss off with --set losses.{name}=false"
+            )
 
 
 @dataclass
 class Trainer:
-    """One run: a network, a data set, a folder for its checkpoints. `fit()` resumes from the folder's last state.
+    """One run: a configuration, a data set, a folder for its checkpoints. `fit()` resumes from the folder's last state.
 
-    init: weights to start from instead of random ones. A stage of 0 iterations is left out.
+    triples: those to train on (data.check.select_triples) instead of all that the data set lists. perceptual, face:
+    pretrained networks of Eqs. 4, 12 and of Eq. 15. init: weights to start from instead of random ones. Raises UsageError
+    when a loss is on and its network is not given.
     """
 
-    network: NetworkConfig
-    config: TrainConfig
+    config: RunConfig
     data: str
     folder: Path
+    triples: Sequence[Triple] | None = None
+    perceptual: Perceptual | None = None
+    face: FaceEncoder | None = None
     workers: int = 1
     save_every: int = 200
     command: str = ""
     init: Checkpoint | None = None
-    device: torch.device = field(default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    fabric: Fabric = field(default_factory=make_fabric)
 
     def __post_init__(self) -> None:
+        c = self.config
+        check_pretrained(c, self.perceptual, self.face)
         make_folder(self.folder)
-        torch.manual_seed(self.config.seed)
-        start = Checkpoint(self.network, self.init.weights).model() if self.init else build_model(self.network)
-        self.model: JointModel = start.to(self.device)
+        torch.manual_seed(c.seed)
+        start = Checkpoint(c.network, self.init.weights).model() if self.init else build_model(c.network)
+        device = self.fabric.device
+        self.model: JointModel = start.to(device)
+        self.critics = Critics(c.losses, c.discriminators).to(device)
         self.dataset = MPV(
-            self.data, "train", size=self.network.size, label_set=self.network.label_set,
-            unpaired=self.config.unpaired, augment=True, seed=self.config.seed,
+            self.data, "train", size=c.network.size, label_set=c.network.label_set,
+            unpaired=c.data.unpaired, augment=c.data.augment, seed=c.seed, triples=self.triples,
         )  # fmt: skip
-        self.class_weights = label_weights(self.dataset).to(self.device) if self.config.class_weights else None
+        self.objective = Objective(
+            self.model, c, self.critics,
+            class_weights=label_weights(self.dataset).to(device) if c.losses.class_weights else None,
+            perceptual=self.perceptual.to(device) if self.perceptual else None,
+            face=self.face.to(device) if self.face else None,
+        )  # fmt: skip
+        self.average: AveragedModel | None = None
+        if c.optimiser.ema is not None:
+            update = get_ema_multi_avg_fn(c.optimiser.ema)
+            self.average = AveragedModel(self.model, multi_avg_fn=update, use_buffers=True)
+        self.monitor = Monitor(self.folder, self.dataset, active=self.fabric.is_global_zero)
         self.hours = 0.0
         self.stage, self.iteration = 1, 0
 
-    # --- what is trained, and on what loss ---------------------------------------------------------------------------
+    # --- what is trained ---------------------------------------------------------------------------------------------
     def modules(self) -> list[nn.Module]:
-        """The modules that the stage trains; the others are fixed, in evaluation mode."""
-        m = self.model
-        gmms: list[nn.Module] = [m.gmm1, m.gmm2]
-        first = [m.g1, *(gmms if self.config.gmm_from_start else [])]
+        """The networks that the stage trains; the others are fixed, in evaluation mode."""
+        m, c = self.model, self.config
+        gmms: list[nn.Module] = [m.gmm1, *([m.gmm2] if c.losses.cycle else [])]
+        first = [m.g1, *(gmms if c.optimiser.gmm_from_start else [])]
         return {1: first, 2: [m.g2, *gmms, m.g3], 3: [m.g1, m.g2, *gmms, m.g3]}[self.stage]
 
-    def loss(self, batch: Batch, progress: float, generator: torch.Generator) -> dict[str, Tensor]:
-        """The stage's terms of Eq. 17, weighted; their sum is minimised. PROGRESS of the stage runs from 0 to 1."""
-        m, c, x = self.model, self.config, batch.inputs
-        person = m.person(x)
-        worn = 1 - m.not_clothes[0, :, 0, 0]
-        target_mask = worn[batch.target_labels][:, None]
-        with torch.set_grad_enabled(self.stage != 2):
-            logits = m.semantic_logits(person, x.cloth_mask, x.keypoints)
-        semantic = logits.softmax(1)
-        terms = {} if self.stage == 2 else self._semantic_terms(logits, semantic, batch.target_labels)
-        if self.stage == 1:
-            if c.gmm_from_start:
-                _, gmm_terms = self._warp_terms(batch, target_mask, target_mask)
-                terms |= gmm_terms
-            return terms
-
-        coarse = m.coarse(semantic, m.fill(person, semantic), x.cloth, x.keypoints)
-        terms["coarse"] = c.lambdas[1] * losses.coarse_l1(coarse.image, batch.target, coarse.mask, target_mask)
-        # The predicted mask is noise at first: the GMMs start on the true one.
-        early = self.stage == 2 and progress < 0.5
-        warped, gmm_terms = self._warp_terms(batch, target_mask if early else coarse.mask, target_mask)
-        erased = erase(coarse.image, c.erase_probability, generator)
-        final = m.synthesise(erased, coarse.mask, warped, x.keypoints)
-        terms["final"] = c.lambdas[3] * losses.composition_l1(
-            final.image, batch.target, final.composition, target_mask if c.clothes_regulariser else None, c.alpha
-        )
-        if c.structure:
-            terms["coarse_structure"] = c.lambdas[1] * c.structure * losses.structure(coarse.image, batch.target)
-            weight = c.lambdas[3] * c.alpha[0] * c.structure
-            terms["final_structure"] = weight * losses.structure(final.image, batch.target)
-        return terms | gmm_terms
-
-    def _semantic_terms(self, logits: Tensor, semantic: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """L_fl and L_recon^s of Eq. 2, at the resolution of G1."""
-        c = self.config
-        if self.model.semantic_stride == 2:
-            labels = labels[:, ::2, ::2]
-        truth = nn.functional.one_hot(labels, NUM_LABELS).permute(0, 3, 1, 2).float()
-        return {
-            "focal": c.lambdas[0] * losses.focal(logits, labels, self.class_weights),
-            "semantic_l1": c.semantic_l1_scale * losses.semantic_l1(semantic, truth),
-        }
-
-    def _warp_terms(self, batch: Batch, mask: Tensor, target_mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """C_w for the clothes mask MASK, and L_cwm (Eqs. 8 and 9) with its extensions."""
-        m, c, x = self.model, self.config, batch.inputs
-        theta = m.match(x.cloth_mask, mask, x.keypoints)
-        warped, warped_mask = m.warp(torch.cat([x.cloth, x.cloth_mask], 1), theta).split([3, 1], 1)
-        restored = m.warp(warped, m.match_back(warped_mask, x.cloth_mask))
-        target_clothes = batch.target * target_mask + (1 - target_mask)  # C_t on white, like C
-        lambda_3 = c.lambdas[2]
-        terms = {"cycle": lambda_3 * losses.conductible_cycle(warped, target_clothes, restored, x.cloth)}
-        if c.flow:
-            terms["flow"] = lambda_3 * c.flow * losses.warp_flow(tps_grid(theta, self.network.size), batch.flow)
-        if c.smoothness:
-            smooth = losses.theta_smoothness(theta, self.network.grid_size)
-            terms["smooth"] = lambda_3 * c.smoothness * smooth
-        return warped, terms
+    def stage_critics(self) -> list[nn.Module]:
+        return [self.critics[name] for name in critic_names(self.stage, self.config.losses)]
 
     # --- the loop ----------------------------------------------------------------------------------------------------
     def fit(self) -> Checkpoint:
@@ -212,93 +189,194 @@ class Trainer:
         state_file = self.folder / "state.pt"
         state = load_state(state_file) if state_file.exists() else None
         if state:
-            if state["config"] != json.loads(json.dumps([asdict(self.config), self.network.to_dict()])):
-                raise SpgvtonError(f"{self.folder} holds a run with another configuration: choose another --out")
+            if state["config"] != self._identity():
+                raise SpgvtonError(
+                    f"{self.folder} holds a run with another configuration or data: choose another --out"
+                )
             self.model.load_state_dict(state["model"])
+            self.critics.load_state_dict(state["critics"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
             self.stage, self.iteration, self.hours = state["stage"], state["iteration"], state["hours"]
+        elif self.fabric.is_global_zero:
+            self.config.save(self.folder / "config.yaml")
         while self.stage <= 3:
-            if self.config.iterations[self.stage - 1]:
-                self._fit_stage(state["optimiser"] if state else None)
+            if self.config.optimiser.iterations[self.stage - 1]:
+                self._fit_stage(state)
             state = None
             self.stage, self.iteration = self.stage + 1, 0
         checkpoint = self.checkpoint()
-        checkpoint.save(self.folder / "model.safetensors")
+        if self.fabric.is_global_zero:
+            checkpoint.save(self.folder / "model.safetensors")
+        self.monitor.close()
         return checkpoint
 
-    def _fit_stage(self, optimiser_state: dict[str, Any] | None) -> None:
-        c, index = self.config, self.stage - 1
-        total, rate = c.iterations[index], c.learning_rates[index]
-        modules = self.modules()
-        self.model.requires_grad_(False).eval()
+    def _optimiser(self, modules: list[nn.Module], state: dict[str, Any] | None) -> torch.optim.Optimizer:
+        o = self.config.optimiser
+        parameters = [p for module in modules for p in module.parameters()]
+        optimiser = torch.optim.Adam(parameters, o.learning_rates[self.stage - 1], o.betas, weight_decay=o.weight_decay)
+        if state:
+            optimiser.load_state_dict(state)
+        return optimiser
+
+    def _fit_stage(self, state: dict[str, Any] | None) -> None:
+        o, index = self.config.optimiser, self.stage - 1
+        total = o.iterations[index]
+        modules, critics = self.modules(), self.stage_critics()
+        self.objective.requires_grad_(False).eval()
+        self.critics.requires_grad_(False)
         for module in modules:
             module.requires_grad_(True).train()
-        parameters = [p for module in modules for p in module.parameters()]
-        optimiser = torch.optim.Adam(parameters, rate, c.betas, weight_decay=c.weight_decay)
-        if optimiser_state:
-            optimiser.load_state_dict(optimiser_state)
-        order = _Order(len(self.dataset), c.batch_sizes[index], c.seed + 1000 * self.stage, self.iteration, total)
-        loader = DataLoader(
-            self.dataset, batch_sampler=order, collate_fn=collate, num_workers=self.workers,  # type: ignore[arg-type]
-            persistent_workers=False, prefetch_factor=2 if self.workers else None,
+        optimisers = [self._optimiser(modules, state["optimisers"][0] if state else None)]
+        objective = self.fabric.setup_module(self.objective)
+        wrapped_critics = None
+        if critics:
+            _require_gradients(critics, True)
+            optimisers.append(self._optimiser(critics, state["optimisers"][1] if state else None))
+            wrapped_critics = self.fabric.setup_module(self.critics)
+        optimisers = [self.fabric.setup_optimizers(optimiser) for optimiser in optimisers]  # type: ignore[misc]
+
+        order = _Order(
+            len(self.dataset), o.batch_sizes[index], self.config.seed + 1000 * self.stage, self.iteration, total,
+            self.fabric.global_rank, self.fabric.world_size,
         )  # fmt: skip
-        started, sums, count = time.monotonic(), {}, 0  # type: ignore[var-annotated]
-        bar = tqdm(loader, initial=self.iteration, total=total, desc=f"stage {self.stage}", unit="it", smoothing=0.05)
+        loader = DataLoader(
+            PackedSamples(self.dataset), batch_sampler=order, collate_fn=collate, num_workers=self.workers,  # type: ignore[arg-type,var-annotated]
+            worker_init_fn=limit_threads, prefetch_factor=2 if self.workers else None, pin_memory=self.fabric.device.type == "cuda",
+        )  # fmt: skip
+        started = time.monotonic()
+        bar = tqdm(
+            loader, initial=self.iteration, total=total, desc=f"stage {self.stage}", unit="it", smoothing=0.05,
+            disable=not self.fabric.is_global_zero,
+        )  # fmt: skip
         for batch in bar:
-            progress = self.iteration / total
-            factor = min(1.0, (self.iteration + 1) / 50)
-            if c.cosine and progress > 0.5:
-                factor *= 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (progress - 0.5) / 0.5))
-            for group in optimiser.param_groups:
-                group["lr"] = rate * factor
-            generator = torch.Generator().manual_seed(c.seed * 1_000_003 + self.stage * 10**8 + self.iteration)
-            terms = self.loss(batch.to(self.device), progress, generator)
-            loss = torch.stack(list(terms.values())).sum()
-            if not loss.isfinite():
-                bad = [k for k, v in terms.items() if not v.isfinite()]
-                raise SpgvtonError(
-                    f"stage {self.stage}, iteration {self.iteration}: {', '.join(bad) or 'loss'} is not finite; "
-                    "lower the learning rate, or check the data"
-                )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            for module in modules:  # each by itself: one module's large gradient must not shrink another's
-                nn.utils.clip_grad_norm_(module.parameters(), 20.0)
-            optimiser.step()
+            factor = rate_factor(self.config, self.iteration, total)
+            for optimiser in optimisers:
+                for group in optimiser.param_groups:
+                    group["lr"] = o.learning_rates[index] * factor
+            terms, pairs = self._generator_step(objective, modules, optimisers[0], batch.to(self.fabric.device), total)
+            if wrapped_critics is not None:
+                terms |= self._critic_step(wrapped_critics, critics, optimisers[1], pairs)
+            if self.average is not None:
+                self.average.update_parameters(self.model)
             self.iteration += 1
-            for k, v in terms.items():
-                sums[k] = sums.get(k, 0.0) + v.item()
-            count += 1
-            bar.set_postfix({k: f"{v / count:.3f}" for k, v in sums.items()}, refresh=False)
+            bar.set_postfix(self.monitor.add(terms), refresh=False)
             if self.iteration % self.save_every == 0 or self.iteration == total:
                 now = time.monotonic()
                 self.hours += (now - started) / 3600
                 started = now
-                self._log({k: v / count for k, v in sums.items()}, rate * factor)
-                sums, count = {}, 0
-                self._save(optimiser)
+                self._save(optimisers, o.learning_rates[index] * factor)
 
-    def _log(self, terms: dict[str, float], rate: float) -> None:
-        line = dict(stage=self.stage, iteration=self.iteration, hours=round(self.hours, 4), lr=rate, **terms)
-        with (self.folder / "log.jsonl").open("a") as f:
-            f.write(json.dumps(line) + "\n")
+    def _generator_step(
+        self, objective: nn.Module, modules: list[nn.Module], optimiser: torch.optim.Optimizer, batch: Batch, total: int
+    ) -> tuple[dict[str, Tensor], list[dict[str, Pair]]]:
+        """One update of the generators. Returns the terms' means, and what the discriminators are to compare."""
+        count = self.config.optimiser.accumulate
+        optimiser.zero_grad(set_to_none=True)
+        means: dict[str, Tensor] = {}
+        compared: list[dict[str, Pair]] = []
+        for part, micro in enumerate(parts(batch, count)):
+            seed = self.config.seed * 1_000_003 + self.stage * 10**8 + self.iteration
+            generator = torch.Generator().manual_seed(seed + 10**10 * (self.fabric.global_rank * count + part))
+            with self._no_sync(objective, part < count - 1):
+                terms, pairs = objective(micro, self.stage, self.iteration / total, generator)
+                self._backward(terms, count)
+            for name, value in terms.items():
+                means[name] = means.get(name, torch.zeros(())) + value.detach().cpu() / count
+            compared.append({name: Pair(p.real.detach(), p.fake.detach()) for name, p in pairs.items()})
+        self._step(optimiser, modules)
+        return means, compared
 
-    def _save(self, optimiser: torch.optim.Optimizer) -> None:
-        save_state(
-            self.folder / "state.pt",
-            dict(
-                model=self.model.state_dict(), optimiser=optimiser.state_dict(), stage=self.stage,
-                iteration=self.iteration, hours=self.hours,
-                config=json.loads(json.dumps([asdict(self.config), self.network.to_dict()])),
-            ),
-        )  # fmt: skip
-        self.checkpoint().save(self.folder / "model.safetensors")
+    def _critic_step(
+        self, wrapped: nn.Module, critics: list[nn.Module], optimiser: torch.optim.Optimizer,
+        compared: list[dict[str, Pair]],
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """One update of the discriminators."""
+        optimiser.zero_grad(set_to_none=True)
+        penalise = self.iteration % self.config.discriminators.r1_every == 0
+        means: dict[str, Tensor] = {}
+        _require_gradients(critics, True)
+        for part, pairs in enumerate(compared):
+            if not pairs:
+                continue
+            with self._no_sync(wrapped, part < len(compared) - 1):
+                terms = wrapped(pairs, penalise)
+                self._backward(terms, len(compared))
+            for name, value in terms.items():
+                means[name] = means.get(name, torch.zeros(())) + value.detach().cpu() / len(compared)
+        self._step(optimiser, critics)
+        _require_gradients(critics, False)
+        return means
+
+    def _no_sync(self, module: nn.Module, enabled: bool) -> Any:
+        return self.fabric.no_backward_sync(module) if enabled else nullcontext()  # type: ignore[arg-type]
+
+    def _backward(self, terms: dict[str, Tensor], count: int) -> None:
+        loss = torch.stack(list(terms.values())).sum()
+        if not loss.isfinite():
+            bad = [k for k, v in terms.items() if not v.isfinite()]
+            raise SpgvtonError(
+                f"stage {self.stage}, iteration {self.iteration}: {', '.join(bad) or 'loss'} is not finite; "
+                "lower the learning rate, or check the data"
+            )
+        self.fabric.backward(loss / count)
+
+    def _step(self, optimiser: torch.optim.Optimizer, modules: list[nn.Module]) -> None:
+        clip = self.config.optimiser.clip
+        if clip is not None:
+            for module in modules:  # each by itself: one network's large gradient must not shrink another's
+                nn.utils.clip_grad_norm_(module.parameters(), clip)
+        optimiser.step()
+
+    # --- what is kept ------------------------------------------------------------------------------------------------
+    def _identity(self) -> dict[str, Any]:
+        """What a run must have in common with the state that it resumes from."""
+        triples = hashlib.sha256(
+            "\n".join(f"{t.source}\t{t.target}\t{t.cloth}" for t in self.dataset.triples).encode()
+        ).hexdigest()
+        return {
+            "run": self.config.to_dict(), "pretrained": self._pretrained(), "world": self.fabric.world_size,
+            "triples": triples,
+        }  # fmt: skip
+
+    def _pretrained(self) -> dict[str, Any]:
+        networks = {"perceptual": self.perceptual, "face": self.face}
+        return {name: network.describe() for name, network in networks.items() if network is not None}
+
+    def _save(self, optimisers: list[torch.optim.Optimizer], rate: float) -> None:
+        if self.fabric.is_global_zero:
+            earlier = sum(self.config.optimiser.iterations[: self.stage - 1])
+            self.monitor.log(
+                self._shown(), earlier + self.iteration,
+                stage=self.stage, iteration=self.iteration, hours=round(self.hours, 4), lr=rate,
+            )  # fmt: skip
+            save_state(
+                self.folder / "state.pt",
+                dict(
+                    model=self.model.state_dict(), critics=self.critics.state_dict(),
+                    average=self.average.state_dict() if self.average is not None else None,
+                    optimisers=[optimiser.state_dict() for optimiser in optimisers],
+                    stage=self.stage, iteration=self.iteration, hours=self.hours, config=self._identity(),
+                ),
+            )  # fmt: skip
+            self.checkpoint().save(self.folder / "model.safetensors")
+        self.fabric.barrier()
+
+    def _shown(self) -> JointModel:
+        """The network as it is saved: with `ema` the running average."""
+        return self.model if self.average is None else self.average.module  # type: ignore[return-value]
 
     def checkpoint(self) -> Checkpoint:
         provenance = dict(
             command=self.command, data=str(self.data), triples=len(self.dataset), hours=round(self.hours, 3),
-            stage=self.stage, iteration=self.iteration, training=asdict(self.config), torch=torch.__version__,
-            losses="reconstruction terms of the three stages (no adversarial, perceptual or face identity term)",
+            stage=self.stage, iteration=self.iteration, run=self.config.to_dict(), pretrained=self._pretrained(),
+            processes=self.fabric.world_size, device=str(self.fabric.device), torch=torch.__version__,
         )  # fmt: skip
         if self.init:
             provenance["started_from"] = self.init.provenance
-        return Checkpoint(self.network, dict(self.model.state_dict()), provenance)
+        return Checkpoint(self.config.network, dict(self._shown().state_dict()), provenance)
+
+
+def _require_gradients(modules: list[nn.Module], wanted: bool) -> None:
+    for module in modules:
+        module.requires_grad_(wanted)

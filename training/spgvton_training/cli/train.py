@@ -2,10 +2,18 @@
 
   spgvton synth --out data/synth --count 1000 --seed 1 --unpaired
   spgvton train --preset mini --data data/synth --out runs/mini
-  spgvton train --preset mini --data data/own --out runs/own --init runs/mini/model.safetensors --iterations 0,0,400
+  spgvton train --preset paper --data MPV --out runs/paper --perceptual-weights vgg19.pth --face-weights sphere20a.pth
+  spgvton train --preset paper --data MPV --out runs/no-cycle --ablation w/o-cycle ...
+  spgvton train --config runs/mini/config.yaml --set optimiser.iterations=[0,0,400] --init runs/mini/model.safetensors \\
+      --data data/own --out runs/own
+  torchrun --nproc-per-node 4 -m spgvton train --preset paper ...     # four GPUs; batch sizes stay the paper's
 
-Stopped at any time (also by kill -9), the same command goes on from the last saved state in --out. Losses are logged to
-OUT/log.jsonl; the network so far is OUT/model.safetensors.
+Stopped at any time (also by kill -9), the same command goes on from the last saved state in --out. OUT holds
+config.yaml (what ran), log.jsonl and tensorboard/ (losses), samples.png (the network on the same few samples) and
+model.safetensors (the network so far). --print-config shows every option of a run, to be changed by --set or in a file.
+
+Ablations: the rows of Tables IV to VI: w/o-e2e, w/o-cycle, w/o-predicted-map, w/o-id, w/o-local-adv, w/o-perceptual,
+w/o-predicted-mask, w/o-noise, lambda-K=VALUE. (`w/ S_t` is a test: spgvton evaluate --true-maps.)
 """
 
 from __future__ import annotations
@@ -14,59 +22,99 @@ import argparse
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from spgvton.errors import UsageError
+from spgvton_training import ablations
 from spgvton_training.checkpoint import Checkpoint
-from spgvton_training.networks.config import PRESETS, preset
-from spgvton_training.train import TrainConfig, Trainer, mini_training
-
-SMALL_ITERATIONS = (700, 1300, 800)
+from spgvton_training.config import RunConfig, assignment, load, run_preset
+from spgvton_training.data.check import select_triples
+from spgvton_training.networks.config import PRESETS
+from spgvton_training.pretrained.face import load_face_encoder
+from spgvton_training.pretrained.perceptual import load_perceptual
+from spgvton_training.train import PRECISIONS, Trainer, check_pretrained, make_fabric
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, help="data set in MPV layout")
-    parser.add_argument("--out", required=True, type=Path, help="folder of this run")
-    parser.add_argument("--preset", default="mini", choices=sorted(PRESETS), help="network and recipe (default: mini)")
+    parser.add_argument("--data", help="data set in MPV layout")
+    parser.add_argument("--out", type=Path, help="folder of this run")
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="network and recipe (default: mini)")
+    parser.add_argument("--config", type=Path, help="YAML file in place of a preset")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one option of the run")
+    parser.add_argument("--ablation", action="append", default=[], metavar="NAME", help="a row of Tables IV to VI")
+    parser.add_argument("--print-config", action="store_true", help="print the run's configuration as YAML, and stop")
     parser.add_argument("--iterations", help="of the three stages, e.g. 700,1300,800; 0 leaves a stage out")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--exclude", metavar="FILE", help="noise list: pictures or triples to leave out, one a line")
+    parser.add_argument("--strict", action="store_true", help="refuse a data set with unusable triples")
+    parser.add_argument("--allow-overlap", action="store_true", help="people and garments may be in train and test")
+    parser.add_argument("--perceptual-weights", type=Path, metavar="FILE", help="VGG-19, VGG-16 or SqueezeNet 1.1")
+    parser.add_argument("--face-weights", type=Path, metavar="FILE", help="SphereFace-20 or dlib's face encoder")
     parser.add_argument("--init", type=Path, help="checkpoint to start from, or a bundle's weights.safetensors")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that load data (default: 1)")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores)")
+    parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
+    parser.add_argument("--precision", default="32-true", choices=PRECISIONS, help="default: 32-true")
     parser.add_argument("--save-every", type=int, default=200, help="iterations between saved states (default: 200)")
-    parser.add_argument("--paired-only", action="store_true", help="do not use data_pair_unpaired.txt")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
 
 
-def parse_iterations(text: str) -> tuple[int, int, int]:
-    """ "a,b,c" -> (a, b, c). Raises UsageError."""
+def parse_iterations(text: str) -> list[int]:
+    """ "a,b,c" -> [a, b, c]. Raises UsageError."""
     try:
         a, b, c = (int(part) for part in text.split(","))
     except ValueError as e:
         raise UsageError(f"--iterations takes three numbers such as 700,1300,800, got '{text}'") from e
-    if min(a, b, c) < 0 or max(a, b, c) == 0:
-        raise UsageError(f"--iterations must not be negative, nor all zero, got '{text}'")
-    return a, b, c
+    return [a, b, c]
+
+
+def configuration(args: argparse.Namespace) -> RunConfig:
+    """The run that the options describe: preset or file, then --set, --iterations and --seed, then ablations."""
+    if args.config and args.preset:
+        raise UsageError("give --preset or --config, not both")
+    config = load(args.config) if args.config else run_preset(args.preset or "mini")
+    for text in args.set:
+        config = config.with_values(assignment(text))
+    if args.iterations:
+        config = config.with_values({"optimiser": {"iterations": parse_iterations(args.iterations)}})
+    if args.seed is not None:
+        config = replace(config, seed=args.seed)
+    if args.exclude:
+        config = replace(config, data=replace(config.data, exclude=args.exclude))
+    for name in args.ablation:
+        config = ablations.apply(config, name)
+    return config
 
 
 def run(args: argparse.Namespace) -> int:
+    config = configuration(args)
+    if args.print_config:
+        print(config.to_yaml(), end="")
+        return 0
+    if not args.data or not args.out:
+        raise UsageError("give --data, a data set in MPV layout, and --out, the folder of the run")
     if args.threads:
         torch.set_num_threads(args.threads)
-    changes: dict[str, object] = {"seed": args.seed}
-    if args.iterations:
-        changes["iterations"] = parse_iterations(args.iterations)
-    if args.preset == "paper":
-        config = TrainConfig(**changes)  # type: ignore[arg-type]
-    else:
-        changes.setdefault("iterations", SMALL_ITERATIONS)
-        config = mini_training(unpaired=not args.paired_only, **changes)
+    perceptual = load_perceptual(args.perceptual_weights) if args.perceptual_weights else None
+    face = load_face_encoder(args.face_weights) if args.face_weights else None
+    check_pretrained(config, perceptual, face)
+    fabric = make_fabric(args.accelerator, args.precision)
+    with fabric.rank_zero_first():  # the others read what it found
+        triples = select_triples(
+            args.data, "train", unpaired=config.data.unpaired, exclude=config.data.exclude, strict=args.strict,
+            allow_overlap=args.allow_overlap, workers=args.workers, label_set=config.network.label_set,
+        )  # fmt: skip
     trainer = Trainer(
-        preset(args.preset), config, args.data, args.out, workers=args.workers, save_every=args.save_every,
-        command="spgvton " + shlex.join(sys.argv[1:]), init=Checkpoint.load(args.init) if args.init else None,
+        config, args.data, args.out, triples, perceptual, face,
+        workers=args.workers, save_every=args.save_every, command="spgvton " + shlex.join(sys.argv[1:]),
+        init=Checkpoint.load(args.init) if args.init else None, fabric=fabric,
     )  # fmt: skip
     checkpoint = trainer.fit()
+    if not trainer.fabric.is_global_zero:
+        return 0
     file = args.out / "model.safetensors"
     print(f"wrote {file} after {checkpoint.provenance['hours']} hours", file=sys.stderr)
     if args.json:

@@ -13,6 +13,8 @@ from spgvton.labels import check_label_set
 class NetworkConfig:
     """Size and options of the joint model. Extensions default to the paper's reading (off)."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  (for spgvton_training.config, which reads it from YAML)
+
     preset: str = "paper"
     height: int = 256
     width: int = 192

@@ -114,8 +114,13 @@ class JointModel(nn.Module):
         self.register_buffer("not_clothes", keep, persistent=False)
 
     # --- helpers between full, half and packed resolution ------------------------------------------------------------
-    def _heat_maps(self, keypoints: Tensor, stride: int) -> Tensor:
-        return heat_maps(keypoints, self.config.size, stride)
+    def pose(self, keypoints: Tensor, stride: int | None = None) -> Tensor:
+        """P_t (N, 18, H / stride, W / stride); by default at G1's resolution."""
+        return heat_maps(keypoints, self.config.size, stride or self.semantic_stride)
+
+    def at_semantic_size(self, mask: Tensor) -> Tensor:
+        """A full-resolution mask at the resolution of G1 and the GMMs."""
+        return halve(mask) if self.semantic_stride == 2 else mask
 
     def _pack(self, full: list[Tensor]) -> Tensor:
         """Full-resolution images as one tensor at the resolution at which G2 and G3 take them."""
@@ -141,9 +146,8 @@ class JointModel(nn.Module):
 
     def semantic_logits(self, person: Person, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
         """G1: logits (N, 20, H, W) of the target semantic map, at half resolution with `half_semantics`."""
-        mask = halve(cloth_mask) if self.semantic_stride == 2 else cloth_mask
-        pose = self._heat_maps(keypoints, self.semantic_stride)
-        return self.g1(torch.cat([person.reference_map, person.head, mask, pose], 1))
+        mask = self.at_semantic_size(cloth_mask)
+        return self.g1(torch.cat([person.reference_map, person.head, mask, self.pose(keypoints)], 1))
 
     def fill(self, person: Person, semantic: Tensor) -> Tensor:
         """The body (N, 3, H, W) as G2 takes it: with `fill_background`, no longer empty where SEMANTIC says background.
@@ -165,7 +169,7 @@ class JointModel(nn.Module):
             semantic = halve(semantic)
         elif not self.packed and self.semantic_stride == 2:
             semantic = F.interpolate(semantic, scale_factor=2.0, mode="bilinear", align_corners=False)
-        pose = self._heat_maps(keypoints, stride)
+        pose = self.pose(keypoints, stride)
         out = self._unpack(self.g2(torch.cat([semantic, pose, self._pack([cloth, body])], 1)))
         image = out[:, :3].tanh()
         if self.config.copy_mask:
@@ -175,18 +179,14 @@ class JointModel(nn.Module):
 
     def match(self, cloth_mask: Tensor, clothes_mask: Tensor, keypoints: Tensor) -> Tensor:
         """GMM1: theta_1 (N, 2, G*G) between the garment's mask M^C and the target clothes mask M_p^C."""
-        a, b = cloth_mask, clothes_mask
-        if self.semantic_stride == 2:
-            a, b = halve(a), halve(b)
+        a, b = self.at_semantic_size(cloth_mask), self.at_semantic_size(clothes_mask)
         if self.config.pose_in_gmm:
-            b = torch.cat([b, self._heat_maps(keypoints, self.semantic_stride)], 1)
+            b = torch.cat([b, self.pose(keypoints)], 1)
         return self.gmm1(a, b)
 
     def match_back(self, warped_mask: Tensor, cloth_mask: Tensor) -> Tensor:
         """GMM2: theta_2 (N, 2, G*G) between the warped mask M_w^C and the garment's mask M^C (training: Eq. 8)."""
-        if self.semantic_stride == 2:
-            warped_mask, cloth_mask = halve(warped_mask), halve(cloth_mask)
-        return self.gmm2(warped_mask, cloth_mask)
+        return self.gmm2(self.at_semantic_size(warped_mask), self.at_semantic_size(cloth_mask))
 
     def warp(self, image: Tensor, theta: Tensor, padding: str = "border") -> Tensor:
         """T_theta: thin-plate spline warp at full resolution."""
@@ -195,7 +195,7 @@ class JointModel(nn.Module):
     def synthesise(self, coarse_image: Tensor, mask: Tensor, warped: Tensor, keypoints: Tensor) -> Final:
         """G3 and the composition of Eq. 10: C_w * M + I_r * (1 - M)."""
         images = [coarse_image, warped] + ([mask] if self.config.mask_in_g3 else [])
-        pose = self._heat_maps(keypoints, 2 if self.packed else 1)
+        pose = self.pose(keypoints, 2 if self.packed else 1)
         out = self._unpack(self.g3(torch.cat([pose, self._pack(images)], 1)))
         rendered, composition = out[:, :3].tanh(), out[:, 3:4].sigmoid()
         if self.config.copy_mask:

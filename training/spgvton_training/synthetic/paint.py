@@ -28,7 +28,7 @@ class Surface:
     rest: Float  # (n, 3)
     corners: Int  # (n, 3) vertices of the part
     bary: Float  # (n, 3)
-    front: NDArray[np.bool_] | None = None  # (n,) on the front panel (top only)
+    front: NDArray[np.bool_] | None = None  # (n,) on the front panel (garment only)
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,15 @@ def _paint_lash(painter: Painter, surface: Surface) -> Paint:
     return _fill(surface, painter.identity.hair_colour * 0.35 + 12), _label(surface, labels.FACE), 0.0
 
 
-def _paint_top(painter: Painter, surface: Surface) -> Paint:
+def _paint_garment(painter: Painter, surface: Surface) -> Paint:
     assert surface.front is not None
     garment = painter.garment
-    uv = interpolate(garment.canvas.uv, surface.corners, surface.bary) - np.float32(0.5)
+    uv = interpolate(garment.canvas.uv, surface.corners + surface.part.uv_start, surface.bary) - np.float32(0.5)
     colours = lookup(garment.front, uv[:, 0], uv[:, 1])
     behind = np.flatnonzero(~surface.front)
     colours[behind] = lookup(garment.back, uv[behind, 0], uv[behind, 1])
-    return colours.astype(np.float32), _label(surface, labels.UPPER_CLOTHES), 0.0
+    label = labels.UPPER_CLOTHES if garment.spec.dress is None else labels.DRESS
+    return colours.astype(np.float32), _label(surface, label), 0.0
 
 
 def _paint_trousers(painter: Painter, surface: Surface) -> Paint:
@@ -148,6 +149,8 @@ def _paint_trousers(painter: Painter, surface: Surface) -> Paint:
     identity, q = painter.identity, surface.rest
     x, y, z = q.T
     colours = _fill(surface, identity.bottom_colour)
+    if surface.part.name == "under" and painter.garment.spec.dress is not None:
+        colours = _fill(surface, painter.garment.spec.design.colours[0] * 0.5)
     if surface.part.name == "pants" and identity.denim:
         weave = painter.rng("pants").standard_normal(len(q), dtype=np.float32)
         worn = 0.25 * np.exp(-(((y + 1.8) / 1.5) ** 2)) * np.clip(z, 0, 1)
@@ -156,8 +159,10 @@ def _paint_trousers(painter: Painter, surface: Surface) -> Paint:
     fly = (np.abs(x) < 0.03) & (y > 0.2) & (z > 0.5)
     pocket = (np.abs(np.abs(x) - 1.55 + 0.25 * (y - 1)) < 0.03) & (y > 0.4) & (y < 1.5) & (z > 0)
     colours *= ((1 - 0.35 * belt) * (1 - 0.3 * fly) * (1 - 0.3 * pocket)).astype(np.float32)[:, None]
-    skirt = surface.part.name == "under"
-    return colours, _label(surface, labels.SKIRT if skirt else labels.PANTS), 0.0
+    label = labels.PANTS
+    if surface.part.name == "under":
+        label = labels.SKIRT if painter.garment.spec.dress is None else labels.DRESS
+    return colours, _label(surface, label), 0.0
 
 
 def _paint_skirt(painter: Painter, surface: Surface) -> Paint:
@@ -191,7 +196,8 @@ _PAINTS: Final[dict[str, Callable[[Painter, Surface], Paint]]] = {
     "body": _paint_body,
     "eye": _paint_eye,
     "lash": _paint_lash,
-    "top": _paint_top,
+    "top": _paint_garment,
+    "dress": _paint_garment,
     "pants": _paint_trousers,
     "under": _paint_trousers,
     "skirt": _paint_skirt,

@@ -33,8 +33,8 @@ class Print:
     seed: int
 
 
-def sample_print(rng: np.random.Generator) -> Print:
-    """A random print. A logo appears only on plain or two-coloured garments."""
+def sample_print(rng: np.random.Generator, *, logos: bool = True) -> Print:
+    """A random print. A logo appears only on plain or two-coloured garments, and only where LOGOS are allowed."""
     pattern = str(rng.choice(PATTERNS))
     colours = rng.uniform(15, 245, (3, 3)).astype(np.float32)
     if rng.random() < 0.35:  # shops are full of white, black and grey
@@ -48,7 +48,7 @@ def sample_print(rng: np.random.Generator) -> Print:
         colours=colours,
         period=rng.uniform(0.25, 0.9),
         block=rng.uniform(2.4, 3.6),
-        logo=logo if pattern in ("plain", "block") else "none",
+        logo=logo if logos and pattern in ("plain", "block") else "none",
         word=str(rng.choice(WORDS)),
         font=int(rng.choice(_FONTS)),
         seed=int(rng.integers(1 << 30)),

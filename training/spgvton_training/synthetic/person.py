@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body, cloth, hair
 from spgvton_training.synthetic.assets import BODY, SKIRT, TIGHTS, Float, load
+from spgvton_training.synthetic.dress import Dress, shape_skirt
 from spgvton_training.synthetic.garment import GarmentSpec
 from spgvton_training.synthetic.texture import colour_array
 
@@ -102,7 +103,7 @@ class Person:
     """An identity with its rest-pose geometry, computed once and shared by all photos of the person."""
 
     identity: Identity
-    _tops: dict[tuple[str, float], Float] = field(default_factory=dict, repr=False)
+    _tops: dict[tuple[bool, float], Float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def vertices(self) -> Float:
@@ -144,6 +145,10 @@ class Person:
         v[:, 2] = (v[:, 2] - 0.2) * 1.06 + 0.2
         return v
 
+    def dress(self, dress: Dress) -> Float:
+        """The skirt (720, 3) of a dress on this body."""
+        return shape_skirt(self.vertices, dress)
+
     @cached_property
     def hair(self) -> hair.Hair:
         """The hair of this head."""
@@ -151,20 +156,19 @@ class Person:
 
     def top(self, spec: GarmentSpec) -> Float:
         """The top (S, 3) draped over this body."""
-        key = (spec.kind, spec.fit)
+        key = (spec.long, spec.fit)
         if key not in self._tops:
-            sleeve = 0.05 + 0.10 * spec.fit + (0.12 if spec.kind == "tee" else 0)
+            sleeve = 0.05 + 0.10 * spec.fit + (0 if spec.long else 0.12)
             draped = cloth.drape(self.vertices[TIGHTS], spec.fit, push=0.07, sleeve=sleeve)
             self._tops[key] = cloth.subdivide(draped)
         return self._tops[key]
 
 
-def covered_from(identity: Identity) -> float:
-    """Rest-pose height down to which the bottom covers the legs like trousers."""
-    return {"pants": -7.3, "shorts": identity.bottom_hem - 0.6, "skirt": -0.6}[identity.bottom]
+def bottom_cut(identity: Identity, rest: Float, arm: Float, *, skirt: bool = False, waist: float = 2.25) -> Float:
+    """Signed distance to the trousers, > 0 inside, from rest-pose positions (n, 3) and arm shares (n,).
 
-
-def bottom_cut(identity: Identity, rest: Float, arm: NDArray[np.float32], waist: float = 2.25) -> Float:
-    """Signed distance to the trouser-like bottom, > 0 inside, from rest-pose positions (n, 3) and arm shares (n,)."""
-    inside = np.minimum(waist - rest[:, 1], rest[:, 1] - covered_from(identity))
+    Under a SKIRT, which a dress may bring, only the hips are covered.
+    """
+    end = -0.6 if skirt else {"pants": -7.3, "shorts": identity.bottom_hem - 0.6}[identity.bottom]
+    inside = np.minimum(waist - rest[:, 1], rest[:, 1] - end)
     return np.where(arm > 0.3, -1, inside).astype(np.float32)

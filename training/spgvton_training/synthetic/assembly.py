@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body, cloth
+from spgvton_training.synthetic.accessories import head_weights
 from spgvton_training.synthetic.assets import BODY, SKIRT, Float, Int, load, triangles
 from spgvton_training.synthetic.dress import WAIST
 from spgvton_training.synthetic.garment import Garment
-from spgvton_training.synthetic.hair import SHOULDER_LONG, curtain_rest, curtain_triangles, scalp
+from spgvton_training.synthetic.hair import scalp
 from spgvton_training.synthetic.person import Person, bottom_cut
 from spgvton_training.synthetic.pose import Skeleton
 
@@ -23,7 +24,7 @@ _SHOE_TOP = -7.25
 class Part:
     """One mesh. n vertices, m triangles."""
 
-    name: str  # body, eye, lash, top, dress, pants, skirt, under, shoe, hair, curtain
+    name: str  # body, eye, lash, top, dress, pants, skirt, under, shoe, hair, curtain, hat, brim, glasses, lens
     world: Float  # (n, 3) posed
     rest: Float  # (n, 3) on the base mesh in the rest pose: where paint goes
     normals: Float  # (n, 3) posed
@@ -164,11 +165,13 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
     swollen = bottom + under.normals * np.float32(0.10)
     add("shoe", swollen, fine.rest, cloth_triangles, keep=_shoe_triangles(), normals=under.normals)
 
-    skull, hair = scalp(), person.hair
-    add("hair", body.skin(hair.cap, bones, skull.weights), base[skull.vertices], skull.triangles)
-    if identity.hair >= SHOULDER_LONG:
-        curtain = body.skin(hair.curtain, bones, hair.curtain_weights)
-        outwards = (curtain - skeleton.head("head")) * np.array([1, 0, 1], np.float32)
-        rest, _ = curtain_rest(identity.hair)
-        add("curtain", curtain, rest, curtain_triangles(), normals=body.unit(outwards))
+    skull, cap = scalp(), person.hair_cap
+    add("hair", body.skin(cap.vertices, bones, skull.weights), skull.rest, skull.triangles, cut=cap.cut)
+    for shape in person.hair_shapes:
+        world = body.skin(shape.vertices, bones, shape.weights)
+        outwards = body.unit(body.skin(shape.vertices + shape.outwards, bones, shape.weights) - world)
+        add("curtain", world, shape.rest, shape.triangles, cut=shape.cut, normals=outwards)
+    for worn in person.accessories:
+        world = body.skin(worn.vertices, bones, head_weights(len(worn.vertices)))
+        add(worn.name, world, worn.rest, worn.triangles, cut=worn.cut if len(worn.cut) else None)
     return parts

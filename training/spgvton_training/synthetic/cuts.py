@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,23 +17,36 @@ COLLARED: Final = ("polo", "shirt")
 _WRIST: Final = 2.03  # `sleeve` of the end of the cloth mesh
 
 
-def distances(spec: GarmentSpec, outline: Outline, x: Float, y: Float, *, front: bool) -> tuple[Float, Float, Float]:
-    """Distances to the neck hole, the hem and the sleeve end (or armhole) at flat coordinates x, y of one shape."""
+@dataclass(frozen=True)
+class Distances:
+    """Signed distances of flat points to the edges of one side of a garment; all of one shape, in decimetres."""
+
+    hole: Float  # neck hole
+    hem: Float
+    sleeve: Float  # sleeve end or armhole
+    shoulder: Float  # the shoulder line beside the neck
+
+    def cut(self) -> Float:
+        """Distance to the nearest edge."""
+        return np.minimum.reduce([self.hole, self.hem, self.sleeve, self.shoulder])
+
+
+def distances(spec: GarmentSpec, outline: Outline, x: Float, y: Float, *, front: bool) -> Distances:
+    """Distances at flat coordinates x, y of one shape."""
     x = np.abs(x)
     body = outline.below_sleeve(x, y) - 0.08  # > 0 beside and below the sleeve
     hole = _neck(spec, outline.neck_at(spec.neck_width) - y, x, front=front)
-    # nothing stands up beside the neck
-    hole = np.where(x < 1.5, np.minimum(hole, outline.neck + 0.05 - SHOULDER_SLOPE * (x - NECK_X) - y), hole)
+    shoulder = np.where(x < 1.5, outline.neck + 0.05 - SHOULDER_SLOPE * (x - NECK_X) - y, 9)
     hem = y - spec.hem - spec.hem_curve * (1 - np.minimum(x / 2.3, 1) ** 2)
     if spec.kind == "tank":
         # an armhole: straight down beside the strap, then a quarter of an ellipse to the armpit
         aside, down = np.minimum(x - 2.35, 0) / 0.93, np.minimum(y - outline.neck + 1.0, 0) / 1.62
         armhole = (np.hypot(aside, down) - 1) * 0.93
-        sleeve = np.minimum(armhole, np.maximum(0.1 - outline.along_sleeve(x, y), body))
+        sleeve = np.minimum(armhole, np.maximum(1.35 - outline.along_sleeve(x, y), body))
     else:
         end = outline.length * spec.sleeve / _WRIST
         sleeve = np.maximum(end - outline.along_sleeve(x, y), body)
-    return np.asarray(hole, np.float32), np.asarray(hem, np.float32), np.asarray(sleeve, np.float32)
+    return Distances(*(np.asarray(d, np.float32) for d in (hole, hem, sleeve, shoulder)))
 
 
 def _neck(spec: GarmentSpec, below: Float, x: Float, *, front: bool) -> Float:
@@ -46,4 +60,6 @@ def _neck(spec: GarmentSpec, below: Float, x: Float, *, front: bool) -> Float:
         hole = np.maximum(x - width + 0.12 * below, below - depth)
     else:
         hole = (np.hypot(x / width, below / depth) - 1) * min(width, depth)
-    return np.asarray(np.where(below > 0, hole, x - width))
+    hole = np.where(below > 0, hole, x - width)
+    # round the corner on the shoulder: cloth there lies on the neck and does not stand up in a point
+    return np.asarray(hole - 0.10 * np.exp(-((x - width) ** 2 + below**2) / 0.16**2))

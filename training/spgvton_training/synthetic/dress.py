@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body
 from spgvton_training.synthetic.assets import SKIRT, Float, Int, load, triangles
+from spgvton_training.synthetic.outline import WAIST_X
 
 WAIST: Final = 1.70  # rest-pose height where bodice and skirt meet
 _AXIS: Final = 0.2  # rest-pose z of the middle of the body
-_HALF_WIDTH: Final = 1.88  # of the flat skirt at the waist, decimetres
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def unroll_skirt(dress: Dress, waist: float) -> FlatSkirt:
     both = np.isin(np.arange(len(v)), faces[front]) & np.isin(np.arange(len(v)), faces[~front])
     share = np.where(both, np.sign(fold), np.sign(fold) * np.sin(np.abs(fold) * np.pi / 2) ** 0.9)
     drop = np.maximum(WAIST - height, -0.3)
-    width = _HALF_WIDTH + dress.flare * np.maximum(drop, 0)
+    width = WAIST_X + dress.flare * np.maximum(drop, 0)
     xy = np.stack([share * width, waist - drop], 1).astype(np.float32)
     return FlatSkirt(xy, v[:, 2] + np.float32(0.05), body.normals(v, faces), faces, front)
 

@@ -146,9 +146,9 @@ def make_garment(spec: GarmentSpec, size: tuple[int, int]) -> Garment:
         covered = np.zeros((height, width), np.float32)
         covered.ravel()[panel.pixel] = 1
         # the share of each pixel that is cloth: the cuts are known exactly, the sides from the mesh
-        share = cv2.GaussianBlur(covered, (0, 0), 0.7) * np.clip(np.minimum.reduce(here) * field.scale + 0.5, 0, 1)
+        share = cv2.GaussianBlur(covered, (0, 0), 0.7) * np.clip(here.cut() * field.scale + 0.5, 0, 1)
         picture = np.clip(print_, 0, 255).astype(np.uint8)
-        sides[side] = finish(spec, picture, plane, lay.outline, here, front=side), share, np.minimum.reduce(here)
+        sides[side] = finish(spec, picture, plane, lay.outline, here, front=side), share, here.hole
     (front, front_share, front_hole), (back, back_share, _) = sides[True], sides[False]
     # of the back only what the neck hole shows
     seen = (front_hole < 0.05) & (field.y > lay.outline.armpit[1]) & (np.abs(field.x) < spec.neck_width + 0.1)
@@ -191,7 +191,7 @@ def _vertex_cut(spec: GarmentSpec, field: Canvas) -> Float:
     """Signed distance (N,) of the layout's vertices; where front and back meet, the larger one."""
     lay = field.layout
     x, y = lay.xy.T
-    front, back = (np.minimum.reduce(distances(spec, lay.outline, x, y, front=side)) for side in (True, False))
+    front, back = (distances(spec, lay.outline, x, y, front=side).cut() for side in (True, False))
     cut = np.where(lay.on_front & lay.on_back, np.maximum(front, back), np.where(lay.on_front, front, back))
     count = len(cloth.fine().rest)
     low = cloth.fine().rest[:, 1]

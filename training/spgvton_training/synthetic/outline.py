@@ -19,7 +19,8 @@ from spgvton_training.synthetic.assets import BONE, Float, load
 NECK_X: Final = 0.90  # half the width of the neck, where the shoulder line begins
 SHOULDER_SLOPE: Final = 0.60
 _SHOULDER_X: Final = 2.05
-_CHEST_X, _WAIST_X = 2.30, 1.88
+WAIST_X: Final = 1.88  # half the width of a dress there
+_CHEST_X: Final = 2.30
 _ARMPIT: Final = 2.55  # below the neck point
 _WRIST: Final = 1.22  # width of a sleeve at its end
 _SIDE_END: Final = -1.45
@@ -72,7 +73,7 @@ class Outline:
         upper = _round([(NECK_X - 0.12, self.neck + 0.12), self.shoulder, outer], 0.28)
         side = [armpit, (_CHEST_X + 0.12, _SIDE_END)]
         if self.waist is not None:
-            side = [armpit, (_WAIST_X, self.waist), (_WAIST_X, _SIDE_END)]
+            side = [armpit, (WAIST_X, self.waist), (WAIST_X, _SIDE_END)]
         lower = _round([inner, *side], 0.10)
         split = round(math.dist(inner, armpit) * 100)
         return upper, lower[: split + 1], lower[split:]

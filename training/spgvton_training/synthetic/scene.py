@@ -89,8 +89,8 @@ def pose_person(person: Person, pose: Pose) -> Skeleton:
 def aim(person: Person, skeleton: Skeleton, framing: Framing, size: tuple[int, int]) -> Camera:
     """The camera that frames a posed person."""
     height, width = size
-    top = scalp().vertices
-    crown = float(body.skin(person.vertices[top], skeleton.bones, scalp().weights)[:, 1].max())
+    skull = scalp()
+    crown = float(body.skin(skull.at(person.vertices), skeleton.bones, skull.weights)[:, 1].max())
     scale = min(height * (1 - framing.top) / (framing.visible * person.height), width / 5.2)
     middle = float(skeleton.head("neck01")[0] * 0.6 + skeleton.head("root")[0] * 0.4)
     x = middle - framing.shift * width / scale

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
-from spgvton_training.synthetic.cuts import COLLARED
-from spgvton_training.synthetic.outline import SHOULDER_SLOPE, Outline
+from spgvton_training.synthetic.cuts import COLLARED, Distances
+from spgvton_training.synthetic.outline import SHOULDER_SLOPE, WAIST_X, Outline
 
 if TYPE_CHECKING:
     from spgvton_training.synthetic.garment import GarmentSpec
@@ -56,10 +56,10 @@ class Plane:
 
 
 def finish(
-    spec: GarmentSpec, print_: UInt8, plane: Plane, outline: Outline, distances: tuple[Float, Float, Float], *, front: bool
+    spec: GarmentSpec, print_: UInt8, plane: Plane, outline: Outline, distances: Distances, *, front: bool
 ) -> UInt8:  # fmt: skip
-    """PRINT_ (H, W, 3) with all trims of one side; DISTANCES (H, W) are those of cuts.distances()."""
-    hole, hem, sleeve = distances
+    """PRINT_ (H, W, 3) with all trims of one side; DISTANCES are (H, W)."""
+    hole, hem, sleeve = distances.hole, distances.hem, distances.sleeve
     out, shade = print_.copy(), np.full(print_.shape[:2], 255, np.uint8)
     if spec.kind in COLLARED:
         if front:
@@ -93,8 +93,8 @@ def trim_colour(spec: GarmentSpec) -> Float:
 
 def _rib(spec: GarmentSpec, out: UInt8, hole: Float, x: Float, scale: float) -> None:
     width = spec.rib
-    share = np.clip((width - hole) * scale + 0.5, 0, 1) * (x < spec.neck_width + width + 0.25)
-    line = np.clip(1 - np.abs(hole - width) / 0.035, 0, 1) * (x < spec.neck_width + width + 0.25)
+    share = np.clip((width - hole) * scale + 0.5, 0, 1) * (x < spec.neck_width + width)
+    line = np.clip(1 - np.abs(hole - width) / 0.035, 0, 1) * (x < spec.neck_width + width)
     rows = share + line > 0
     share, line = share[rows][:, None], line[rows][:, None]
     colour = out[rows] * np.float32(0.82) if spec.design.pattern == "photo" else trim_colour(spec)
@@ -151,12 +151,13 @@ def _collar(spec: GarmentSpec, out: UInt8, shade: UInt8, plane: Plane, outline: 
 
 def _waist(spec: GarmentSpec, out: UInt8, seams: Float, plane: Plane, waist: float) -> None:
     """The seam between bodice and skirt, or a belt over it."""
+    bodice = np.abs(plane.x) < WAIST_X + 0.2  # not the sleeves
     if spec.belt:
-        belt = np.abs(plane.y[:, 0] - waist) < 0.22
+        belt = (np.abs(plane.y - waist) < 0.22) & bodice
         out[belt] = np.clip(spec.design.colours[1] * 0.8, 0, 255).astype(np.uint8)
-        seams[belt] *= (0.8 + 0.2 * np.cos((plane.y[belt] - waist) / 0.22))[:, :1]
+        seams *= 1 - 0.2 * (1 - np.cos((plane.y - waist) / 0.22)) * belt
     else:
-        seams *= 1 - 0.25 * np.clip(1 - np.abs(plane.y - waist) / 0.04, 0, 1)
+        seams *= 1 - 0.25 * np.clip(1 - np.abs(plane.y - waist) / 0.04, 0, 1) * bodice
 
 
 def _pocket(shade: UInt8, plane: Plane, outline: Outline) -> None:

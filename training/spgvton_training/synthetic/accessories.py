@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 
 from spgvton_training.synthetic import body
-from spgvton_training.synthetic.assets import BODY, BONE, Float, Int, load, triangles
+from spgvton_training.synthetic.assets import BODY, BONE, Float, Int, load
 from spgvton_training.synthetic.hair import scalp
 from spgvton_training.synthetic.hair_shapes import grid
+from spgvton_training.synthetic.hairstyle import above_hat_line
 from spgvton_training.synthetic.texture import colour_array
 
 HATS: Final = ("cap", "beanie", "brimmed")
@@ -78,7 +79,9 @@ def sample_accessories(rng: np.random.Generator) -> Accessories:
 class Worn:
     """A mesh that moves with the head. n vertices."""
 
-    name: str  # hat, brim, glasses, lens
+    name: (
+        str  # hat, brim, glasses, lens; all but a hat are sheets: the second half of their triangles is the other side
+    )
     rest: Float  # (n, 3) on the base head: where paint goes
     vertices: Float  # (n, 3)
     triangles: Int
@@ -93,11 +96,6 @@ def head_weights(count: int) -> Float:
 
 
 # ------------------------------------------------------------------ hats
-def above_hat_line(points: Float) -> Float:
-    """Height (n,) of rest-pose points (n, 3) above the rim of a hat: higher over the forehead than behind."""
-    return np.asarray(points[:, 1] - (7.44 + 0.27 * (points[:, 2] - 0.4)), np.float32)
-
-
 def _fit(vertices: Float, points: Float) -> Float:
     """Points (n, 3) beside the base head, moved to a morphed one (V, 3): scaled and shifted along each axis as the skull is."""
     skull = scalp()
@@ -111,11 +109,11 @@ def hat_meshes(hat: Hat, vertices: Float) -> list[Worn]:
     """The crown, and a brim, on a morphed body (V, 3)."""
     skull = scalp()
     height, rest = above_hat_line(skull.rest), skull.rest
-    normal = skull.at(body.normals(vertices[BODY], triangles(load().quads["body"])))
-    # where the skull's skin bends inwards, cloth does not: push from the middle of the head, not along the skin
-    outwards = body.unit((rest - np.array([0, 7.5, 0.45], np.float32)) * np.array([1, 0.8, 1], np.float32)) * 0.6 + normal * 0.4
+    # where the skin bends inwards, cloth does not: push from the middle of the head, not along the skin
+    outwards = body.unit((rest - np.array([0, 7.35, 0.47], np.float32)) * np.array([1.1, 0.75, 0.9], np.float32))
     upper = np.clip(height / 0.9, 0, 1)
-    out = skull.at(vertices[BODY]) + outwards * {"cap": 0.15, "beanie": 0.17, "brimmed": 0.14}[hat.kind]
+    away = {"cap": 0.14, "beanie": 0.14, "brimmed": 0.12}[hat.kind] * (0.75 + 0.55 * np.clip(height / 0.4, 0, 1))
+    out = skull.at(vertices[BODY]) + outwards * away[:, None]
     if hat.kind == "beanie":
         out = out + np.array([0, 1, -0.25], np.float32) * (hat.height * upper**2)[:, None]
         fold = np.clip((0.34 - height) / 0.05, 0, 1)
@@ -141,8 +139,7 @@ def _brim(hat: Hat) -> Float:
     angle, t = np.meshgrid(np.linspace(-reach, reach, 40), np.linspace(0, 1, 8))
     x, z = np.sin(angle) * 0.84, 0.50 + np.cos(angle) * 1.04
     if whole:
-        length = hat.brim * 0.9
-        x, z = x + t * length * np.sin(angle), z + t * length * np.cos(angle)
+        x, z = x + t * hat.brim * 0.9 * np.sin(angle), z + t * hat.brim * 0.9 * np.cos(angle)
         sink = 0.10 * t**2 - 0.06 * t**2 * np.cos(2 * angle)
     else:
         length = hat.brim * np.clip(np.cos(angle * np.pi / 2 / reach), 0, 1) ** 0.6
@@ -158,7 +155,7 @@ _EYE_X, _EYE_Y, _FRONT = 0.315, 7.265, 1.60
 
 
 @cache
-def _eye_middles() -> tuple[Float, tuple[Float, Float]]:
+def _eye_middles() -> tuple[Int, tuple[Float, Float]]:
     """Vertices of both eyes: their numbers, and the rest-pose middles of the left and the right one."""
     eyes = np.unique(load().quads["eyes"])
     v = load().vertices[eyes]
@@ -175,7 +172,9 @@ def glasses_meshes(glasses: Glasses, vertices: Float) -> list[Worn]:
     for side in (-1, 1):
         rings = []
         for grow in (glasses.rim, 0.0):
-            ring = np.stack([side * _EYE_X + round_x * (glasses.width + grow), _EYE_Y + round_y * (glasses.height + grow)], 1)
+            ring = np.stack(
+                [side * _EYE_X + round_x * (glasses.width + grow), _EYE_Y + round_y * (glasses.height + grow)], 1
+            )
             rings.append(ring)
         rims.append(np.concatenate(rings))
         rim_faces.append(grid(2, 33) + start)
@@ -201,12 +200,18 @@ def glasses_meshes(glasses: Glasses, vertices: Float) -> list[Worn]:
         rim_faces.append(grid(2, 8) + start)
         start += 16
     frame = np.concatenate(points).astype(np.float32)
-    parts = [Worn("glasses", frame, _onto_face(vertices, frame), np.concatenate(rim_faces))]
+    parts = [Worn("glasses", frame, _onto_face(vertices, frame), _both_sides(rim_faces))]
     if lenses:
         flat = np.concatenate(lenses)
         lens = np.column_stack([flat, _FRONT - 0.01 - 0.34 * flat[:, 0] ** 2]).astype(np.float32)
-        parts.append(Worn("lens", lens, _onto_face(vertices, lens), np.concatenate(lens_faces)))
+        parts.append(Worn("lens", lens, _onto_face(vertices, lens), _both_sides(lens_faces)))
     return parts
+
+
+def _both_sides(sheets: list[Int]) -> Int:
+    """The triangles of several sheets: one side of all, then the other side of all."""
+    halves = [np.split(faces, 2) for faces in sheets]
+    return np.concatenate([half[side] for side in (0, 1) for half in halves])
 
 
 def _onto_face(vertices: Float, points: Float) -> Float:

@@ -159,7 +159,11 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
             if not tucked:
                 cut = np.minimum(cut, 0.35 - top_cut[cloth.topology().nearest_to_skirt])
             add("skirt", skirt, base[SKIRT], faces, cut=cut)
-        under = add("under", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=-0.04)
+        if dress is not None:  # the bodice covers the waist
+            trousers_cut = np.minimum(trousers_cut, 0.9 - fine.rest[:, 1])
+        under = add(
+            "under", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=-0.04 if dress is None else -0.3
+        )
     else:
         under = add("pants", bottom, fine.rest, cloth_triangles, cut=trousers_cut)
     swollen = bottom + under.normals * np.float32(0.10)
@@ -173,5 +177,11 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
         add("curtain", world, shape.rest, shape.triangles, cut=shape.cut, normals=outwards)
     for worn in person.accessories:
         world = body.skin(worn.vertices, bones, head_weights(len(worn.vertices)))
-        add(worn.name, world, worn.rest, worn.triangles, cut=worn.cut if len(worn.cut) else None)
+        sheet_normals: Float | None = None
+        if worn.name != "hat":
+            sheet_normals = body.normals(world, worn.triangles[: len(worn.triangles) // 2])
+            up = np.array([0, 1, 0], np.float32) if worn.name == "brim" else world - skeleton.head("head")
+            sheet_normals = sheet_normals * np.sign((sheet_normals * up).sum(1, keepdims=True))
+        edge = worn.cut if len(worn.cut) else None
+        add(worn.name, world, worn.rest, worn.triangles, cut=edge, normals=sheet_normals)
     return parts

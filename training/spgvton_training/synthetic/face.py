@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spgvton_training.synthetic.assets import Float, Int, load
 from spgvton_training.synthetic.raster import interpolate
@@ -21,7 +20,9 @@ _TONES: Final = colour_array(
     (70, 46, 36),
 )  # fmt: skip
 _LIPS: Final = colour_array((186, 104, 98), (186, 92, 92), (168, 96, 86), (176, 108, 104))
-_LIPSTICKS: Final = colour_array((186, 28, 44), (150, 24, 52), (206, 74, 96), (188, 70, 60), (120, 34, 56), (214, 104, 116))
+_LIPSTICKS: Final = colour_array(
+    (186, 28, 44), (150, 24, 52), (206, 74, 96), (188, 70, 60), (120, 34, 56), (214, 104, 116)
+)
 _SHADOWS: Final = colour_array((92, 62, 58), (70, 66, 92), (120, 74, 84), (60, 52, 50), (96, 84, 60))
 _IRIS: Final = colour_array((72, 48, 32), (62, 100, 136), (74, 110, 78), (46, 31, 24), (112, 84, 48), (112, 126, 134))
 _BEARDS: Final = {"none": 0.44, "stubble": 0.24, "full": 0.14, "goatee": 0.10, "moustache": 0.08}
@@ -66,7 +67,9 @@ def sample_face(rng: np.random.Generator, *, female: bool, tone: float) -> Face:
         skin=skin.astype(np.float32),
         lips=lips.astype(np.float32),
         lip_share=0.9 if lipstick else rng.uniform(0.45, 0.75),
-        iris=_IRIS[rng.choice(6, p=(0.3, 0.13, 0.09, 0.3, 0.1, 0.08) if tone < 0.55 else (0.4, 0.01, 0.02, 0.5, 0.06, 0.01))],
+        iris=_IRIS[
+            rng.choice(6, p=(0.3, 0.13, 0.09, 0.3, 0.1, 0.08) if tone < 0.55 else (0.4, 0.01, 0.02, 0.5, 0.06, 0.01))
+        ],
         brow_width=rng.uniform(0.020, 0.034) if female else rng.uniform(0.028, 0.048),
         brow_height=rng.uniform(-0.02, 0.04),
         brow_arch=rng.uniform(0.01, 0.06) if female else rng.uniform(0.0, 0.04),
@@ -103,12 +106,18 @@ def paint_face(face: Face, hair: Float, q: Float, corners: Int, bary: Float) -> 
 
     # the forms of the face: factors on the skin
     dark = 0.10 * _spot(x, y, 0.16, 7.35, 0.07, 0.10) + 0.14 * _spot(x, y, 0.30, 7.425, 0.16, 0.025)  # sockets, crease
-    dark += 0.12 * _spot(x, y, 0.145, 6.98, 0.045, 0.16) + 0.15 * _spot(x, y, 0.19, 6.88, 0.035, 0.06)  # nose: side, wing
+    dark += 0.12 * _spot(x, y, 0.145, 6.98, 0.045, 0.16) + 0.15 * _spot(
+        x, y, 0.19, 6.88, 0.035, 0.06
+    )  # nose: side, wing
     dark += 0.55 * _spot(x, y, 0.085, 6.815, 0.042, 0.022) + 0.12 * _spot(x, y, 0.0, 6.79, 0.13, 0.03)  # nostril, below
-    dark += 0.14 * _spot(x, y, 0.0, 6.43, 0.16, 0.045) + 0.10 * _spot(x, y, 0.28, 6.60, 0.04, 0.05)  # under the lip, corner
+    dark += 0.14 * _spot(x, y, 0.0, 6.43, 0.16, 0.045) + 0.10 * _spot(
+        x, y, 0.28, 6.60, 0.04, 0.05
+    )  # under the lip, corner
     dark += 0.05 * _spot(x, y, 0.30, 7.13, 0.14, 0.05)  # under the eye
     light = 0.09 * _spot(x, y, 0.0, 7.10, 0.05, 0.22) + 0.08 * _spot(x, y, 0.0, 6.93, 0.06, 0.05)  # bridge, tip
-    light += 0.05 * _spot(x, y, 0.45, 7.05, 0.14, 0.08) + 0.03 * _spot(x, y, 0.0, 7.75, 0.4, 0.15)  # cheek bone, forehead
+    light += 0.05 * _spot(x, y, 0.45, 7.05, 0.14, 0.08) + 0.03 * _spot(
+        x, y, 0.0, 7.75, 0.4, 0.15
+    )  # cheek bone, forehead
     if face.age > 0.25:
         old = (face.age - 0.25) / 0.75
         fold = np.exp(-(((x - 0.22 - 0.45 * (6.86 - y)) / 0.025) ** 2)) * (y < 6.86) * (y > 6.52)
@@ -123,7 +132,12 @@ def paint_face(face: Face, hair: Float, q: Float, corners: Int, bary: Float) -> 
     out *= 1 - 0.18 * face.blush * cheeks[:, None] * red
     out *= 1 - 0.03 * (_spot(x, y, 0.0, 6.92, 0.10, 0.08) * in_front)[:, None] * red  # the nose is redder than the rest
     if face.freckles > 0:
-        out *= 1 - 0.22 * face.freckles * (_speckle(face.seed, q, 26) * np.clip(_spot(x, y, 0.25, 7.0, 0.32, 0.2), 0, 1))[:, None]
+        out *= (
+            1
+            - 0.22
+            * face.freckles
+            * (_speckle(face.seed, q, 26) * np.clip(_spot(x, y, 0.25, 7.0, 0.32, 0.2), 0, 1))[:, None]
+        )
     if face.mole is not None:
         mole = _spot(q[:, 0], y, *face.mole, 0.022, 0.022) * in_front
         out = _blend(out, face.skin * 0.4, 0.85 * mole)

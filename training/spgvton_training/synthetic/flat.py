@@ -126,10 +126,10 @@ def layout(long: bool, dress: Dress | None = None) -> Layout:
     depth = cloth.subdivide_linear(found.posed[:, 2])
     normals = cloth.subdivide_linear(body.normals(found.posed, topo.triangles))
     front = np.tile(found.facing, 8)  # 4 quads of 2 triangles each per quad
-    usable = (rest[topo.fine_triangles][:, :, 1] > -1.4).all(1)
     faces = topo.fine_triangles
+    lowest = -1.4 if dress is None else WAIST - 0.5
+    usable: NDArray[np.bool_] = np.asarray(rest[faces, 1].min(1) > lowest)
     if dress is not None:
-        usable &= (rest[faces][:, :, 1] > WAIST - 0.5).all(1)
         skirt = unroll_skirt(dress, waist or 0.0)
         faces = np.concatenate([faces, skirt.triangles + len(xy)])
         front, usable = np.concatenate([front, skirt.front]), np.concatenate([usable, np.ones_like(skirt.front)])

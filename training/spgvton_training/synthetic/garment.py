@@ -13,9 +13,9 @@ from spgvton_training.synthetic import cloth
 from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.cuts import COLLARED, distances
 from spgvton_training.synthetic.dress import FLARES, WAIST, Dress
-from spgvton_training.synthetic.flat import Canvas, canvas
+from spgvton_training.synthetic.flat import Canvas, Panel, canvas
 from spgvton_training.synthetic.pattern import Print, draw_print, fold_shading, sample_print
-from spgvton_training.synthetic.trim import Plane, finish
+from spgvton_training.synthetic.trim import Plane, UInt8, finish
 
 SUPERSAMPLING: Final = 2
 LONG_FROM: Final = 1.2  # `sleeve` from which a sleeve is laid out as a long one
@@ -27,6 +27,12 @@ _KINDS: Final = {
 }  # fmt: skip
 _DRESS_KINDS: Final = {
     "crew": (0.24, 0.4), "vneck": (0.24, 0.35), "scoop": (0.18, 0.25), "square": (0.12, 0.2), "tank": (0.22, 0.0),
+}  # fmt: skip
+# kind -> limits of the neck's width and depth
+_NECKS: Final = {
+    "crew": ((0.84, 1.05), (0.68, 0.95)), "vneck": ((0.84, 1.02), (1.15, 1.9)), "scoop": ((0.98, 1.25), (1.1, 1.7)),
+    "square": ((1.0, 1.3), (1.0, 1.5)), "tank": ((0.98, 1.12), (1.1, 1.7)), "polo": ((0.76, 0.84), (0.75, 1.15)),
+    "shirt": ((0.74, 0.84), (0.75, 1.3)),
 }  # fmt: skip
 
 
@@ -79,6 +85,7 @@ class Garment:
 def sample_garment(rng: np.random.Generator) -> GarmentSpec:
     """A random top."""
     kind, sleeve = _sample_kind(rng, _KINDS)
+    width, depth = (rng.uniform(*limits) for limits in _NECKS[kind])
     hem = rng.uniform(-0.25, 0.5)
     cuff = 0.0
     if sleeve > 1.9:
@@ -88,7 +95,10 @@ def sample_garment(rng: np.random.Generator) -> GarmentSpec:
         sleeve=sleeve,
         hem=hem,
         fit=rng.uniform(0.15, 1.0),
-        **_sample_neck(rng, kind),
+        neck_width=width,
+        neck_depth=depth,
+        rib=rng.uniform(0.08, 0.20),
+        collar=rng.uniform(0.15, 0.45),
         design=sample_print(rng, logos=kind not in COLLARED),
         hem_curve=rng.uniform(-0.45, -0.1) if kind == "shirt" and rng.random() < 0.6 else rng.uniform(-0.12, 0.06),
         cuff=cuff,
@@ -100,12 +110,16 @@ def sample_garment(rng: np.random.Generator) -> GarmentSpec:
 def sample_dress(rng: np.random.Generator) -> GarmentSpec:
     """A random dress, from above the knee to the calf."""
     kind, sleeve = _sample_kind(rng, _DRESS_KINDS)
+    width, depth = (rng.uniform(*limits) for limits in _NECKS[kind])
     return GarmentSpec(
         kind=kind,
         sleeve=sleeve,
         hem=rng.uniform(-4.6, -1.9),
         fit=rng.uniform(0.0, 0.25),
-        **_sample_neck(rng, kind),
+        neck_width=width,
+        neck_depth=depth,
+        rib=rng.uniform(0.08, 0.20),
+        collar=rng.uniform(0.15, 0.45),
         design=sample_print(rng),
         hem_curve=0.0,
         contrast=bool(rng.random() < 0.2),
@@ -122,44 +136,36 @@ def _sample_kind(rng: np.random.Generator, kinds: dict[str, tuple[float, float]]
     return kind, -0.1 if kind == "tank" else rng.uniform(0.62, 1.0)
 
 
-def _sample_neck(rng: np.random.Generator, kind: str) -> dict[str, float]:
-    width, depth = {
-        "crew": ((0.84, 1.05), (0.68, 0.95)), "vneck": ((0.84, 1.02), (1.15, 1.9)), "scoop": ((0.98, 1.25), (1.1, 1.7)),
-        "square": ((1.0, 1.3), (1.0, 1.5)), "tank": ((0.98, 1.12), (1.1, 1.7)), "polo": ((0.76, 0.84), (0.75, 1.15)),
-        "shirt": ((0.74, 0.84), (0.75, 1.3)),
-    }[kind]  # fmt: skip
-    return {
-        "neck_width": rng.uniform(*width), "neck_depth": rng.uniform(*depth), "rib": rng.uniform(0.08, 0.20),
-        "collar": rng.uniform(0.15, 0.45),
-    }  # fmt: skip
-
-
 def make_garment(spec: GarmentSpec, size: tuple[int, int]) -> Garment:
     """Cut and print SPEC, and lay it out as an in-shop picture of SIZE (height, width)."""
     height, width = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
     field = canvas(spec.long, (height, width), spec.dress)
     lay, plane = field.layout, Plane(field.x, field.y, field.scale)
     prints = draw_print(spec.design, field.x, field.y, field.scale)
-    sides = {}
-    for side, panel, print_ in zip((True, False), (field.front, field.back), prints):
-        here = distances(spec, lay.outline, field.x, np.broadcast_to(field.y, (height, width)), front=side)
+    rows = np.broadcast_to(field.y, (height, width))
+
+    def make_side(panel: Panel, print_: Float, *, is_front: bool) -> tuple[UInt8, Float, Float]:
+        """The finished print, the share of each pixel that is cloth, and the distance to the neck hole."""
+        edges = distances(spec, lay.outline, field.x, rows, front=is_front)
         covered = np.zeros((height, width), np.float32)
         covered.ravel()[panel.pixel] = 1
-        # the share of each pixel that is cloth: the cuts are known exactly, the sides from the mesh
-        share = cv2.GaussianBlur(covered, (0, 0), 0.7) * np.clip(here.cut() * field.scale + 0.5, 0, 1)
-        picture = np.clip(print_, 0, 255).astype(np.uint8)
-        sides[side] = finish(spec, picture, plane, lay.outline, here, front=side), share, here.hole
-    (front, front_share, front_hole), (back, back_share, _) = sides[True], sides[False]
+        # the cuts are known exactly, the sides from the mesh
+        share = cv2.GaussianBlur(covered, (0, 0), 0.7) * np.clip(edges.cut() * field.scale + 0.5, 0, 1)
+        plain = np.clip(print_, 0, 255).astype(np.uint8)
+        return finish(spec, plain, plane, lay.outline, edges, front=is_front), share, edges.hole
+
+    front, front_share, front_hole = make_side(field.front, prints[0], is_front=True)
+    back, back_share, _ = make_side(field.back, prints[1], is_front=False)
     # of the back only what the neck hole shows
     seen = (front_hole < 0.05) & (field.y > lay.outline.armpit[1]) & (np.abs(field.x) < spec.neck_width + 0.1)
     back_share = back_share * seen
 
     picture = np.full((height, width, 3), 255, np.float32)
-    for side, share, light in (
+    for shown, share, light in (
         (back, back_share, np.full((height, width), 0.62, np.float32)),
         (front, front_share, _shade(field, spec.design.seed, front_share > 0)),
     ):
-        picture += (side * light[..., None] - picture) * share[..., None]
+        picture += (shown * light[..., None] - picture) * share[..., None]
     mask = np.rint(np.maximum(front_share, back_share) * 255).astype(np.uint8)
 
     left, top, w, h = cv2.boundingRect((mask > 127).astype(np.uint8))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body
 from spgvton_training.synthetic.assets import BODY, Float, Int, bone_weight, load, triangles
-from spgvton_training.synthetic.hairstyle import Hairstyle, above_hairline
+from spgvton_training.synthetic.hairstyle import Hairstyle, above_hairline, above_hat_line
 
 _BELOW_LINE: Final = 0.45  # how far below the usual hair line the scalp reaches: a fringe may
 
@@ -32,14 +32,14 @@ class Scalp:
 
 @cache
 def scalp() -> Scalp:
-    """Find the scalp once: above the hair line, on the head, neither ear nor the inside of mouth and eyes."""
+    """Find the scalp once: above the hair line or the rim of a hat, on the head, neither ear nor the inside of mouth and eyes."""
     assets = load()
     v, weights = assets.vertices[BODY], assets.weights[BODY]
     line = above_hairline(None, v)
     head = (v[:, 1] > 6.3) & (np.abs(v[:, 0]) < 0.95) & (bone_weight(weights, "head", "neck03", "neck02") > 0.5)
     inside = (np.hypot(v[:, 0] / 0.72, v[:, 2] - 0.55) < 0.55) & (v[:, 1] < 7.8)
     reach = np.where(v[:, 2] > 0.95, _BELOW_LINE, 0.15)
-    chosen = (line > -reach) & head & ~inside & (assets.masks["ears"][BODY] < 0.5)
+    chosen = ((line > -reach) | (above_hat_line(v) > -0.15)) & head & ~inside & (assets.masks["ears"][BODY] < 0.5)
     quads = assets.quads["body"]
     quads = quads[chosen[quads].all(1)]
     # one linear subdivision: corners, edge middles, centres

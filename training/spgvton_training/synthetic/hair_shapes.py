@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
 
 import numpy as np
 
@@ -84,7 +83,12 @@ def _curtain(vertices: Float, heads: Float, style: Hairstyle) -> Shape:
     if style.kind == "bob":  # full at the cheeks, turned in at the ends
         full = 0.10 * np.exp(-(((y - end - 0.5) / 0.45) ** 2)) - 0.10 * np.clip(1 - (y - end) / 0.3, 0, 1)
         a, b = a + full, b + full
-    wave = style.wave * np.clip(7.4 - y, 0, 1) * 0.055 * (np.sin(5.2 * y + 2.5 * angle + phase[1]) + 0.5 * np.sin(9 * angle))
+    wave = (
+        style.wave
+        * np.clip(7.4 - y, 0, 1)
+        * 0.055
+        * (np.sin(5.2 * y + 2.5 * angle + phase[1]) + 0.5 * np.sin(9 * angle))
+    )
     strand = 0.04 * np.sin(angle * 7 + phase[2]) * np.clip(7.2 - y, 0, 1)
     x = np.sin(angle) * (a * (1 - 0.26 * crown**2) + wave + strand)
     z = 0.42 + np.cos(angle) * (b * (1 - 0.20 * crown**2) + wave + strand) - 0.25 * np.clip(6.2 - y, 0, 1)
@@ -130,7 +134,9 @@ def _bun(vertices: Float, heads: Float, style: Hairstyle) -> Shape:
     """A knot on top of the head or behind it."""
     rng = np.random.default_rng([style.seed, 1])
     rows, columns = 12, 18
-    up, around = np.meshgrid(np.linspace(-np.pi / 2, np.pi / 2, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij")
+    up, around = np.meshgrid(
+        np.linspace(-np.pi / 2, np.pi / 2, rows), np.linspace(0, 2 * np.pi, columns), indexing="ij"
+    )
     outwards = np.stack([np.cos(up) * np.sin(around), np.sin(up), np.cos(up) * np.cos(around)], -1).reshape(-1, 3)
     radius = rng.uniform(0.26, 0.38) * (1 + 0.05 * np.sin(around * 3 + up * 4)).reshape(-1, 1)
     height = rng.uniform(7.7, 8.62)

@@ -100,3 +100,8 @@ def above_hairline(style: Hairstyle | None, points: Float) -> Float:
         line = line + front * (style.forehead - style.fringe)
         line = line + front * style.recede * np.exp(-(((x - 0.45) / 0.18) ** 2))
     return (y - line).astype(np.float32)
+
+
+def above_hat_line(points: Float) -> Float:
+    """Height (n,) of rest-pose points (n, 3) above the rim of a hat: higher over the forehead than behind."""
+    return np.asarray(points[:, 1] - (7.44 + 0.27 * (points[:, 2] - 0.4)), np.float32)

@@ -6,6 +6,7 @@ are moved onto the curves, and the cloth between them follows harmonically.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -82,7 +83,7 @@ class Outline:
 def _round(corners: list[tuple[float, float]], radius: float) -> Float:
     """A polyline as points a hundredth apart, its corners rounded, its ends kept."""
     pieces = []
-    for a, b in zip(corners, corners[1:]):
+    for a, b in itertools.pairwise(corners):
         n = max(2, round(math.dist(a, b) * 100))
         pieces.append(np.linspace(a, b, n, endpoint=False))
     line = np.concatenate([*pieces, np.array(corners[-1:])])

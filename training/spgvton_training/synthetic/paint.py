@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import labels
-from spgvton_training.synthetic.accessories import above_hat_line
 from spgvton_training.synthetic.assembly import Part
 from spgvton_training.synthetic.assets import BODY, BONES, Float, Int, bone_weight, load
 from spgvton_training.synthetic.face import paint_eyes, paint_face
 from spgvton_training.synthetic.garment import Garment
 from spgvton_training.synthetic.hair_paint import paint_hair
-from spgvton_training.synthetic.hairstyle import above_hairline
+from spgvton_training.synthetic.hairstyle import above_hairline, above_hat_line
 from spgvton_training.synthetic.person import Identity
 from spgvton_training.synthetic.raster import interpolate
 from spgvton_training.synthetic.texture import lookup
@@ -162,7 +161,10 @@ def _paint_shoe(painter: Painter, surface: Surface) -> Paint:
 
 
 def _paint_hair(painter: Painter, surface: Surface) -> Paint:
-    return (*paint_hair(painter.identity.hair, painter.identity.face.skin, surface.rest, cap=surface.part.name == "hair"), 0.06)
+    return (
+        *paint_hair(painter.identity.hair, painter.identity.face.skin, surface.rest, cap=surface.part.name == "hair"),
+        0.06,
+    )
 
 
 def _paint_hat(painter: Painter, surface: Surface) -> Paint:
@@ -203,9 +205,9 @@ def _paint_lens(painter: Painter, surface: Surface) -> Paint:
     assert glasses is not None
     x, y, _ = surface.rest.T
     lower = np.clip((7.40 - y) / 0.35, 0, 1)
-    colours = _fill(surface, glasses.lens) * (1 + 0.9 * lower)[:, None]
+    colours = _fill(surface, glasses.lens * 0.75) * (1 + 0.7 * lower)[:, None]
     glint = np.clip(1 - np.abs((np.abs(x) - 0.36) + 0.6 * (y - 7.30)) / 0.045, 0, 1) * (y > 7.24)
-    return _blend(colours, np.full(3, 190, np.float32), 0.45 * glint), _label(surface, labels.SUNGLASSES), 0.5
+    return _blend(colours, np.full(3, 190, np.float32), 0.45 * glint), _label(surface, labels.SUNGLASSES), 0.2
 
 
 _PAINTS: Final[dict[str, Callable[[Painter, Surface], Paint]]] = {

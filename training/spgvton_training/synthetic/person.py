@@ -7,13 +7,11 @@ from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body, cloth
 from spgvton_training.synthetic.accessories import (
     Accessories,
     Worn,
-    above_hat_line,
     glasses_meshes,
     hat_meshes,
     sample_accessories,
@@ -24,7 +22,7 @@ from spgvton_training.synthetic.face import Face, sample_face, sample_face_shape
 from spgvton_training.synthetic.garment import GarmentSpec
 from spgvton_training.synthetic.hair import Cap, grow_cap, scalp
 from spgvton_training.synthetic.hair_shapes import Shape, hair_shapes
-from spgvton_training.synthetic.hairstyle import Hairstyle, sample_hairstyle
+from spgvton_training.synthetic.hairstyle import Hairstyle, above_hat_line, sample_hairstyle
 from spgvton_training.synthetic.texture import colour_array
 
 _BOTTOM_COLOURS: Final = colour_array(
@@ -72,7 +70,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
         cup=rng.uniform(-0.7, 0.5),
         local=sample_face_shape(rng, _detail_targets()),
     )
-    face = sample_face(rng, female=female, tone=tone)
+    face = sample_face(rng, female=female, tone=float(tone))
     return Identity(
         female=female,
         shape=shape,

@@ -133,7 +133,13 @@ def _collar(spec: GarmentSpec, out: UInt8, shade: UInt8, plane: Plane, outline: 
         if front:
             end = (sign * (0.40 + 0.12 * width), bottom - spec.collar)
             outer = (sign * (width + fall * 0.75), top - fall * 0.75 * SHOULDER_SLOPE - 0.06)
-            leaf = [(sign * (width - 0.3), top + 0.5), (sign * (width + 0.1), top + 0.4), outer, end, (sign * 0.03, bottom)]
+            leaf = [
+                (sign * (width - 0.3), top + 0.5),
+                (sign * (width + 0.1), top + 0.4),
+                outer,
+                end,
+                (sign * 0.03, bottom),
+            ]
             edge = [outer, end, (sign * 0.03, bottom)]
         else:
             edge = [(sign * (width + 0.42), top - 0.28), (sign * 0.5, top - 0.40), (0.0, top - 0.42)]
@@ -163,6 +169,12 @@ def _waist(spec: GarmentSpec, out: UInt8, seams: Float, plane: Plane, waist: flo
 def _pocket(shade: UInt8, plane: Plane, outline: Outline) -> None:
     """A breast pocket on the wearer's left."""
     x, y, half, height = 0.98, outline.neck - 2.15, 0.42, 1.0
-    corners = [(x - half, y), (x + half, y), (x + half, y - height * 0.85), (x, y - height), (x - half, y - height * 0.85)]
+    corners = [
+        (x - half, y),
+        (x + half, y),
+        (x + half, y - height * 0.85),
+        (x, y - height),
+        (x - half, y - height * 0.85),
+    ]
     plane.line(shade, 190, 0.03, *corners, closed=True)
     plane.line(shade, 200, 0.03, (x - half, y - 0.16), (x + half, y - 0.16))

@@ -130,7 +130,7 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
     top_cut = garment.cut[:cloth_count]
     tucked = identity.tucked or dress is not None
     if identity.tucked and dress is None:
-        top_cut = np.minimum(top_cut, fine.rest[:, 1] - 1.95)
+        top_cut = np.minimum(top_cut, fine.rest[:, 1] - 2.12)
     skirt_end = _skirt_end(person, garment)
     trousers_cut = bottom_cut(identity, fine.rest, fine.arm, skirt=skirt_end is not None)
     if not tucked:

@@ -86,7 +86,8 @@ def sample_garment(rng: np.random.Generator) -> GarmentSpec:
     """A random top."""
     kind, sleeve = _sample_kind(rng, _KINDS)
     width, depth = (rng.uniform(*limits) for limits in _NECKS[kind])
-    hem = rng.uniform(-0.25, 0.5)
+    hem = rng.uniform(-0.25, 0.4)
+    design = sample_print(rng, logos=kind not in COLLARED)
     cuff = 0.0
     if sleeve > 1.9:
         cuff = rng.choice([0.0, 0.45, 0.55]) if kind != "shirt" else rng.uniform(0.42, 0.6)
@@ -99,11 +100,11 @@ def sample_garment(rng: np.random.Generator) -> GarmentSpec:
         neck_depth=depth,
         rib=rng.uniform(0.08, 0.20),
         collar=rng.uniform(0.15, 0.45),
-        design=sample_print(rng, logos=kind not in COLLARED),
+        design=design,
         hem_curve=rng.uniform(-0.45, -0.1) if kind == "shirt" and rng.random() < 0.6 else rng.uniform(-0.12, 0.06),
         cuff=cuff,
         contrast=bool(rng.random() < (0.2 if kind in COLLARED else 0.25)),
-        pocket=bool(rng.random() < (0.5 if kind == "shirt" else 0.06)),
+        pocket=bool(rng.random() < (0.5 if kind == "shirt" else 0.06)) and design.logo == "none",
     )
 
 

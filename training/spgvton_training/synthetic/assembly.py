@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spgvton_training.synthetic import body, cloth
 from spgvton_training.synthetic.accessories import head_weights
 from spgvton_training.synthetic.assets import BODY, SKIRT, Float, Int, load, triangles
-from spgvton_training.synthetic.dress import WAIST
+from spgvton_training.synthetic.dress import WAIST, skirt_mesh
 from spgvton_training.synthetic.garment import Garment
 from spgvton_training.synthetic.hair import scalp
 from spgvton_training.synthetic.person import Person, bottom_cut
@@ -148,16 +148,25 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
     add("top", top, fine.rest, cloth_triangles, cut=top_cut, front=front[: len(cloth_triangles)], bias=bias)
     bottom = body.skin(person.bottom, bones, fine.weights)
     if skirt_end is not None:
-        faces = triangles(assets.quads["skirt"]) - SKIRT.start
         if dress is not None:
-            skirt = body.skin(person.dress(dress), bones, cloth.skirt_weights())
+            net = skirt_mesh()
+            skirt = body.skin(person.dress(dress), bones, net.at(cloth.skirt_weights()))
             cut = garment.cut[cloth_count:]
-            add("dress", skirt, base[SKIRT], faces, cut=cut, front=front[len(cloth_triangles) :], uv_start=cloth_count)
+            add(
+                "dress",
+                skirt,
+                net.rest,
+                net.triangles,
+                cut=cut,
+                front=front[len(cloth_triangles) :],
+                uv_start=cloth_count,
+            )
         else:
             skirt = body.skin(person.skirt, bones, cloth.skirt_weights())
             cut = base[SKIRT, 1] - np.float32(skirt_end)
             if not tucked:
                 cut = np.minimum(cut, 0.35 - top_cut[cloth.topology().nearest_to_skirt])
+            faces = triangles(assets.quads["skirt"]) - SKIRT.start
             add("skirt", skirt, base[SKIRT], faces, cut=cut)
         if dress is not None:  # the bodice covers the waist
             trousers_cut = np.minimum(trousers_cut, 0.9 - fine.rest[:, 1])
@@ -165,7 +174,8 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
             "under", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=-0.04 if dress is None else -0.3
         )
     else:
-        under = add("pants", bottom, fine.rest, cloth_triangles, cut=trousers_cut)
+        # trousers over a tucked-in top: one clean waist line
+        under = add("pants", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=0.12 if tucked else 0.0)
     swollen = bottom + under.normals * np.float32(0.10)
     add("shoe", swollen, fine.rest, cloth_triangles, keep=_shoe_triangles(), normals=under.normals)
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from spgvton_training.synthetic.assets import Float
-from spgvton_training.synthetic.outline import NECK_X, SHOULDER_SLOPE, Outline
+from spgvton_training.synthetic.outline import LAST_ALONG, NECK_X, SHOULDER_SLOPE, Outline
 
 if TYPE_CHECKING:
     from spgvton_training.synthetic.garment import GarmentSpec
 
 COLLARED: Final = ("polo", "shirt")
-_WRIST: Final = 2.03  # `sleeve` of the end of the cloth mesh
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def distances(spec: GarmentSpec, outline: Outline, x: Float, y: Float, *, front:
         armhole = (np.hypot(aside, down) - 1) * 0.93
         sleeve = np.minimum(armhole, np.maximum(1.35 - outline.along_sleeve(x, y), body))
     else:
-        end = outline.length * spec.sleeve / _WRIST
+        end = outline.length * spec.sleeve / LAST_ALONG
         sleeve = np.maximum(end - outline.along_sleeve(x, y), body)
     return Distances(*(np.asarray(d, np.float32) for d in (hole, hem, sleeve, shoulder)))
 

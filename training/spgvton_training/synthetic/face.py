@@ -16,7 +16,7 @@ from spgvton_training.synthetic.raster import interpolate
 from spgvton_training.synthetic.texture import colour_array
 
 _TONES: Final = colour_array(
-    (248, 216, 196), (240, 200, 174), (226, 178, 146), (206, 152, 116), (174, 120, 86), (134, 88, 62), (96, 62, 46),
+    (244, 208, 184), (238, 196, 168), (226, 178, 146), (206, 152, 116), (174, 120, 86), (134, 88, 62), (96, 62, 46),
     (70, 46, 36),
 )  # fmt: skip
 _LIPS: Final = colour_array((186, 104, 98), (186, 92, 92), (168, 96, 86), (176, 108, 104))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body, cloth
 from spgvton_training.synthetic.assets import TIGHTS, Float, Int
-from spgvton_training.synthetic.dress import WAIST, Dress, unroll_skirt
+from spgvton_training.synthetic.dress import WAIST, Dress, skirt_mesh, unroll_skirt
 from spgvton_training.synthetic.outline import Outline, straighten
 from spgvton_training.synthetic.pose import Limbs, Pose, solve
 from spgvton_training.synthetic.raster import Fragments, interpolate, rasterise
@@ -131,7 +131,7 @@ def layout(long: bool, dress: Dress | None = None) -> Layout:
     usable: NDArray[np.bool_] = np.asarray(rest[faces, 1].min(1) > lowest)
     if dress is not None:
         skirt = unroll_skirt(dress, waist or 0.0)
-        faces = np.concatenate([faces, skirt.triangles + len(xy)])
+        faces = np.concatenate([faces, skirt_mesh().triangles + len(xy)])
         front, usable = np.concatenate([front, skirt.front]), np.concatenate([usable, np.ones_like(skirt.front)])
         xy, depth = np.concatenate([xy, skirt.xy]), np.concatenate([depth, skirt.depth])
         normals = np.concatenate([normals, skirt.normals])

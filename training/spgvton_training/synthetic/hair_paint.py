@@ -20,7 +20,7 @@ def paint_hair(style: Hairstyle, skin: Float, q: Float, *, cap: bool) -> tuple[F
     across = _across(style, q)
     if style.curly:
         grain = noise(rng, 256, 256, 6, 2)
-        s = lookup(grain, np.mod(across * 40, 255), np.mod((y + z) * 34, 255)) * 2.0
+        s = lookup(grain, np.mod(x * 45 + z * 32, 255), np.mod(y * 45 - z * 28, 255)) * 2.0
     else:
         fine = rng.standard_normal(720)
         coarse = np.convolve(rng.standard_normal(720), np.ones(9) / 3, "same")

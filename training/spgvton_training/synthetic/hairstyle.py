@@ -58,12 +58,14 @@ class Hairstyle:
         return self.kind == "afro"
 
 
-def sample_hairstyle(rng: np.random.Generator, *, female: bool, grey: bool) -> Hairstyle:
-    """A random style; GREY for a person who is old enough."""
+def sample_hairstyle(rng: np.random.Generator, *, female: bool, grey: bool, tone: float = 0.3) -> Hairstyle:
+    """A random style; GREY for a person who is old enough. Light hair is rarer the darker the skin: TONE 0 .. 1."""
     chances = _FEMALE if female else _MALE
     weights = np.array(list(chances.values()))
     kind = str(rng.choice(list(chances), p=weights / weights.sum()))
     first, second = rng.choice(len(_COLOURS), 2, p=_COLOUR_CHANCES)
+    if rng.random() < (tone - 0.35) * 2:
+        first, second = first % 3, second % 3
     colour = _COLOURS[first] + (_COLOURS[second] - _COLOURS[first]) * rng.uniform(0, 0.35)
     if grey:
         light = rng.uniform(105, 205)

@@ -22,6 +22,7 @@ SHOULDER_SLOPE: Final = 0.60
 _SHOULDER_X: Final = 2.05
 WAIST_X: Final = 1.88  # half the width of a dress there
 _CHEST_X: Final = 2.30
+LAST_ALONG: Final = 2.03  # `along_arm` of the end of the cloth mesh
 _ARMPIT: Final = 2.55  # below the neck point
 _WRIST: Final = 1.22  # width of a sleeve at its end
 _SIDE_END: Final = -1.45
@@ -120,4 +121,14 @@ def straighten(xy: Float, seam: NDArray[np.bool_], outline: Outline) -> Float:
     # under the arm the net is folded over itself: let it lie smoothly
     near = np.linalg.norm(half - np.array(outline.armpit, np.float32), axis=1) < 0.9
     half = cloth.smooth(half, 40, fixed=seam | ~near)
-    return half * mirror
+    return _even_sleeves(half, outline) * mirror
+
+
+def _even_sleeves(half: Float, outline: Outline) -> Float:
+    """Towards the wrist, lengths along the sleeve become those along the arm: a straight cut is worn straight."""
+    topo = cloth.topology()
+    along = cloth.smooth(topo.along_arm[:, None], 3, fixed=topo.boundary)[:, 0]
+    share = np.clip((along - 0.4) / 0.6, 0, 1) * (topo.arm > 0.5)
+    now = outline.along_sleeve(half[:, 0], half[:, 1])
+    step = share * (outline.length * along / LAST_ALONG - now)
+    return np.asarray(half + step[:, None] * np.array(outline.direction), np.float32)

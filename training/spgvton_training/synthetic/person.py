@@ -75,7 +75,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
         female=female,
         shape=shape,
         face=face,
-        hair=sample_hairstyle(rng, female=female, grey=face.age > 0.5 and bool(rng.random() < 0.6)),
+        hair=sample_hairstyle(rng, female=female, grey=face.age > 0.5 and bool(rng.random() < 0.6), tone=float(tone)),
         bottom=str(rng.choice(["pants", "pants", "skirt", "shorts"] if female else ["pants", "pants", "shorts"])),
         bottom_colour=_BOTTOM_COLOURS[rng.integers(7)],
         denim=bool(rng.random() < 0.5),
@@ -136,7 +136,7 @@ class Person:
         return v
 
     def dress(self, dress: Dress) -> Float:
-        """The skirt (720, 3) of a dress on this body."""
+        """The skirt (n, 3) of a dress on this body; vertices of skirt_mesh()."""
         return shape_skirt(self.vertices, dress)
 
     @cached_property

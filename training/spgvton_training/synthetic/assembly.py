@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body, cloth
+from spgvton_training.synthetic.accessories import head_weights
 from spgvton_training.synthetic.assets import BODY, SKIRT, Float, Int, load, triangles
+from spgvton_training.synthetic.dress import WAIST, skirt_mesh
 from spgvton_training.synthetic.garment import Garment
-from spgvton_training.synthetic.hair import SHOULDER_LONG, curtain_rest, curtain_triangles, scalp
+from spgvton_training.synthetic.hair import scalp
 from spgvton_training.synthetic.person import Person, bottom_cut
 from spgvton_training.synthetic.pose import Skeleton
 
@@ -22,13 +24,14 @@ _SHOE_TOP = -7.25
 class Part:
     """One mesh. n vertices, m triangles."""
 
-    name: str  # body, eye, lash, top, pants, skirt, under, shoe, hair, curtain
+    name: str  # body, eye, lash, top, dress, pants, skirt, under, shoe, hair, curtain, hat, brim, glasses, lens
     world: Float  # (n, 3) posed
     rest: Float  # (n, 3) on the base mesh in the rest pose: where paint goes
     normals: Float  # (n, 3) posed
     triangles: Int  # (m, 3)
     cut: Float  # (n,) > 0 is drawn
-    front: NDArray[np.bool_] | None = None  # (m,) triangle is on the front panel (top only)
+    front: NDArray[np.bool_] | None = None  # (m,) triangle is on the front panel (garment only)
+    uv_start: int = 0  # the garment's layout vertex of the first vertex (garment only)
     bias: float = 0.0  # added to the depth: keeps layers apart
 
 
@@ -71,13 +74,14 @@ def _shoe_triangles() -> NDArray[np.bool_]:
     return np.asarray(low[cloth.topology().fine_triangles].all(1))
 
 
-def _uncovered(person: Person, top_cut: Float) -> NDArray[np.bool_]:
+def _uncovered(person: Person, garment: Garment, top_cut: Float) -> NDArray[np.bool_]:
     """Body triangles (m,) that no cloth hides."""
     identity, topo, mesh = person.identity, cloth.topology(), body_mesh()
     rest, arm = topo.rest, topo.arm
     cover = top_cut[: len(rest)]
-    if identity.bottom == "skirt":
-        inside = np.minimum(2.05 - rest[:, 1], rest[:, 1] - identity.bottom_hem - 0.3)
+    skirt_end = _skirt_end(person, garment)
+    if skirt_end is not None:
+        inside = np.minimum(2.05 - rest[:, 1], rest[:, 1] - skirt_end - 0.3)
         cover = np.maximum(cover, np.where(arm > 0.3, -9, inside))
     else:
         cover = np.maximum(cover, np.where(arm > 0.3, -9, bottom_cut(identity, rest, arm)))
@@ -87,6 +91,15 @@ def _uncovered(person: Person, top_cut: Float) -> NDArray[np.bool_]:
     hidden = (cover > margin)[topo.nearest]
     a, b, c = mesh.triangles.T
     return mesh.always & ~(hidden[a] & hidden[b] & hidden[c])
+
+
+def _skirt_end(person: Person, garment: Garment) -> float | None:
+    """Rest-pose height where the skirt or the dress ends."""
+    if garment.spec.dress is not None:
+        waist = garment.canvas.layout.outline.waist
+        assert waist is not None
+        return garment.spec.hem - waist + WAIST
+    return person.identity.bottom_hem if person.identity.bottom == "skirt" else None
 
 
 def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]:
@@ -99,7 +112,7 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
     def add(
         name: str, world: Float, rest: Float, faces: Int, *, keep: NDArray[np.bool_] | None = None,
         cut: Float | None = None, normals: Float | None = None, front: NDArray[np.bool_] | None = None,
-        bias: float = 0.0,
+        bias: float = 0.0, uv_start: int = 0,
     ) -> Part:  # fmt: skip
         # normals come from the whole mesh, not from what is kept of it: no seams at the edges
         normals = body.normals(world, faces) if normals is None else normals
@@ -110,45 +123,75 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
             keep = drawn[faces[:, 0]] | drawn[faces[:, 1]] | drawn[faces[:, 2]]
         if keep is not None:
             faces, front = faces[keep], None if front is None else front[keep]
-        parts.append(Part(name, world, rest, normals, faces, cut, front, bias))
+        parts.append(Part(name, world, rest, normals, faces, cut, front, uv_start, bias))
         return parts[-1]
 
-    top_cut = garment.cut
-    if identity.tucked:
-        top_cut = np.minimum(top_cut, fine.rest[:, 1] - 1.95)
-    trousers_cut = bottom_cut(identity, fine.rest, fine.arm)
-    if not identity.tucked:
+    cloth_count, dress = len(fine.rest), garment.spec.dress
+    top_cut = garment.cut[:cloth_count]
+    tucked = identity.tucked or dress is not None
+    if identity.tucked and dress is None:
+        top_cut = np.minimum(top_cut, fine.rest[:, 1] - 2.12)
+    skirt_end = _skirt_end(person, garment)
+    trousers_cut = bottom_cut(identity, fine.rest, fine.arm, skirt=skirt_end is not None)
+    if not tucked:
         trousers_cut = np.minimum(trousers_cut, 0.35 - top_cut)  # no trousers deep inside the shirt
 
     def posed(rest_vertices: Float, part: slice) -> Float:
         return body.skin(rest_vertices, bones, weights[part])
 
-    add("body", posed(vertices[BODY], BODY), base[BODY], mesh.triangles, keep=_uncovered(person, top_cut))
+    add("body", posed(vertices[BODY], BODY), base[BODY], mesh.triangles, keep=_uncovered(person, garment, top_cut))
     add("eye", posed(vertices[mesh.eye_range], mesh.eye_range), base[mesh.eye_range], mesh.eye_triangles)
     add("lash", posed(vertices[mesh.lash_range], mesh.lash_range), base[mesh.lash_range], mesh.lash_triangles)
     top = body.skin(person.top(garment.spec), bones, fine.weights)
     front = garment.canvas.layout.front
-    bias = -0.06 if identity.tucked else 0.06
-    add("top", top, fine.rest, cloth_triangles, cut=top_cut, front=front, bias=bias)
+    bias = -0.06 if tucked else 0.06
+    add("top", top, fine.rest, cloth_triangles, cut=top_cut, front=front[: len(cloth_triangles)], bias=bias)
     bottom = body.skin(person.bottom, bones, fine.weights)
-    if identity.bottom == "skirt":
-        skirt = body.skin(person.skirt, bones, cloth.skirt_weights())
-        skirt_cut = base[SKIRT, 1] - np.float32(identity.bottom_hem)
-        if not identity.tucked:
-            skirt_cut = np.minimum(skirt_cut, 0.35 - top_cut[cloth.topology().nearest_to_skirt])
-        faces = triangles(assets.quads["skirt"]) - SKIRT.start
-        add("skirt", skirt, base[SKIRT], faces, cut=skirt_cut)
-        under = add("under", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=-0.04)
+    if skirt_end is not None:
+        if dress is not None:
+            net = skirt_mesh()
+            skirt = body.skin(person.dress(dress), bones, net.at(cloth.skirt_weights()))
+            cut = garment.cut[cloth_count:]
+            add(
+                "dress",
+                skirt,
+                net.rest,
+                net.triangles,
+                cut=cut,
+                front=front[len(cloth_triangles) :],
+                uv_start=cloth_count,
+            )
+        else:
+            skirt = body.skin(person.skirt, bones, cloth.skirt_weights())
+            cut = base[SKIRT, 1] - np.float32(skirt_end)
+            if not tucked:
+                cut = np.minimum(cut, 0.35 - top_cut[cloth.topology().nearest_to_skirt])
+            faces = triangles(assets.quads["skirt"]) - SKIRT.start
+            add("skirt", skirt, base[SKIRT], faces, cut=cut)
+        if dress is not None:  # the bodice covers the waist
+            trousers_cut = np.minimum(trousers_cut, 0.9 - fine.rest[:, 1])
+        under = add(
+            "under", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=-0.04 if dress is None else -0.3
+        )
     else:
-        under = add("pants", bottom, fine.rest, cloth_triangles, cut=trousers_cut)
+        # trousers over a tucked-in top: one clean waist line
+        under = add("pants", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=0.12 if tucked else 0.0)
     swollen = bottom + under.normals * np.float32(0.10)
     add("shoe", swollen, fine.rest, cloth_triangles, keep=_shoe_triangles(), normals=under.normals)
 
-    skull, hair = scalp(), person.hair
-    add("hair", body.skin(hair.cap, bones, skull.weights), base[skull.vertices], skull.triangles)
-    if identity.hair >= SHOULDER_LONG:
-        curtain = body.skin(hair.curtain, bones, hair.curtain_weights)
-        outwards = (curtain - skeleton.head("head")) * np.array([1, 0, 1], np.float32)
-        rest, _ = curtain_rest(identity.hair)
-        add("curtain", curtain, rest, curtain_triangles(), normals=body.unit(outwards))
+    skull, cap = scalp(), person.hair_cap
+    add("hair", body.skin(cap.vertices, bones, skull.weights), skull.rest, skull.triangles, cut=cap.cut)
+    for shape in person.hair_shapes:
+        world = body.skin(shape.vertices, bones, shape.weights)
+        outwards = body.unit(body.skin(shape.vertices + shape.outwards, bones, shape.weights) - world)
+        add("curtain", world, shape.rest, shape.triangles, cut=shape.cut, normals=outwards)
+    for worn in person.accessories:
+        world = body.skin(worn.vertices, bones, head_weights(len(worn.vertices)))
+        sheet_normals: Float | None = None
+        if worn.name != "hat":
+            sheet_normals = body.normals(world, worn.triangles[: len(worn.triangles) // 2])
+            up = np.array([0, 1, 0], np.float32) if worn.name == "brim" else world - skeleton.head("head")
+            sheet_normals = sheet_normals * np.sign((sheet_normals * up).sum(1, keepdims=True))
+        edge = worn.cut if len(worn.cut) else None
+        add(worn.name, world, worn.rest, worn.triangles, cut=edge, normals=sheet_normals)
     return parts

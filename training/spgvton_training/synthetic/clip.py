@@ -198,8 +198,8 @@ def demo_garments(size: tuple[int, int] = SIZE) -> list[Garment]:
     worded = design("plain", (246, 190, 40), (246, 190, 40), (30, 34, 44), logo="text")
     flowery = design("floral", (150, 28, 62), (246, 190, 200), (250, 236, 214))
     return [
-        make_garment(GarmentSpec("long", 1.92, 0.0, 0.45, 0.94, 0.60, striped), size),
-        make_garment(GarmentSpec("tee", 0.62, 0.05, 0.6, 0.94, 0.60, worded), size),
+        make_garment(GarmentSpec("crew", 2.0, 0.0, 0.45, 0.94, 0.75, striped), size),
+        make_garment(GarmentSpec("crew", 0.62, 0.05, 0.6, 0.94, 0.75, worded), size),
         make_garment(GarmentSpec("vneck", 0.52, 0.1, 0.5, 0.95, 1.35, flowery), size),
     ]
 

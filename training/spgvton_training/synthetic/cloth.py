@@ -186,7 +186,10 @@ def drape(vertices: Float, fit: float, *, push: float, sleeve: float, taper: flo
     topo = topology()
     arm = np.clip(topo.arm, 0, 1)
     v = smooth(vertices, 3)
-    offset = push + arm * sleeve * np.clip(topo.along_arm + 0.4, 0, 1.2) + (1 - arm) * push * fit
+    loose = np.clip(topo.along_arm + 0.4, 0, 1.2) * (
+        1 - 0.55 * np.clip(topo.along_arm - 1, 0, 1)
+    )  # narrow at the wrist
+    offset = push + arm * sleeve * loose + (1 - arm) * push * fit
     v = v + body.normals(v, topo.triangles) * offset[:, None].astype(np.float32)
     if fit > 0:
         v = smooth(_hang(v, fit, taper), 3)

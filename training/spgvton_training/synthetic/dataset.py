@@ -1,6 +1,6 @@
 """A data set of synthetic items in the folder layout of MPV.
 
-An item is one person with two poses and two tops, in one studio: photo A is pose 1 in top a, B pose 2 in top a, and, on
+An item is one person with two poses and two tops (or two dresses), in one studio: photo A is pose 1 in top a, B pose 2 in top a, and, on
 request, C pose 2 in top b: the true picture of a try-on between A or B and garment b, which no real set has.
 
     images/<item>/<item>-a@1=person_half_front.jpg      A
@@ -34,7 +34,7 @@ from spgvton import files, image, keypoints, labels
 from spgvton.errors import UsageError
 from spgvton_training.synthetic import RENDERER_VERSION
 from spgvton_training.synthetic.flow import write_flow
-from spgvton_training.synthetic.garment import Garment, make_garment, sample_garment
+from spgvton_training.synthetic.garment import Garment, make_garment, sample_dress, sample_garment
 from spgvton_training.synthetic.person import Person, sample_identity
 from spgvton_training.synthetic.pose import sample_pose
 from spgvton_training.synthetic.scene import Framing, Photo, aim, pose_person, render, sample_framing
@@ -43,6 +43,7 @@ from spgvton_training.synthetic.shading import sample_studio
 SPLITS: Final = {"train": "r", "test": "e"}
 JPEG_QUALITY: Final = 97
 SIZE_LIMITS: Final = (64, 1024)
+_DRESSES: Final = 0.21  # share of the women
 _SETTINGS: Final = "synthetic.json"
 _ITEM: Final = re.compile(r"s([re])\d+i\d{6,}")
 _FRAMES: Final = ("person_half_front", "person_whole_front")
@@ -70,7 +71,10 @@ def make_item(seed: int, split: str, index: int, *, size: tuple[int, int] = imag
         return np.random.default_rng([seed, list(SPLITS).index(split), index, purpose])
 
     person = Person(sample_identity(stream(0)))
-    specs = {"a": sample_garment(stream(1)), "b": sample_garment(stream(2))}
+    # a dress is exchanged for a dress: what is worn below a top could not be known from a photo of a dress
+    dressed = person.identity.female and stream(7).random() < _DRESSES
+    sample = sample_dress if dressed else sample_garment
+    specs = {"a": sample(stream(1)), "b": sample(stream(2))}
     poses = {1: sample_pose(stream(3)), 2: sample_pose(stream(4))}
     studio = sample_studio(stream(5))
     rng = stream(6)

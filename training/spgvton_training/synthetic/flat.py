@@ -1,14 +1,15 @@
 """The garment laid flat: where each cloth vertex lies in the in-shop plane.
 
 An average body in an A-pose is dressed, projected, and its front and back are relaxed as a spring net until lengths in
-the plane match lengths on the body. One set of coordinates then serves the print, the picture and the exact flow.
+the plane match lengths on the body; then its seams are drawn straight (outline.py). A dress's skirt is unrolled below it.
+One set of coordinates then serves the print, the picture and the exact flow.
 Flat coordinates are decimetres, y up; plane coordinates are pixels of a canvas, y down, edges at integers.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 import numpy as np
@@ -16,21 +17,25 @@ from numpy.typing import NDArray
 
 from spgvton_training.synthetic import body, cloth
 from spgvton_training.synthetic.assets import TIGHTS, Float, Int
+from spgvton_training.synthetic.dress import WAIST, Dress, skirt_mesh, unroll_skirt
+from spgvton_training.synthetic.outline import Outline, straighten
 from spgvton_training.synthetic.pose import Limbs, Pose, solve
 from spgvton_training.synthetic.raster import Fragments, interpolate, rasterise
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The flat cloth, independent of resolution. S cloth vertices, F fine triangles."""
+    """The flat cloth, independent of resolution. N vertices: the S cloth vertices, and for a dress its skirt's."""
 
-    xy: Float  # (S, 2) flat coordinates
-    depth: Float  # (S,) z in the A-pose
-    normals: Float  # (S, 3)
+    outline: Outline
+    xy: Float  # (N, 2) flat coordinates
+    depth: Float  # (N,) z in the A-pose
+    normals: Float  # (N, 3)
+    triangles: Int  # (F, 3) those of the cloth, then those of a skirt
     front: NDArray[np.bool_]  # (F,) the triangle is on the front panel
-    on_front: NDArray[np.bool_]  # (S,) the vertex touches the front panel
-    on_back: NDArray[np.bool_]  # (S,)
-    neck: float  # flat y of the side of the neck
+    shown: NDArray[np.bool_]  # (F,) it may appear in the in-shop picture
+    on_front: NDArray[np.bool_]  # (N,) the vertex touches the front panel
+    on_back: NDArray[np.bool_]  # (N,)
     scale: float  # pixels per decimetre on a canvas 768 high
     centre: float  # flat y at the middle of the canvas
 
@@ -40,11 +45,11 @@ class Panel:
     """One side of the flat cloth on a canvas."""
 
     pixel: NDArray[np.intp]  # (n,) row * width + column
-    corners: Int  # (n, 3) cloth vertices
+    corners: Int  # (n, 3) vertices of the layout
     bary: Float  # (n, 3)
 
     def at(self, attribute: Float) -> Float:
-        """A cloth vertex attribute (S,) or (S, c) at the panel's pixels."""
+        """A vertex attribute (N,) or (N, c) at the panel's pixels."""
         return interpolate(attribute, self.corners, self.bary)
 
 
@@ -55,51 +60,86 @@ class Canvas:
     layout: Layout
     size: tuple[int, int]  # height, width
     scale: float  # pixels per decimetre
-    uv: Float  # (S, 2) plane coordinates of the cloth vertices
+    uv: Float  # (N, 2) plane coordinates of the vertices
     x: Float  # (1, width) flat x of the pixel centres
     y: Float  # (height, 1)
     front: Panel
     back: Panel
 
 
+@dataclass(frozen=True)
+class _Relaxed:
+    """The cloth of an average body before its outline is drawn."""
+
+    xy: Float  # (T, 2)
+    posed: Float  # (T, 3)
+    facing: NDArray[np.bool_]  # (Q,) the quad is on the front
+    seam: NDArray[np.bool_]  # (T,) where front and back meet
+
+
 @cache
-def layout(long: bool) -> Layout:
-    """Relax the flat cloth; LONG sleeves hang lower than short ones."""
+def _relaxed(long: bool) -> _Relaxed:
     weights: dict[str, float] = {}
     for female in (False, True):
         for name, k in body.macro_weights(female=female, ancestry=(1, 1, 1), cup=-0.4, weight=-0.45).items():
             weights[name] = weights.get(name, 0) + k / 2
     vertices = body.morph(weights)
     draped = cloth.drape(vertices[TIGHTS], 1.0, push=0.06, sleeve=0.10, taper=0.0)
-    angle = math.radians(25 if long else 44)
-    direction = np.array([math.sin(angle), -math.cos(angle), 0])
+    direction = np.array([*_sleeve_direction(long), 0])
     limbs = Limbs(direction, direction)
     skeleton = solve(*body.joints(vertices), Pose(limbs, limbs, bend=0.0))
-    topo, attributes = cloth.topology(), cloth.fine()
-    count = len(topo.rest)
-    posed = body.skin(draped, skeleton.bones, attributes.weights[:count])
-
+    topo = cloth.topology()
+    posed = body.skin(draped, skeleton.bones, cloth.fine().weights[: len(topo.rest)])
     a, b, c = (posed[topo.triangles[:, i]] for i in range(3))
-    facing = np.cross(b - a, c - a)[:, 2] > 0
+    turned = np.cross(b - a, c - a)[:, 2] > 0
     quads = len(topo.quads)
-    front = np.tile(facing[:quads] | facing[quads:], 8)  # 4 quads of 2 triangles each per quad
-
+    facing = turned[:quads] | turned[quads:]
+    front, back = (np.isin(np.arange(len(posed)), topo.quads[side]) for side in (facing, ~facing))
     xy = _relax(posed)
-    fine_xy = cloth.subdivide_linear(xy)
-    on_front, on_back = (np.isin(np.arange(len(fine_xy)), topo.fine_triangles[side]) for side in (front, ~front))
-    rim = on_front & on_back & (attributes.rest[:, 1] > 5.2)
-    rim &= (np.abs(fine_xy[:, 0]) > 0.95) & (np.abs(fine_xy[:, 0]) < 1.20)
-    return Layout(
-        xy=fine_xy,
-        depth=cloth.subdivide_linear(posed[:, 2]),
-        normals=cloth.subdivide_linear(body.normals(posed, topo.triangles)),
-        front=front,
-        on_front=on_front,
-        on_back=on_back,
-        neck=float(fine_xy[rim, 1].mean()),
-        scale=66.0 if long else 88.0,
-        centre=2.75 if long else 2.9,
-    )
+    seam = front & back & (topo.rest[:, 1] < 6.0) & (topo.rest[:, 1] > -1.3)
+    seam &= (np.abs(xy[:, 0]) > 1.6) | (topo.rest[:, 1] > 3)  # not between the legs
+    return _Relaxed(xy, posed, facing, seam)
+
+
+def _sleeve_direction(long: bool) -> tuple[float, float]:
+    """Long sleeves hang lower than short ones."""
+    angle = math.radians(24 if long else 46)
+    return math.sin(angle), -math.cos(angle)
+
+
+@cache
+def layout(long: bool, dress: Dress | None = None) -> Layout:
+    """The flat cloth with LONG or short sleeves; DRESS adds a waist and a skirt."""
+    topo, rest, found = cloth.topology(), cloth.fine().rest, _relaxed(long)
+    neck = found.seam & (topo.rest[:, 1] > 5.2) & (np.abs(np.abs(found.xy[:, 0]) - 1.05) < 0.25)
+    neck_y = float(found.xy[neck, 1].max())
+    waist = None
+    if dress is not None:
+        at_waist = np.abs(topo.rest[:, 1] - WAIST) < 0.25
+        waist = float(found.xy[at_waist, 1].mean())
+    outline = Outline(neck_y, _sleeve_direction(long), 1.0, waist)
+    arms = topo.along_arm > 1.5
+    reach = outline.along_sleeve(np.abs(found.xy[arms, 0]), found.xy[arms, 1])
+    outline = replace(outline, length=float(reach.max()))
+
+    xy = cloth.subdivide_linear(straighten(found.xy, found.seam, outline))
+    depth = cloth.subdivide_linear(found.posed[:, 2])
+    normals = cloth.subdivide_linear(body.normals(found.posed, topo.triangles))
+    front = np.tile(found.facing, 8)  # 4 quads of 2 triangles each per quad
+    faces = topo.fine_triangles
+    lowest = -1.4 if dress is None else WAIST - 0.5
+    usable: NDArray[np.bool_] = np.asarray(rest[faces, 1].min(1) > lowest)
+    if dress is not None:
+        skirt = unroll_skirt(dress, waist or 0.0)
+        faces = np.concatenate([faces, skirt_mesh().triangles + len(xy)])
+        front, usable = np.concatenate([front, skirt.front]), np.concatenate([usable, np.ones_like(skirt.front)])
+        xy, depth = np.concatenate([xy, skirt.xy]), np.concatenate([depth, skirt.depth])
+        normals = np.concatenate([normals, skirt.normals])
+    on_front, on_back = (np.isin(np.arange(len(xy)), faces[side & usable]) for side in (front, ~front))
+    scale, centre = (60.0, 2.75) if long else (72.0, 2.9)
+    if dress is not None:
+        scale, centre = 52.0, 0.6
+    return Layout(outline, xy, depth, normals, faces, front, usable, on_front, on_back, scale, centre)
 
 
 def _relax(posed: Float, steps: int = 250) -> Float:
@@ -122,18 +162,16 @@ def _relax(posed: Float, steps: int = 250) -> Float:
     return xy.astype(np.float32)
 
 
-@lru_cache(maxsize=4)
-def canvas(long: bool, size: tuple[int, int]) -> Canvas:
+@lru_cache(maxsize=6)
+def canvas(long: bool, size: tuple[int, int], dress: Dress | None = None) -> Canvas:
     """The flat cloth on a canvas of SIZE (height, width) pixels."""
-    flat, rest = layout(long), cloth.fine().rest
+    flat = layout(long, dress)
     height, width = size
     scale = flat.scale * min(height / 768, width / 576)
     uv = np.stack([width / 2 + flat.xy[:, 0] * scale, height / 2 - (flat.xy[:, 1] - flat.centre) * scale], 1)
-    fine_triangles = cloth.topology().fine_triangles
-    usable = (rest[fine_triangles][:, :, 1] > -1.4).all(1)
 
     def panel(side: NDArray[np.bool_], sign: int) -> Panel:
-        faces = fine_triangles[side & usable]
+        faces = flat.triangles[side & flat.shown]
         points = np.concatenate([uv, sign * flat.depth[:, None]], 1)
         found: Fragments = rasterise(points, faces, size, cull=False)
         return Panel(found.pixel, faces[found.triangle], found.bary)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from spgvton import labels
 from spgvton_training.synthetic.assembly import Part
 from spgvton_training.synthetic.assets import BODY, BONES, Float, Int, bone_weight, load
+from spgvton_training.synthetic.face import paint_eyes, paint_face
 from spgvton_training.synthetic.garment import Garment
-from spgvton_training.synthetic.hair import above_hairline
+from spgvton_training.synthetic.hair_paint import paint_hair
+from spgvton_training.synthetic.hairstyle import above_hairline, above_hat_line
 from spgvton_training.synthetic.person import Identity
 from spgvton_training.synthetic.raster import interpolate
 from spgvton_training.synthetic.texture import lookup
@@ -28,7 +30,7 @@ class Surface:
     rest: Float  # (n, 3)
     corners: Int  # (n, 3) vertices of the part
     bary: Float  # (n, 3)
-    front: NDArray[np.bool_] | None = None  # (n,) on the front panel (top only)
+    front: NDArray[np.bool_] | None = None  # (n,) on the front panel (garment only)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Painter:
 
     identity: Identity
     garment: Garment
-    seed: int  # of the photo: film-like variation of denim and shaved hair
+    seed: int  # of the photo: film-like variation of denim
 
     def rng(self, part: str) -> np.random.Generator:
         """A generator of its own for each part: what one part shows cannot change another."""
@@ -83,31 +85,17 @@ def body_labels() -> NDArray[np.uint8]:
 
 
 def _paint_body(painter: Painter, surface: Surface) -> Paint:
-    """Skin, lips, cheeks, eye lids, brows, beard, and the shadow of the hair line."""
+    """Skin and face, and the scalp under the hair."""
     identity, q, masks = painter.identity, surface.rest, load().masks
     nearest = surface.corners[np.arange(len(q)), surface.bary.argmax(1)]
-    colours = _fill(surface, identity.skin)
+    colours = _fill(surface, identity.face.skin)
     on_head = np.flatnonzero(q[:, 1] > 5.9)
     q, corners, bary = q[on_head], surface.corners[on_head], surface.bary[on_head]
-    x, y, z = np.abs(q[:, 0]), q[:, 1], q[:, 2]
-    face = colours[on_head]
-    lips = interpolate(masks["lips"], corners, bary) * (0.85 if identity.female else 0.5)
-    face = _blend(face, identity.lips * (float(identity.skin.mean()) / 215) ** 0.5, lips)
-    cheeks = np.exp(-(((x - 0.42) / 0.22) ** 2 + ((y - 6.95) / 0.22) ** 2)) * (z > 0.9)
-    face *= 1 - 0.10 * cheeks[:, None] * np.array([-0.1, 1, 0.9], np.float32)
-    lids = interpolate(masks["eyelids"], corners, bary)
-    face *= (1 - lids * (0.35 if identity.female else 0.18))[:, None]
-    arch = 7.50 + 0.055 * np.clip(1 - ((x - 0.36) / 0.22) ** 2, -1, 1) - 0.05 * np.clip(x - 0.4, 0, 1)
-    brows = np.exp(-(((y - arch) / (0.030 if identity.female else 0.042)) ** 2)) * ((x > 0.13) & (x < 0.56) & (z > 1.0))
-    face = _blend(face, identity.hair_colour * 0.7, 0.75 * brows)
-    if identity.beard:
-        beard = np.clip((6.75 - y) / 0.2, 0, 1) * np.clip((y - 6.0) / 0.15, 0, 1) * (z > 0.75) * (1 - lips)
-        moustache = np.exp(-(((y - 6.77) / 0.05) ** 2)) * (x < 0.28) * (z > 1.2)
-        face = _blend(face, identity.hair_colour, 0.5 * np.maximum(beard, moustache))
-    line = above_hairline(q)
-    near_line = np.clip(1 - np.abs(line + 0.02) / 0.10, 0, 1) * (y > 6.3) * (x < 1) * 0.5
-    under_hair = (line > 0) & (y > 6.4) & (x < 1) & (masks["ears"][nearest[on_head]] < 0.4)
-    colours[on_head] = _blend(face, identity.hair_colour, np.maximum(near_line, under_hair * 0.9))
+    face = paint_face(identity.face, identity.hair.colour, q, corners, bary)
+    line = above_hairline(identity.hair, q)
+    scalp = (q[:, 1] > 6.3) & (np.abs(q[:, 0]) < 1) & (masks["ears"][nearest[on_head]] < 0.4)
+    share = np.clip((line + 0.06) / 0.12, 0, 1) * scalp * (0.0 if identity.hair.kind == "bald" else 0.55)
+    colours[on_head] = _blend(face, identity.hair.colour, share)
     return colours, body_labels()[nearest], 0.10
 
 
@@ -120,27 +108,22 @@ def _eye_centres() -> Float:
 
 
 def _paint_eye(painter: Painter, surface: Surface) -> Paint:
-    left, right = _eye_centres()
-    centre = np.where(surface.rest[:, :1] > 0, left, right)
-    radius = np.hypot(surface.rest[:, 0] - centre[:, 0], surface.rest[:, 1] - centre[:, 1])
-    colours = _fill(surface, np.array([222, 216, 212]))
-    colours[radius < 0.068] = painter.identity.iris * 0.9
-    colours[radius < 0.032] = 12
-    return colours, _label(surface, labels.FACE), 0.5
+    return paint_eyes(painter.identity.face, surface.rest, _eye_centres()), _label(surface, labels.FACE), 0.3
 
 
 def _paint_lash(painter: Painter, surface: Surface) -> Paint:
-    return _fill(surface, painter.identity.hair_colour * 0.35 + 12), _label(surface, labels.FACE), 0.0
+    return _fill(surface, painter.identity.hair.colour * 0.30 + 12), _label(surface, labels.FACE), 0.0
 
 
-def _paint_top(painter: Painter, surface: Surface) -> Paint:
+def _paint_garment(painter: Painter, surface: Surface) -> Paint:
     assert surface.front is not None
     garment = painter.garment
-    uv = interpolate(garment.canvas.uv, surface.corners, surface.bary) - np.float32(0.5)
+    uv = interpolate(garment.canvas.uv, surface.corners + surface.part.uv_start, surface.bary) - np.float32(0.5)
     colours = lookup(garment.front, uv[:, 0], uv[:, 1])
     behind = np.flatnonzero(~surface.front)
     colours[behind] = lookup(garment.back, uv[behind, 0], uv[behind, 1])
-    return colours.astype(np.float32), _label(surface, labels.UPPER_CLOTHES), 0.0
+    label = labels.UPPER_CLOTHES if garment.spec.dress is None else labels.DRESS
+    return colours.astype(np.float32), _label(surface, label), 0.0
 
 
 def _paint_trousers(painter: Painter, surface: Surface) -> Paint:
@@ -148,6 +131,8 @@ def _paint_trousers(painter: Painter, surface: Surface) -> Paint:
     identity, q = painter.identity, surface.rest
     x, y, z = q.T
     colours = _fill(surface, identity.bottom_colour)
+    if surface.part.name == "under" and painter.garment.spec.dress is not None:
+        colours = _fill(surface, painter.garment.spec.design.colours[0] * 0.5)
     if surface.part.name == "pants" and identity.denim:
         weave = painter.rng("pants").standard_normal(len(q), dtype=np.float32)
         worn = 0.25 * np.exp(-(((y + 1.8) / 1.5) ** 2)) * np.clip(z, 0, 1)
@@ -156,8 +141,10 @@ def _paint_trousers(painter: Painter, surface: Surface) -> Paint:
     fly = (np.abs(x) < 0.03) & (y > 0.2) & (z > 0.5)
     pocket = (np.abs(np.abs(x) - 1.55 + 0.25 * (y - 1)) < 0.03) & (y > 0.4) & (y < 1.5) & (z > 0)
     colours *= ((1 - 0.35 * belt) * (1 - 0.3 * fly) * (1 - 0.3 * pocket)).astype(np.float32)[:, None]
-    skirt = surface.part.name == "under"
-    return colours, _label(surface, labels.SKIRT if skirt else labels.PANTS), 0.0
+    label = labels.PANTS
+    if surface.part.name == "under":
+        label = labels.SKIRT if painter.garment.spec.dress is None else labels.DRESS
+    return colours, _label(surface, label), 0.0
 
 
 def _paint_skirt(painter: Painter, surface: Surface) -> Paint:
@@ -174,28 +161,69 @@ def _paint_shoe(painter: Painter, surface: Surface) -> Paint:
 
 
 def _paint_hair(painter: Painter, surface: Surface) -> Paint:
-    """Strands around the head and a band of shine."""
-    identity, q = painter.identity, surface.rest
-    angle = np.arctan2(q[:, 0] - identity.parting * 0.5 * (q[:, 1] > 7.6), q[:, 2] - np.float32(0.45))
-    strands = np.random.default_rng([identity.seed, 1]).standard_normal(720)
-    strands = np.convolve(strands, np.ones(3) / 3, "same")
-    s = np.interp((angle + np.pi) / (2 * np.pi) * 719 + 6 * np.sin(q[:, 1] * 1.3), np.arange(720), strands)
-    if identity.hair == 0:
-        s = s * 0.5 + painter.rng(surface.part.name).standard_normal(len(q)) * 0.4
-    shine = np.exp(-(((q[:, 1] - (7.95 + 0.15 * np.cos(angle))) / 0.16) ** 2)) * 0.35
-    level = np.clip(1 + 0.20 * s + shine * (1 + 0.6 * s), 0.4, 2).astype(np.float32)
-    return identity.hair_colour * level[:, None], _label(surface, labels.HAIR), 0.1
+    return (
+        *paint_hair(painter.identity.hair, painter.identity.face.skin, surface.rest, cap=surface.part.name == "hair"),
+        0.06,
+    )
+
+
+def _paint_hat(painter: Painter, surface: Surface) -> Paint:
+    """Panels and button of a cap, knit and fold of a beanie, ribbon of a brimmed hat."""
+    hat = painter.identity.accessories.hat
+    assert hat is not None
+    q, height = surface.rest, above_hat_line(surface.rest)
+    angle = np.arctan2(q[:, 0], q[:, 2] - 0.45)
+    colours = _fill(surface, hat.colour)
+    if hat.kind == "beanie":
+        fold = (height < 0.34).astype(np.float32)
+        colours = _blend(colours, hat.second, fold)
+        colours *= (1 + 0.10 * np.sin(angle * 60) - 0.25 * (np.abs(height - 0.34) < 0.025))[:, None]
+    elif hat.kind == "cap":
+        colours *= (1 - 0.25 * (np.abs(np.sin(angle * 3)) < 0.035) * (height > 0.1))[:, None]
+        badge = np.hypot(q[:, 0], (height - 0.42) * 1.2) < 0.20
+        colours[badge & (q[:, 2] > 0.6)] = hat.second
+    else:
+        colours[height < 0.26] = hat.second * 0.9
+    return colours, _label(surface, labels.HAT), 0.02
+
+
+def _paint_brim(painter: Painter, surface: Surface) -> Paint:
+    hat = painter.identity.accessories.hat
+    assert hat is not None
+    return _fill(surface, hat.second if hat.kind == "cap" else hat.colour), _label(surface, labels.HAT), 0.02
+
+
+def _paint_glasses(painter: Painter, surface: Surface) -> Paint:
+    glasses = painter.identity.accessories.glasses
+    assert glasses is not None
+    return _fill(surface, glasses.frame), _label(surface, labels.SUNGLASSES), 0.4
+
+
+def _paint_lens(painter: Painter, surface: Surface) -> Paint:
+    """Tinted glass, lighter at the bottom, with a reflected window."""
+    glasses = painter.identity.accessories.glasses
+    assert glasses is not None
+    x, y, _ = surface.rest.T
+    lower = np.clip((7.40 - y) / 0.35, 0, 1)
+    colours = _fill(surface, glasses.lens * 0.75) * (1 + 0.7 * lower)[:, None]
+    glint = np.clip(1 - np.abs((np.abs(x) - 0.36) + 0.6 * (y - 7.30)) / 0.045, 0, 1) * (y > 7.24)
+    return _blend(colours, np.full(3, 190, np.float32), 0.45 * glint), _label(surface, labels.SUNGLASSES), 0.2
 
 
 _PAINTS: Final[dict[str, Callable[[Painter, Surface], Paint]]] = {
     "body": _paint_body,
     "eye": _paint_eye,
     "lash": _paint_lash,
-    "top": _paint_top,
+    "top": _paint_garment,
+    "dress": _paint_garment,
     "pants": _paint_trousers,
     "under": _paint_trousers,
     "skirt": _paint_skirt,
     "shoe": _paint_shoe,
     "hair": _paint_hair,
     "curtain": _paint_hair,
+    "hat": _paint_hat,
+    "brim": _paint_brim,
+    "glasses": _paint_glasses,
+    "lens": _paint_lens,
 }

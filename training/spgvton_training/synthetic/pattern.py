@@ -12,7 +12,9 @@ from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.texture import blotches, noise
 
-PATTERNS: Final = ("plain", "plain", "stripe_h", "stripe_v", "check", "dots", "photo", "block", "floral")
+PATTERNS: Final = (
+    "plain", "plain", "plain", "stripe_h", "stripe_v", "check", "dots", "photo", "block", "floral", "heather", "band",
+)  # fmt: skip
 LOGOS: Final = ("none", "text", "circle", "star", "picture")
 WORDS: Final = ("NOVA", "URBAN", "1984", "WAVE", "LUX", "HELLO", "RUN", "MUSE")
 _FONTS: Final = (0, 2, 3, 4)
@@ -33,10 +35,10 @@ class Print:
     seed: int
 
 
-def sample_print(rng: np.random.Generator) -> Print:
-    """A random print. A logo appears only on plain or two-coloured garments."""
+def sample_print(rng: np.random.Generator, *, logos: bool = True) -> Print:
+    """A random print. A logo appears only on plain or two-coloured garments, and only where LOGOS are allowed."""
     pattern = str(rng.choice(PATTERNS))
-    colours = rng.uniform(15, 245, (3, 3)).astype(np.float32)
+    colours = np.stack([_sample_colour(rng) for _ in range(3)])
     if rng.random() < 0.35:  # shops are full of white, black and grey
         colours[0] = float(rng.choice([245, 28, 70]))
     for i in (1, 2):
@@ -48,11 +50,20 @@ def sample_print(rng: np.random.Generator) -> Print:
         colours=colours,
         period=rng.uniform(0.25, 0.9),
         block=rng.uniform(2.4, 3.6),
-        logo=logo if pattern in ("plain", "block") else "none",
+        logo=logo if logos and pattern in ("plain", "block") else "none",
         word=str(rng.choice(WORDS)),
         font=int(rng.choice(_FONTS)),
         seed=int(rng.integers(1 << 30)),
     )
+
+
+def _sample_colour(rng: np.random.Generator) -> Float:
+    """A colour (3,): two of three are muted, as most clothes are."""
+    vivid = rng.random() < 0.33
+    hue, saturation = rng.random(), rng.uniform(0.55, 1) if vivid else rng.beta(1.6, 2.6)
+    value = rng.uniform(40, 245)
+    wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
+    return np.asarray(np.clip(value * (1 - saturation * (1 - wheel)), 12, 245), np.float32)
 
 
 def draw_print(design: Print, x: Float, y: Float, scale: float) -> tuple[Float, Float]:
@@ -82,6 +93,12 @@ def _draw_pattern(design: Print, x: Float, y: Float) -> Float:
     elif design.pattern == "photo":
         picture = blotches(rng)
         out = np.clip(cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC), 0, 255)
+    elif design.pattern == "heather":
+        fibres = noise(rng, height, width, 5 * height / 768, 2)[..., None]
+        out = np.clip(base * (1 + 0.08 * fibres) + 4 * fibres, 0, 255)
+    elif design.pattern == "band":
+        for middle, half, colour in ((design.block + 0.9, 0.55, other), (design.block + 0.1, 0.16, third)):
+            out[(np.abs(y - middle) < half)[:, 0]] = colour
     elif design.pattern == "block":
         out[(y < design.block)[:, 0]] = other
     elif design.pattern == "floral":

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spgvton_training.synthetic import body, cloth, hair
+from spgvton_training.synthetic import body, cloth
+from spgvton_training.synthetic.accessories import (
+    Accessories,
+    Worn,
+    glasses_meshes,
+    hat_meshes,
+    sample_accessories,
+)
 from spgvton_training.synthetic.assets import BODY, SKIRT, TIGHTS, Float, load
+from spgvton_training.synthetic.dress import Dress, shape_skirt
+from spgvton_training.synthetic.face import Face, sample_face, sample_face_shape
 from spgvton_training.synthetic.garment import GarmentSpec
+from spgvton_training.synthetic.hair import Cap, grow_cap, scalp
+from spgvton_training.synthetic.hair_shapes import Shape, hair_shapes
+from spgvton_training.synthetic.hairstyle import Hairstyle, above_hat_line, sample_hairstyle
 from spgvton_training.synthetic.texture import colour_array
 
-SKIN_TONES: Final = colour_array(
-    (246, 212, 190), (238, 196, 168), (224, 174, 140), (202, 146, 110), (168, 114, 80), (128, 84, 60), (96, 62, 46)
-)
-_HAIR_COLOURS: Final = colour_array(
-    (26, 21, 19), (50, 35, 27), (88, 58, 38), (134, 94, 58), (196, 160, 104), (122, 56, 32), (120, 116, 112)
-)
-_HAIR_CHANCES: Final = (0.26, 0.22, 0.18, 0.12, 0.10, 0.07, 0.05)
 _BOTTOM_COLOURS: Final = colour_array(
     (42, 46, 62), (30, 30, 32), (72, 96, 138), (128, 116, 100), (205, 200, 190), (98, 42, 50), (58, 74, 60)
 )
 _SHOE_COLOURS: Final = colour_array((30, 28, 28), (232, 230, 226), (122, 74, 48), (165, 38, 46))
-_LIP_COLOURS: Final = colour_array((178, 92, 88), (186, 84, 88), (160, 88, 78))
-_IRIS_COLOURS: Final = colour_array((72, 48, 32), (62, 96, 126), (74, 104, 74), (50, 34, 26))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +37,9 @@ class Identity:
 
     female: bool
     shape: dict[str, float]  # weights of the shape targets
-    skin: Float
-    lips: Float
-    iris: Float
-    hair_colour: Float
-    hair: int  # 0 shaved, 1 short, 2 shoulder-long, 3 long
-    parting: float
-    beard: bool
+    face: Face
+    hair: Hairstyle
+    accessories: Accessories
     bottom: str  # pants, shorts, skirt
     bottom_colour: Float
     bottom_hem: float  # rest-pose height where a skirt ends; shorts end a little lower
@@ -61,11 +59,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     """A random adult."""
     female = bool(rng.random() < 0.6)
     ancestry = rng.dirichlet([0.6, 0.6, 0.6])
-    tone = int(np.clip(np.rint(rng.normal(ancestry @ (0.25, 0.85, 0.35) * 6, 1)), 0, 6))
-    local = {}
-    for name in rng.choice(_detail_targets(), 14, replace=False):
-        strong = not any(part in name for part in ("head-", "torso", "hip", "neck"))
-        local[str(name)] = rng.uniform(0, 0.5 if strong else 0.22)
+    tone = rng.normal(ancestry @ (0.22, 0.80, 0.34), 0.13)
     shape = body.macro_weights(
         female=female,
         ancestry=ancestry.tolist(),
@@ -74,26 +68,23 @@ def sample_identity(rng: np.random.Generator) -> Identity:
         height=rng.uniform(-0.4, 0.4),
         proportions=rng.uniform(0, 0.8),
         cup=rng.uniform(-0.7, 0.5),
-        local=local,
+        local=sample_face_shape(rng, _detail_targets()),
     )
+    face = sample_face(rng, female=female, tone=float(tone))
     return Identity(
         female=female,
         shape=shape,
-        skin=(SKIN_TONES[tone] * rng.uniform(0.96, 1.03)).astype(np.float32),
-        hair_colour=_HAIR_COLOURS[rng.choice(7, p=_HAIR_CHANCES)],
-        hair=int(rng.choice([1, 2, 3, 3] if female else [0, 0, 1])),
-        parting=rng.uniform(-0.4, 0.4),
+        face=face,
+        hair=sample_hairstyle(rng, female=female, grey=face.age > 0.5 and bool(rng.random() < 0.6), tone=float(tone)),
         bottom=str(rng.choice(["pants", "pants", "skirt", "shorts"] if female else ["pants", "pants", "shorts"])),
         bottom_colour=_BOTTOM_COLOURS[rng.integers(7)],
         denim=bool(rng.random() < 0.5),
         bottom_hem=rng.uniform(-3.6, -1.2),
         shoes=_SHOE_COLOURS[rng.integers(4)],
-        lips=_LIP_COLOURS[rng.integers(3)],
-        iris=_IRIS_COLOURS[rng.integers(4)],
-        beard=bool(rng.random() < 0.4) and not female,
         bottom_width=rng.uniform(0.03, 0.16),
         tucked=bool(rng.random() < 0.15),
         seed=int(rng.integers(1 << 30)),
+        accessories=sample_accessories(rng),
     )
 
 
@@ -102,7 +93,7 @@ class Person:
     """An identity with its rest-pose geometry, computed once and shared by all photos of the person."""
 
     identity: Identity
-    _tops: dict[tuple[str, float], Float] = field(default_factory=dict, repr=False)
+    _tops: dict[tuple[bool, float], Float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def vertices(self) -> Float:
@@ -144,27 +135,48 @@ class Person:
         v[:, 2] = (v[:, 2] - 0.2) * 1.06 + 0.2
         return v
 
+    def dress(self, dress: Dress) -> Float:
+        """The skirt (n, 3) of a dress on this body; vertices of skirt_mesh()."""
+        return shape_skirt(self.vertices, dress)
+
     @cached_property
-    def hair(self) -> hair.Hair:
-        """The hair of this head."""
-        return hair.grow(self.vertices, self.joints[0], self.identity.hair, self.identity.seed)
+    def hair_cap(self) -> Cap:
+        """The hair that lies on this head; a hat presses it down."""
+        flat = None
+        if self.identity.accessories.hat is not None:
+            flat = np.clip(above_hat_line(scalp().rest) / 0.25 + 1, 0, 1)
+        return grow_cap(self.vertices, self.identity.hair, flat=flat)
+
+    @cached_property
+    def hair_shapes(self) -> list[Shape]:
+        """The hair that hangs from this head or is tied; a hat hides what is above its rim."""
+        shapes = hair_shapes(self.vertices, self.joints[0], self.identity.hair)
+        if self.identity.accessories.hat is None:
+            return shapes
+        return [replace(s, cut=np.minimum(s.cut, 0.04 - above_hat_line(s.rest))) for s in shapes]
+
+    @cached_property
+    def accessories(self) -> list[Worn]:
+        """Hat and glasses."""
+        worn = self.identity.accessories
+        hat = [] if worn.hat is None else hat_meshes(worn.hat, self.vertices)
+        return hat + ([] if worn.glasses is None else glasses_meshes(worn.glasses, self.vertices))
 
     def top(self, spec: GarmentSpec) -> Float:
         """The top (S, 3) draped over this body."""
-        key = (spec.kind, spec.fit)
+        key = (spec.long, spec.fit)
         if key not in self._tops:
-            sleeve = 0.05 + 0.10 * spec.fit + (0.12 if spec.kind == "tee" else 0)
+            sleeve = 0.05 + 0.10 * spec.fit + (0 if spec.long else 0.12)
             draped = cloth.drape(self.vertices[TIGHTS], spec.fit, push=0.07, sleeve=sleeve)
             self._tops[key] = cloth.subdivide(draped)
         return self._tops[key]
 
 
-def covered_from(identity: Identity) -> float:
-    """Rest-pose height down to which the bottom covers the legs like trousers."""
-    return {"pants": -7.3, "shorts": identity.bottom_hem - 0.6, "skirt": -0.6}[identity.bottom]
+def bottom_cut(identity: Identity, rest: Float, arm: Float, *, skirt: bool = False, waist: float = 2.25) -> Float:
+    """Signed distance to the trousers, > 0 inside, from rest-pose positions (n, 3) and arm shares (n,).
 
-
-def bottom_cut(identity: Identity, rest: Float, arm: NDArray[np.float32], waist: float = 2.25) -> Float:
-    """Signed distance to the trouser-like bottom, > 0 inside, from rest-pose positions (n, 3) and arm shares (n,)."""
-    inside = np.minimum(waist - rest[:, 1], rest[:, 1] - covered_from(identity))
+    Under a SKIRT, which a dress may bring, only the hips are covered.
+    """
+    end = -0.6 if skirt else {"pants": -7.3, "shorts": identity.bottom_hem - 0.6}[identity.bottom]
+    inside = np.minimum(waist - rest[:, 1], rest[:, 1] - end)
     return np.where(arm > 0.3, -1, inside).astype(np.float32)

@@ -89,8 +89,8 @@ def pose_person(person: Person, pose: Pose) -> Skeleton:
 def aim(person: Person, skeleton: Skeleton, framing: Framing, size: tuple[int, int]) -> Camera:
     """The camera that frames a posed person."""
     height, width = size
-    top = scalp().vertices
-    crown = float(body.skin(person.vertices[top], skeleton.bones, scalp().weights)[:, 1].max())
+    skull = scalp()
+    crown = float(body.skin(skull.at(person.vertices), skeleton.bones, skull.weights)[:, 1].max())
     scale = min(height * (1 - framing.top) / (framing.visible * person.height), width / 5.2)
     middle = float(skeleton.head("neck01")[0] * 0.6 + skeleton.head("root")[0] * 0.4)
     x = middle - framing.shift * width / scale
@@ -129,7 +129,7 @@ def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera,
         colours[rows], label[rows], gloss[rows] = paint(painter, surface)
         _fold(normals, rows, surface, garment, seed)
         if front is not None:
-            uv = interpolate(garment.canvas.uv, corners[front], bary[front])
+            uv = interpolate(garment.canvas.uv, corners[front] + part.uv_start, bary[front])
             flow[found.pixel[rows[front]]] = garment.picture_coordinates(uv)
     normals = body.unit(normals)
 
@@ -193,14 +193,22 @@ def _reduce_flow(flow: Float) -> Float:
 def _fold(normals: Float, rows: NDArray[np.intp], surface: Surface, garment: Garment, seed: int) -> None:
     """Wrinkle the cloth: at the waist, the arm pits, elbows and knees more than elsewhere."""
     name, (x, y, _) = surface.part.name, surface.rest.T
-    if name == "top":
-        picture = garment.picture_coordinates(interpolate(garment.canvas.uv, surface.corners, surface.bary))
+    if name in ("top", "dress"):
+        uv = interpolate(garment.canvas.uv, surface.corners + surface.part.uv_start, surface.bary)
+        picture = garment.picture_coordinates(uv)
         height, width = garment.mask.shape
-        u, v, side = picture[:, 0] / width * 200, picture[:, 1] / height * 256, np.sign(x)
-        amount = 0.9 * np.exp(-(((y - 2.2) / 1.1) ** 2)) + 0.7 * np.exp(-(((np.abs(x) - 1.6) / 0.5) ** 2)) + 0.35
-        add_folds(normals, rows, u * 0.6 + v * 0.25 * side, v * 1.15 - u * 0.35 * side, amount * 1.1, seed + 1, cell=30)
+        u, v = picture[:, 0] / width * 200, picture[:, 1] / height * 256
+        lean = np.clip((u - 100) / 60, -1, 1)  # folds run outwards and down on both sides
+        amount = 0.35 + 0.7 * np.exp(-(((np.abs(x) - 1.6) / 0.5) ** 2)) * (y > 2)
+        if garment.spec.dress is None:
+            amount += 0.9 * np.exp(-(((y - 2.2) / 1.1) ** 2))
+        if name == "dress":
+            amount = np.full(len(x), 0.35, np.float32)
+            hang = np.clip((1.6 - y) / 2.5, 0, 1)
+            normals[rows, 0] += 0.5 * hang * np.sin(np.arctan2(x, surface.rest[:, 2] - 0.2) * 9 + 1.3)
+        add_folds(normals, rows, u * 0.6 + v * 0.25 * lean, v * 1.15 - u * 0.35 * lean, amount * 1.1, seed + 1, cell=30)
         add_folds(normals, rows, u * 1.2, v * 1.9, amount * 0.45, seed + 2, cell=22)
-        if garment.spec.kind == "long":
+        if garment.spec.long and name == "top":
             along = interpolate(cloth.fine().along_arm, surface.corners, surface.bary)
             gather = np.exp(-(((along - 1.0) / 0.22) ** 2)) + 0.5 * np.exp(-(((along - 1.85) / 0.12) ** 2))
             normals[rows, 1] += gather * 0.55 * np.sin(along * 55 + 2 * np.sin(u * 0.2))

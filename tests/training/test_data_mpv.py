@@ -89,8 +89,11 @@ def test_bit_identical_to_the_definition(root: Path, augment: bool, cache_mb: in
 def test_workers_and_collation(root: Path) -> None:
     data = MPV(root, "train", size=SIZE, unpaired=True, augment=True, cache_mb=1)
     alone = [torch.stack(list(column)) for column in zip(*([*b.inputs, *b[1:]] for b in (data[i] for i in range(4))))]
+    cv2.setNumThreads(4)
+    cv2.cvtColor(np.zeros((4000, 4000, 3), np.uint8), cv2.COLOR_RGB2HSV)  # OpenCV's threads: a worker forked now hangs
+    limit_threads()
     for samples in (data, PackedSamples(data)):
-        loader = DataLoader(samples, 4, collate_fn=collate, num_workers=2, worker_init_fn=limit_threads)  # type: ignore[arg-type]
+        loader = DataLoader(samples, 4, collate_fn=collate, num_workers=2, timeout=60)  # type: ignore[arg-type]
         first = next(iter(loader)).to(CPU)
         assert isinstance(first, Batch)
         assert same(arrays(first), [t.numpy() for t in alone])

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton_training import metrics
-from spgvton_training.data.mpv import MPV, Batch, collate
+from spgvton_training.data.mpv import MPV, Batch, collate, limit_threads
 from spgvton_training.distribution_metrics import DistributionScores
 from spgvton_training.networks.joint import JointModel, Stages, halve
 from spgvton_training.pretrained.inception import Inception
@@ -128,6 +128,7 @@ def evaluate(
     sets = DistributionScores(inception.to(s.device)) if inception else None
     lpips = lpips.to(s.device) if lpips else None
     count = len(data) if s.limit is None else min(s.limit, len(data))
+    limit_threads()
     loader = DataLoader(Subset(data, range(count)), s.batch, collate_fn=collate, num_workers=s.workers)
     rows: list[dict[str, Any]] = []
     matrix = torch.zeros(lb.NUM_LABELS, lb.NUM_LABELS, dtype=torch.int64)

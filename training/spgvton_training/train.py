@@ -242,9 +242,10 @@ class Trainer:
             len(self.dataset), o.batch_sizes[index], self.config.seed + 1000 * self.stage, self.iteration, total,
             self.fabric.global_rank, self.fabric.world_size,
         )  # fmt: skip
+        limit_threads()
         loader = DataLoader(
             PackedSamples(self.dataset), batch_sampler=order, collate_fn=collate, num_workers=self.workers,  # type: ignore[arg-type,var-annotated]
-            worker_init_fn=limit_threads, prefetch_factor=2 if self.workers else None, pin_memory=self.fabric.device.type == "cuda",
+            prefetch_factor=2 if self.workers else None, pin_memory=self.fabric.device.type == "cuda",
         )  # fmt: skip
         started = time.monotonic()
         bar = tqdm(

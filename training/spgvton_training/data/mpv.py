@@ -238,8 +238,12 @@ def add_noise(keypoints: Float, rng: np.random.Generator, *, sigma: float = 1.5,
     return out.astype(np.float32)
 
 
-def limit_threads(_: int) -> None:
-    """For DataLoader(worker_init_fn=...): one thread per worker, for OpenCV would start one per core in each of them."""
+def limit_threads() -> None:
+    """One thread for OpenCV, in this process and in the loader's workers that it forks. Call it before they are started.
+
+    OpenCV would start one per core in each of them; and a pool of threads that exists when a worker is forked hangs there
+    at its first use, which includes setNumThreads() in the worker itself.
+    """
     cv2.setNumThreads(1)
 
 

@@ -48,6 +48,7 @@ def prepare(path: Path, warp: str) -> tuple[onnx.ModelProto, int]:
         if nodes and not any((f.domain, f.name) == OPERATOR for f in model.functions):
             raise SpgvtonError(f"{path} holds no function body of {OPERATOR[1]}: use --warp plugin")
         model = inline_local_functions(model)
+    del model.graph.value_info[:]  # types and shapes that the rewrites change
     uint8_at_the_border(model)
     fold_constants(model, path.parent)
     return model, len(nodes) if warp == "plugin" else 0

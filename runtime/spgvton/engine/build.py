@@ -19,11 +19,12 @@ from spgvton.engine.gpu import Gpu, first_gpu
 from spgvton.engine.graph import WARPS, prepare
 from spgvton.engine.progress import monitor
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.files import write_bytes
+from spgvton.files import make_folder, write_bytes
 
 MIB: Final = 1 << 20
-# Peak of the process, measured with TensorRT-RTX 1.7 on the joint graph of `mini` (26 MB): 590-730 MiB.
-BASE_MEMORY, MEMORY_PER_BYTE = 450 * MIB, 12
+# Of the process. Peaks measured with TensorRT-RTX 1.7, joint graph in float32: `mini` (26 MB of weights) 590-730 MiB,
+# `paper` (360 MB) 2410-2480 MiB. TensorRT itself also times kernels on the GPU; --workspace limits that.
+BASE_MEMORY, MEMORY_PER_BYTE = 600 * MIB, 6
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def build(bundle: Bundle, options: Options) -> Built:
     reason = cache.why_stale(engine, key)
     if reason is None:
         return Built(engine, "hit", options.backend, options.precision, cache.read_facts(engine))
+    make_folder(engine.parent)  # now rather than after minutes of building
     start = time.perf_counter()
     plan, facts = _build_plan(bundle.graph(options.graph), options, trt, warp, plugin, engine.parent)
     cache.write(engine, plan, key, facts | {"seconds": round(time.perf_counter() - start, 1)})
@@ -195,7 +197,7 @@ def _parse_and_build(
         raise KeyboardInterrupt
     if memory is None:
         raise SpgvtonError(f"TensorRT cannot build {path}: {trt.first_error('no reason given')}")
-    if timing is not None and folder.is_dir():
+    if timing is not None:
         write_bytes(timing, bytes(config.get_timing_cache().serialize()))
     return bytes(memory), {"plugin_layers": plugins, "layers": dict(types.most_common())}
 

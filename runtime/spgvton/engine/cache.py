@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spgvton.bundle import sha256
-from spgvton.files import make_folder, write_bytes, write_text
+from spgvton.files import write_bytes, write_text
 
 FORMAT: Final = "spgvton-engine-1"
 Key = dict[str, Any]
@@ -61,7 +61,6 @@ def write(engine: Path, plan: bytes, key: Key, facts: dict[str, Any]) -> None:
 
     Raises SpgvtonError when the folder cannot be written or the disk is full.
     """
-    make_folder(engine.parent)
     write_bytes(engine, plan)
     digest = {"sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan)}
     sidecar = {"format": FORMAT, "key": key, "engine": digest, "facts": facts}

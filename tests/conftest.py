@@ -8,6 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import ctypes
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -21,11 +22,24 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 PADDINGS = {"zeros": 0, "border": 1}
 
+# Where the dev environment has TensorRT's C++ headers: `pip install --no-deps kernel-lens==2.0.1` carries those of 10.14.
+HEADERS_WHEEL = "kernel_lens"
+
 TpsHost = Callable[..., NDArray[np.float32]]
 
 
 @pytest.fixture(scope="session")
-def native_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tensorrt_headers() -> Path | None:
+    """Folder that CMake searches for TensorRT's headers: $TensorRT_ROOT, or the wheel that carries them for tests."""
+    given = os.environ.get("TensorRT_ROOT")  # noqa: SIM112 - CMake's spelling
+    wheel = importlib.util.find_spec(HEADERS_WHEEL)
+    if given or not wheel or not wheel.submodule_search_locations:
+        return Path(given) if given else None
+    return Path(wheel.submodule_search_locations[0], "include/tensorrt")
+
+
+@pytest.fixture(scope="session")
+def native_build(tmp_path_factory: pytest.TempPathFactory, tensorrt_headers: Path | None) -> Path:
     """The folder into which CMake built the C++ side."""
     if not (os.environ.get("CXX") or any(shutil.which(name) for name in ("c++", "g++", "clang++"))):
         if os.environ.get("CI"):
@@ -38,14 +52,26 @@ def native_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = tmp_path_factory.mktemp("native")
     generator = ["-G", "Ninja"] if shutil.which("ninja", path=path) else []
     strict = "ON" if os.environ.get("CI") else "OFF"
+    options = [f"-DTensorRT_ROOT={tensorrt_headers}"] if tensorrt_headers else []
     environment = os.environ | {"PATH": path}
     for command in (
-        [cmake, "-S", str(ROOT), "-B", str(build), f"-DCMAKE_COMPILE_WARNING_AS_ERROR={strict}", *generator],
+        [cmake, "-S", str(ROOT), "-B", str(build), f"-DCMAKE_COMPILE_WARNING_AS_ERROR={strict}", *options, *generator],
         [cmake, "--build", str(build), "--parallel", "2"],
     ):
         done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return build
+
+
+@pytest.fixture(scope="session")
+def plugin_library(native_build: Path) -> Path:
+    """The TensorRT plugin; built where nvcc and TensorRT's headers are."""
+    library = native_build / "libspgvton_plugin.so"
+    if not library.exists():
+        pytest.skip(
+            f"no nvcc or no TensorRT headers: set TensorRT_ROOT or pip install --no-deps {HEADERS_WHEEL}==2.0.1"
+        )
+    return library
 
 
 @pytest.fixture(scope="session")

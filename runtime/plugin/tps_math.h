@@ -29,7 +29,7 @@ constexpr int kMaxCoefficients = kMaxPoints + 3;  // one per control point, then
 enum Padding : int { kZeros = 0, kBorder = 1 };
 
 struct Params {
-  int channels, height, width;  // of the input and of the output
+  int height, width;  // of the input and of the output
   int gridSize;
   bool alignCorners;
   Padding padding;

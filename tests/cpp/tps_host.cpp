@@ -10,7 +10,7 @@ extern "C" int tps_grid_sample_f32(const float* image, const float* theta, float
   using namespace spgvton::tps;
   Inverse inverse;
   if (n < 0 || c < 0 || h < 1 || w < 1 || (padding != kZeros && padding != kBorder) || !invert(grid, inverse)) return 1;
-  Params const p{c, h, w, grid, align_corners != 0, static_cast<Padding>(padding)};
+  Params const p{h, w, grid, align_corners != 0, static_cast<Padding>(padding)};
   std::size_t const points = static_cast<std::size_t>(grid) * grid, plane = static_cast<std::size_t>(h) * w;
   for (int b = 0; b < n; ++b, theta += 2 * points, image += c * plane, out += c * plane) {
     float coefficients[2][kMaxCoefficients];

@@ -16,6 +16,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("spgvton.cli.demo", "headless", "play the shipped clip through the real loop; writes demo.mp4"),
     "run": ("spgvton.cli.run", "headless", "try a garment on a person in a video, camera or stream"),
     "doctor": ("spgvton.cli.doctor", "headless", "what this machine has, and what to do about what it lacks"),
+    "build": ("spgvton.cli.build", "tensorrt", "bundle -> TensorRT engine, cached with what it was built from"),
     "synth": ("spgvton_training.cli.synth", "train", "make a synthetic data set in MPV layout"),
     "prepare": ("spgvton_training.cli.prepare", "train", "your own photos, or DeepFashion -> a data set in MPV layout"),
     "check-data": ("spgvton_training.cli.check_data", "train", "list the triples of a data set that cannot be used"),

@@ -1,0 +1,72 @@
+"""Build a TensorRT engine from a bundle, or find it in the cache.
+
+The precision is that of the bundle's graphs: TensorRT networks are strongly typed, nothing is converted here. Beside each
+engine lies a JSON file that says what it was built from; when any of that changes the engine is built again, and the
+reason is told.
+
+--warp says who computes the thin-plate spline: the CUDA plugin (cmake -B build/native && cmake --build build/native) or
+the standard operators of the graph's function. Default: plugin with tensorrt, function with tensorrt-rtx.
+
+examples:
+  spgvton build --precision fp32 --plugin build/native/libspgvton_plugin.so
+  spgvton build --bundle bundles/mini-fp16 --precision fp16 --backend tensorrt-rtx --sm 86 89
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from spgvton.bundle import GRAPHS, Bundle
+from spgvton.engine.build import Built, Options, build, explain
+from spgvton.engine.flavour import MODULES
+from spgvton.engine.graph import WARPS
+from spgvton.errors import SpgvtonError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", help="folder of the bundle (default: the shipped one)")
+    parser.add_argument("--graph", choices=GRAPHS, default="tryon", help="default: tryon, which the runtime uses")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="must be the bundle's")
+    parser.add_argument("--backend", choices=tuple(MODULES), default="tensorrt")
+    parser.add_argument("--warp", choices=WARPS, help="default: plugin with tensorrt, function with tensorrt-rtx")
+    parser.add_argument("--plugin", type=Path, metavar="FILE", help="libspgvton_plugin.so (default: $SPGVTON_PLUGIN)")
+    parser.add_argument("--max-batch", type=int, default=1, metavar="N", help="largest batch (default: 1)")
+    parser.add_argument(
+        "--sm", nargs="+", default=[], metavar="SM", help="tensorrt-rtx: GPUs such as 86 89 (default: any)"
+    )
+    parser.add_argument("--workspace", type=int, metavar="MB", help="limit of the builder's scratch memory on the GPU")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="engine folder (default: below ~/.cache/spgvton)")
+    parser.add_argument(
+        "--explain", action="store_true", help="print precision and fusions of each layer (needs the GPU)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`spgvton build`. Returns the exit code."""
+    options = Options(
+        args.precision, args.backend, args.graph, args.warp, args.plugin, args.max_batch, tuple(args.sm), args.workspace,
+        args.out, args.explain,
+    )  # fmt: skip
+    built = build(Bundle.open(args.bundle), options)
+    report = built.report()
+    if args.json:
+        print(json.dumps(report, indent=1))
+    else:
+        layers = ", ".join(f"{n} {name}" for name, n in report["layers"].items())
+        print(f"{built.cache}: {built.engine} ({report['bytes'] / 1e6:.1f} MB)")
+        print(f"{report['plugin_layers']} plugin layers; layers before fusion by type of output: {layers}")
+    if args.explain:
+        _print_layers(built)
+    return 0
+
+
+def _print_layers(built: Built) -> None:
+    try:
+        for layer in explain(built):
+            print(json.dumps(layer), file=sys.stderr)
+    except SpgvtonError as e:
+        print(f"spgvton build: not explained: {e}", file=sys.stderr)

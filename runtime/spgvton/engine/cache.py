@@ -1,0 +1,67 @@
+"""Engines on disk: each with a sidecar that says what it was built from. A stale one is rebuilt, and the reason told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from spgvton.bundle import sha256
+from spgvton.files import write_bytes, write_text
+
+FORMAT: Final = "spgvton-engine-1"
+Key = dict[str, Any]
+
+
+def default_folder(bundle: Path) -> Path:
+    """Where the engines of a bundle lie: $XDG_CACHE_HOME/spgvton/engines/<name of its folder>-<hash of its path>."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = bundle.resolve()
+    return root / "spgvton" / "engines" / f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def sidecar_of(engine: Path) -> Path:
+    return engine.with_name(f"{engine.name}.json")
+
+
+def why_stale(engine: Path, key: Key) -> str | None:
+    """None when ENGINE is whole and was built from KEY; else the reason to build, "" where there is no engine yet."""
+    if not engine.exists():
+        return ""
+    try:
+        sidecar = json.loads(sidecar_of(engine).read_text())
+        found, recorded = sidecar["key"], sidecar["engine"]["sha256"]
+        if sidecar["format"] != FORMAT:
+            return f"its sidecar has format {sidecar['format']!r}"
+        differing = sorted(k for k in {*key, *found} if key.get(k) != found.get(k))
+    except OSError:
+        return "it has no sidecar"
+    except (ValueError, KeyError, TypeError):
+        return "its sidecar is damaged"
+    if differing:
+        return "; ".join(f"{k}: {_short(found.get(k))} -> {_short(key.get(k))}" for k in differing)
+    return None if sha256(engine) == recorded else "it is not the file that was written (hash differs)"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"{text[:8]}..." if len(text) == 64 else text
+
+
+def read_facts(engine: Path) -> dict[str, Any]:
+    """What `write` was told about an engine that is not stale."""
+    facts: dict[str, Any] = json.loads(sidecar_of(engine).read_text())["facts"]
+    return facts
+
+
+def write(engine: Path, plan: bytes, key: Key, facts: dict[str, Any]) -> None:
+    """Write the engine, then its sidecar, each atomically: a crash between them leaves a stale engine, not a wrong one.
+
+    Raises SpgvtonError when the folder cannot be written or the disk is full.
+    """
+    write_bytes(engine, plan)
+    digest = {"sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan)}
+    sidecar = {"format": FORMAT, "key": key, "engine": digest, "facts": facts}
+    write_text(sidecar_of(engine), json.dumps(sidecar, indent=2) + "\n")

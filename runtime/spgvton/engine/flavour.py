@@ -1,0 +1,100 @@
+"""TensorRT or TensorRT-RTX: which one, its errors as one line, and the plugin in its registry."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from spgvton.errors import SpgvtonError, UsageError
+
+MODULES: Final = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # back end (and pip extra): module
+PLUGIN: Final = ("TpsGridSample", "1", "")  # name, version, namespace
+RTX_LIBRARY: Final = "libtensorrt_rtx.so"
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """An imported TensorRT: its name among MODULES, its Python module, and the errors it has logged."""
+
+    name: str
+    trt: Any
+    logger: Any
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def version(self) -> str:
+        return str(self.trt.__version__)
+
+    @property
+    def is_rtx(self) -> bool:
+        return self.name == "tensorrt-rtx"
+
+    def first_error(self, otherwise: str) -> str:
+        """What went wrong first since the last call, as one line."""
+        text = self.errors[0] if self.errors else otherwise
+        self.errors.clear()
+        return " ".join(text.split())[:300]
+
+
+def load(name: str) -> Flavour:
+    """Import TensorRT by back end NAME. Raises UsageError, or SpgvtonError that names the pip extra to install."""
+    if name not in MODULES:
+        raise UsageError(f"back end '{name}' builds no engines: use one of {', '.join(MODULES)}")
+    module = MODULES[name]
+    try:
+        trt = importlib.import_module(module)
+    except ModuleNotFoundError as e:
+        where = " (Jetson: part of JetPack)" if name == "tensorrt" else ""
+        raise SpgvtonError(f"{e.name} is missing: pip install 'spgvton[{name}]'{where}") from e
+    except (ImportError, OSError, RuntimeError) as e:
+        raise SpgvtonError(f"{module} is installed but cannot be loaded: {str(e).splitlines()[0]}") from e
+    if name == "tensorrt" and int(trt.__version__.split(".")[0]) < 10:
+        raise SpgvtonError(f"TensorRT {trt.__version__} is too old: 10.3 or newer is needed")
+    errors: list[str] = []
+    return Flavour(name, trt, _logger(trt, errors), errors)
+
+
+def _logger(trt: Any, errors: list[str]) -> Any:
+    """A logger that keeps errors for the exception that follows, and is silent otherwise."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                errors.append(message)
+
+    return Logger()
+
+
+@contextmanager
+def plugin_loaded(flavour: Flavour, registry: Any, library: Path) -> Iterator[None]:
+    """The plugin of LIBRARY is registered inside the block. Raises SpgvtonError when it cannot be."""
+    if flavour.is_rtx:
+        try:
+            ctypes.CDLL(RTX_LIBRARY)  # its parser opens this name, and aborts the process when it is not there
+        except OSError as e:
+            raise SpgvtonError(
+                f"TensorRT-RTX takes plugins only where {RTX_LIBRARY} can be loaded (pip installs {RTX_LIBRARY}.1 alone): "
+                "install NVIDIA's SDK and set LD_LIBRARY_PATH, or use --warp function"
+            ) from e
+    if registry.get_creator(*PLUGIN) is not None:
+        raise SpgvtonError(f"{PLUGIN[0]} is registered in this process already: build in a process of its own")
+    try:
+        ctypes.CDLL(str(library)).getCreators  # noqa: B018 - TensorRT's own message does not say what is wrong
+        handle = registry.load_library(str(library))
+    except (OSError, AttributeError) as e:
+        raise SpgvtonError(f"{library} is not the plugin: {e}") from e
+    try:
+        if registry.get_creator(*PLUGIN) is None:
+            raise SpgvtonError(f"{library} does not register {PLUGIN[0]} version {PLUGIN[1]}: build the plugin again")
+        yield
+    finally:
+        if handle is not None:
+            registry.deregister_library(handle)

@@ -1,0 +1,191 @@
+"""The CUDA side: the kernel's source run on the host, and what the TensorRT plugin exports and is compiled for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from spgvton_training.networks.tps import control_points
+
+Array = NDArray[Any]
+TpsKernel = Callable[..., tuple[Array, Array]]
+TpsHost = Callable[..., NDArray[np.float32]]
+ROOT = Path(__file__).resolve().parent.parent
+PADDINGS = {"zeros": 0, "border": 1}
+FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
+
+
+@pytest.fixture(scope="session")
+def tps_kernel(native_build: Path) -> TpsKernel:
+    """tps_kernel.cu run by host threads: f(image, mask, theta, grid_size, align_corners, padding) -> both warped."""
+    path = native_build / "libtps_kernel_host.so"
+    if not path.exists():
+        pytest.skip("no nvcc: the CUDA kernels are not built")
+    function = ctypes.CDLL(str(path)).tps_kernel_host
+    address, number = ctypes.c_void_p, ctypes.c_int
+    function.argtypes = (address, address, number, number) * 2 + (address, *(number,) * 7)
+
+    def call(
+        image: Array, mask: Array, theta: Array, grid_size: int = 5, align_corners: bool = True, padding: str = "border"
+    ) -> tuple[Array, Array]:
+        outputs = [np.full_like(a, np.nan) for a in (image, mask)]
+        arguments: list[int] = []
+        for a, out in zip((image, mask), outputs):
+            arguments += [a.ctypes.data, out.ctypes.data, a.shape[1], a.dtype == np.float16]
+        arguments += [theta.ctypes.data, theta.dtype == np.float16, image.shape[0], *image.shape[2:], grid_size]
+        assert function(*arguments, int(align_corners), PADDINGS[padding]) == 0
+        return outputs[0], outputs[1]
+
+    return call
+
+
+def inputs(seed: int, shape: tuple[int, int, int, int], grid_size: int, folding: float) -> tuple[Array, Array, Array]:
+    """Image, one-channel mask and theta, float32."""
+    rng = np.random.default_rng(seed)
+    theta = control_points(grid_size) + folding * rng.standard_normal((shape[0], 2, grid_size**2))
+    mask = rng.random((shape[0], 1, *shape[2:]), dtype=np.float32)
+    return rng.random(shape, dtype=np.float32), mask, theta.astype(np.float32)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 20), st.integers(1, 40)),
+    grid_size=st.integers(2, 5),
+    align_corners=st.booleans(),
+    padding=st.sampled_from(sorted(PADDINGS)),
+    folding=st.sampled_from([0.0, 0.1, 3.0]),
+    halves=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+)
+@settings(max_examples=25, deadline=None)
+def test_kernel_equals_reference(
+    tps_kernel: TpsKernel, tps_host: TpsHost, seed: int, shape: tuple[int, int, int, int], grid_size: int,
+    align_corners: bool, padding: str, folding: float, halves: tuple[bool, bool, bool],
+) -> None:  # fmt: skip
+    """Tiles cut by the edges, several images of either type, batch: the host loop, itself compared with torch, agrees."""
+    arrays = [a.astype(np.float16) if h else a for a, h in zip(inputs(seed, shape, grid_size, folding), halves)]
+    image, mask, theta = arrays
+    mode = (grid_size, align_corners, padding)
+    for found, source in zip(tps_kernel(image, mask, theta, *mode), (image, mask)):
+        expected = tps_host(source.astype(np.float32), theta.astype(np.float32), *mode)
+        assert found.dtype == source.dtype
+        np.testing.assert_array_equal(found, expected.astype(source.dtype))
+
+
+def test_kernel_survives_a_theta_that_is_no_number(tps_kernel: TpsKernel) -> None:
+    image, mask, theta = inputs(1, (2, 3, 9, 40), 5, 0)
+    for padding in PADDINGS:
+        for bad in (np.nan, np.inf, -3e38):
+            theta[0, :, 12] = bad
+            out, _ = tps_kernel(image, mask, theta, padding=padding)
+            assert np.isfinite(out).all()
+            np.testing.assert_allclose(out[1], image[1], atol=2e-4)  # the other item is untouched
+
+
+def test_kernel_of_an_empty_batch_does_nothing(tps_kernel: TpsKernel) -> None:
+    image, mask, theta = inputs(1, (1, 3, 4, 4), 5, 0)
+    out, _ = tps_kernel(image[:0], mask[:0], theta[:0])
+    assert out.shape == (0, 3, 4, 4)
+
+
+# ----- the library ----------------------------------------------------------------------------------------------------
+
+
+def symbols(library: Path, which: str) -> set[str]:
+    command = ["nm", "-D", which, "--format=posix", str(library)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return {line.split()[0].split("@")[0] for line in lines}
+
+
+def test_plugin_exports_its_two_entry_points_alone(plugin_library: Path) -> None:
+    assert symbols(plugin_library, "--defined-only") == {"getCreators", "setLoggerFinder"}
+
+
+def test_plugin_needs_neither_nvinfer_nor_cuda_libraries(plugin_library: Path) -> None:
+    """It loads into a process of any TensorRT, and on a machine without a driver."""
+    undefined = symbols(plugin_library, "--undefined-only")
+    assert not [s for s in undefined if re.match(r"(_ZN\w*nvinfer|cuda|cu[A-Z]|__cuda|getPluginRegistry|getLogger)", s)]
+    ctypes.CDLL(str(plugin_library))
+
+
+def architectures(library: Path) -> set[str]:
+    """What the fat binaries in LIBRARY hold, such as {'sm_80', 'compute_120'}."""
+    data, found = library.read_bytes(), set()
+    for match in re.finditer(re.escape(FATBIN_MAGIC), data):
+        header, size = struct.unpack_from("<HQ", data, match.start() + 6)
+        position = match.start() + header
+        while position < match.start() + header + size:
+            kind, _, entry_header, entry_size = struct.unpack_from("<HHIQ", data, position)
+            (number,) = struct.unpack_from("<I", data, position + 28)
+            found.add(f"{'compute' if kind == 1 else 'sm'}_{number}")
+            position += entry_header + entry_size
+    return found
+
+
+def test_plugin_holds_code_for_every_listed_architecture(native_build: Path, plugin_library: Path) -> None:
+    listed = subprocess.run([shutil.which("nvcc") or "nvcc", "--version"], check=True, capture_output=True, text=True)
+    release = re.search(r"release (\d+)\.(\d+)", listed.stdout)
+    assert release
+    if (
+        "CUDAARCHS" in os.environ
+        or Path("/etc/nv_tegra_release").exists()
+        or tuple(map(int, release.groups())) < (12, 8)
+    ):
+        pytest.skip("the list is another one here")
+    assert architectures(plugin_library) == {*(f"sm_{n}" for n in (80, 86, 89, 90, 100, 120)), "compute_120"}
+
+
+def test_plugin_compiles_with_other_headers(tmp_path: Path, tensorrt_headers: Path | None) -> None:
+    """$TENSORRT_HEADERS: folders with the headers of further TensorRT versions, separated by colons."""
+    nvcc = shutil.which("nvcc")
+    folders = [f for f in os.environ.get("TENSORRT_HEADERS", "").split(":") if f] or [
+        str(f) for f in (tensorrt_headers,) if f
+    ]
+    if not folders or not nvcc:
+        pytest.skip("no nvcc or no TensorRT headers")
+    for folder in folders:
+        assert Path(folder, "NvInferRuntimePlugin.h").exists(), folder
+        options = ["-std=c++17", "-Xcompiler=-Wall,-Wextra,-Wshadow,-Werror", "-isystem", folder, "-c"]
+        source, out = ROOT / "runtime/plugin/tps_plugin.cpp", tmp_path / "plugin.o"
+        command = [nvcc, *options, str(source), "-o", str(out)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+# ----- CMake ----------------------------------------------------------------------------------------------------------
+
+
+def configure(build: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if k != "TensorRT_ROOT"} | {"PATH": path}
+    command = [shutil.which("cmake", path=path) or "cmake", "-S", str(ROOT), "-B", str(build), *options]
+    return subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+
+
+def test_cmake_without_cuda_builds_the_host_side(tmp_path: Path) -> None:
+    done = configure(tmp_path, "-DSPGVTON_CUDA=OFF")
+    assert done.returncode == 0, done.stderr
+    assert "CUDA kernels: no (SPGVTON_CUDA=OFF)" in done.stdout
+    assert "TensorRT plugin: no (no CUDA)" in done.stdout
+
+
+def test_cmake_says_what_is_missing(tmp_path: Path) -> None:
+    done = configure(tmp_path, "-DSPGVTON_CUDA=OFF", "-DSPGVTON_TENSORRT=ON")
+    assert done.returncode != 0
+    assert "SPGVTON_TENSORRT=ON: no CUDA" in done.stderr
+    nowhere = f"-DCMAKE_CUDA_COMPILER={tmp_path / 'nvcc'}"
+    done = configure(tmp_path / "b", "-DSPGVTON_CUDA=ON", nowhere)
+    assert done.returncode != 0

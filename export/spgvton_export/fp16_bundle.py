@@ -77,10 +77,12 @@ def float32_types(graph: Float16Graph) -> dict[str, onnx.TensorProto]:
     return types
 
 
-def convert_bundle(source: Bundle, out: str | Path, samples: list[Sample], *, inputs: str) -> tuple[Bundle, Report]:
+def convert_bundle(
+    source: Bundle, out: str | Path, samples: list[Sample], *, inputs: str, seconds: float = 3.0
+) -> tuple[Bundle, Report]:
     """Write bundle SOURCE (float32) into folder OUT, computing in float16, measured on SAMPLES.
 
-    inputs: where the samples come from, for bundle.json. Which operators stay float32 is said in fp16_graph.py.
+    inputs: where the samples come from, for bundle.json. seconds: how long both joint graphs are timed. Which operators stay float32 is said in fp16_graph.py.
     Raises SpgvtonError for a bundle that is not float32, a foreign or damaged graph, a weight or an activation beyond
     float16's range, or an output that differs from float32 by more than fp16_check.TOLERANCE. The manifest, written last,
     makes a folder a bundle, so nothing of this leaves one.
@@ -119,7 +121,7 @@ def convert_bundle(source: Bundle, out: str | Path, samples: list[Sample], *, in
     report.check()
 
     names = [WEIGHTS, *(f"{name}.onnx" for name in graphs)]
-    speed = latency(source.graph("tryon"), folder / "tryon.onnx", samples[0])
+    speed = latency(source.graph("tryon"), folder / "tryon.onnx", samples[0], seconds=seconds)
     manifest: dict[str, Any] = {k: v for k, v in source.manifest.items() if k not in ("format", "files")}
     manifest |= {
         "spgvton": __version__,

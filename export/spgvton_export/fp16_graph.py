@@ -76,6 +76,29 @@ def fold(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return weights
 
 
+def cast_to_bytes_last(model: onnx.ModelProto) -> None:
+    """Where a uint8 image is transposed into an output, in place: transpose first. TensorRT has uint8 only at the end."""
+    outputs = {o.name for o in model.graph.output}
+    made_by = {o: n for n in model.graph.node for o in n.output}
+    for last in model.graph.node:
+        cast = made_by.get(last.input[0]) if last.input else None
+        if last.op_type != "Transpose" or last.output[0] not in outputs or cast is None or cast.op_type != "Cast":
+            continue
+        alone = sum(i == cast.output[0] for n in model.graph.node for i in n.input) == 1
+        if alone and cast.output[0] not in outputs and helper.get_node_attr_value(cast, "to") == TensorProto.UINT8:
+            first, second = onnx.NodeProto(), onnx.NodeProto()
+            first.CopyFrom(last)
+            second.CopyFrom(cast)
+            first.input[0], first.output[0] = cast.input[0], f"{cast.output[0]}.transposed"
+            second.input[0], second.output[0] = first.output[0], last.output[0]
+            # value_info of the value that is no more would give it a wrong type
+            kept = [v for v in model.graph.value_info if v.name != cast.output[0]]
+            del model.graph.value_info[:]
+            model.graph.value_info.extend(kept)
+            cast.CopyFrom(first)
+            last.CopyFrom(second)
+
+
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
     """Element type of every value of MODEL's graph, by ONNX's strict inference.
 
@@ -166,6 +189,7 @@ def convert(model: onnx.ModelProto) -> Float16Graph:
     if any(a.HasField("g") or a.graphs for n in model.graph.node for a in n.attribute):
         raise SpgvtonError("the graph has control flow: only graphs of spgvton export can be converted")
     weights = fold(model)
+    cast_to_bytes_last(model)
     types = element_types(model)
     if FLOAT16 in types.values():
         raise SpgvtonError("the graph computes in float16 already: give the bundle that it was made of")
@@ -247,8 +271,8 @@ def convert(model: onnx.ModelProto) -> Float16Graph:
 def emulate(converted: Float16Graph) -> tuple[onnx.ModelProto, dict[str, onnx.TensorProto]]:
     """The converted graph in float32 arithmetic, every float16 value rounded by a Cast to float16 and back.
 
-    ONNX Runtime has few float16 kernels on the CPU: it computes in float32 and leaves out the roundings in between, which
-    hides error and overflow. This graph has them all, and so bounds what a GPU does (which fuses some of them away).
+    ONNX Runtime has no float16 convolution on x86: it computes in float32 and leaves out the roundings in between, which
+    hides error and overflow. This graph has them all, also those that a GPU fuses away.
     Returns the graph and the types of its weights.
     """
     types = element_types(converted.model)

@@ -62,10 +62,12 @@ def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
 
     from spgvton_export.onnx_export import export
     from spgvton_training.checkpoint import Checkpoint
-    from spgvton_training.networks.config import preset
+    from spgvton_training.networks.config import PRESETS, preset
     from spgvton_training.networks.joint import build_model
 
     if args.preset:
+        if args.preset not in PRESETS:
+            raise UsageError(f"preset '{args.preset}' is unknown: use one of {', '.join(PRESETS)}")
         config = preset(args.preset)
         torch.manual_seed(0)
         weights = dict(build_model(config).state_dict())
@@ -81,6 +83,8 @@ def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
 
 def export_float16(args: argparse.Namespace, source: Bundle) -> Bundle:
     """SOURCE converted into --out, with its proof printed to stderr."""
+    if args.samples < 1:
+        raise UsageError(f"--samples {args.samples}: give 1 or more")
     if args.data:
         samples = data_samples(args.data, args.samples, source.size, source.label_set)
         inputs = f"{args.data}, test, first {args.samples}"

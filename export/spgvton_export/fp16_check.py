@@ -174,7 +174,10 @@ def run_session(session: ort.InferenceSession, values: dict[str, Array]) -> dict
     if missing:
         raise SpgvtonError(f"the graph takes {', '.join(missing)}: it is not a graph of spgvton export")
     names = [o.name for o in session.get_outputs()]
-    return dict(zip(names, session.run(names, {i.name: values[i.name] for i in session.get_inputs()})))
+    try:
+        return dict(zip(names, session.run(names, {i.name: values[i.name] for i in session.get_inputs()})))
+    except Exception as e:  # ONNX Runtime's exceptions share no base class of its own
+        raise SpgvtonError(f"a graph does not run: {' '.join(str(e).split())[:300]}; export the bundle again") from e
 
 
 def warp_graph(tryon: onnx.ModelProto) -> onnx.ModelProto:

@@ -29,6 +29,7 @@ from spgvton_training.checkpoint import Checkpoint
 
 SIZE = (128, 96)
 SAMPLES = demo_samples(SIZE, "cihp")
+MASKS = ("warped_mask", "cloth_mask")  # of gmm2
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
@@ -271,6 +272,8 @@ def test_damaged_and_foreign_bundles(source: Bundle, half: tuple[Bundle, Report]
         half_weights(tmp_path / WEIGHTS, set())
     with pytest.raises(SpgvtonError, match=r"lacks g9\.weight"):
         half_weights(source.folder / WEIGHTS, {"g9.weight"})
+    with pytest.raises(SpgvtonError, match="a graph does not run"):
+        run_session(open_session(source.graph("gmm2")), {n: np.zeros((1, 1, 32, 32), np.float32) for n in MASKS})
     manifest = json.loads((Path(shutil.copytree(source.folder, tmp_path / "c")) / MANIFEST).read_text())
     (tmp_path / "c" / MANIFEST).write_text(json.dumps({**manifest, "precision": "fp4"}))
     with pytest.raises(SpgvtonError, match="precision 'fp4'"):
@@ -281,6 +284,8 @@ def test_verb(mini_by_verb: tuple[Bundle, str], tmp_path: Path) -> None:
     source = mini_by_verb[0]
     arguments = ["export", "--bundle", str(source.folder), "--out", str(tmp_path / "b")]
     assert main(arguments) == 2
+    assert main([*arguments, "--precision", "fp16", "--samples", "0"]) == 2
+    assert main(["export", "--preset", "none", "--out", str(tmp_path / "b")]) == 2
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         assert main([*arguments, "--precision", "fp16", "--json"]) == 0
     printed = json.loads(out.getvalue())

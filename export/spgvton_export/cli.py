@@ -1,10 +1,13 @@
-"""Convert a checkpoint into a model bundle: ONNX graphs of G1, G2, the GMMs, G3 and the joint graph, and their weights.
+"""Make a model bundle: ONNX graphs of G1, G2, the GMMs, G3 and the joint graph, and their weights.
 
   spgvton export --checkpoint runs/mini/model.safetensors --out bundles/mini
   spgvton export --preset paper --out bundles/paper-untrained
+  spgvton export --bundle bundles/mini --precision fp16 --out bundles/mini-fp16
 
-Every graph is run by ONNX Runtime on the shipped demo person and garment and compared with PyTorch; a difference above
-tolerance is an error and leaves no bundle.
+Of a checkpoint, every graph is run by ONNX Runtime on the shipped demo person and garment and compared with PyTorch.
+With --precision fp16 the networks compute in float16 (for TensorRT; on a CPU that is slower), coordinates, divisions,
+softmax and statistics in float32; every output and layer is compared with float32, on the shipped demo or on --samples
+test triples of --data. A difference above tolerance is an error and leaves no bundle.
 """
 
 from __future__ import annotations
@@ -12,68 +15,129 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from spgvton import image as im
-from spgvton.bundle import WEIGHTS, shipped
-from spgvton.demo_assets import DemoAssets
-from spgvton.person import Garment, PersonRepresentation
-from spgvton_export.onnx_export import export
-from spgvton_training.checkpoint import Checkpoint
-from spgvton_training.networks.config import PRESETS, NetworkConfig, preset
-from spgvton_training.networks.joint import Inputs, build_model
+from spgvton.bundle import WEIGHTS, Bundle, shipped
+from spgvton.errors import UsageError
+from spgvton_export.fp16_bundle import convert_bundle
+from spgvton_export.samples import data_samples, demo_samples
+
+if TYPE_CHECKING:  # converting a bundle needs no torch
+    from spgvton_training.networks.config import NetworkConfig
+    from spgvton_training.networks.joint import Inputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--checkpoint", type=Path, default=shipped() / WEIGHTS, help="default: the shipped weights")
-    source.add_argument("--preset", choices=sorted(PRESETS), help="an untrained network, for latency work")
+    source.add_argument("--preset", metavar="NAME", help="an untrained network, for latency work")
+    source.add_argument("--bundle", type=Path, help="an fp32 bundle to convert")
     parser.add_argument("--out", required=True, type=Path, help="folder of the bundle")
-    parser.add_argument("--storage", choices=("fp32", "fp16"), default="fp32", help="how weights are stored")
+    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="what the graphs compute in")
+    parser.add_argument(
+        "--storage", choices=("fp32", "fp16"), default="fp32", help="how fp32 graphs' weights are stored"
+    )
+    parser.add_argument("--data", type=Path, help="compare fp16 on a data set in MPV layout, not on the shipped demo")
+    parser.add_argument("--samples", type=int, default=20, help="how many test triples of --data (default 20)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
 
 
 def real_inputs(config: NetworkConfig) -> Inputs:
     """The shipped demo person, garment and two poses of the clip as a batch of two at CONFIG's size."""
-    assets = DemoAssets.open()
-    picture, labels = assets.person()
-    keypoints = assets.keypoints()
-    person = PersonRepresentation.of(picture, labels, keypoints[0], label_set=config.label_set, size=config.size)
-    garment = Garment.of(*assets.garment(1), size=config.size)
-    box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), config.size)
-    poses = np.stack([box.points(keypoints[i]) for i in (len(keypoints) // 4, len(keypoints) // 2)])
+    import torch
 
-    def twice(a: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.stack([a, a]))
+    from spgvton_training.networks.joint import Inputs
 
-    return Inputs(
-        twice(person.reference_map), twice(person.head), twice(person.body), twice(person.keypoints),
-        twice(garment.image), twice(garment.mask), torch.from_numpy(poses),
-    )  # fmt: skip
+    samples = demo_samples(config.size, config.label_set)[:2]
+    return Inputs(*(torch.from_numpy(np.concatenate([s[name] for s in samples])) for name in Inputs._fields))
 
 
-def run(args: argparse.Namespace) -> int:
+def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
+    """The bundle of --checkpoint or --preset in folder OUT."""
+    import torch
+
+    from spgvton_export.onnx_export import export
+    from spgvton_training.checkpoint import Checkpoint
+    from spgvton_training.networks.config import PRESETS, preset
+    from spgvton_training.networks.joint import build_model
+
     if args.preset:
+        if args.preset not in PRESETS:
+            raise UsageError(f"preset '{args.preset}' is unknown: use one of {', '.join(PRESETS)}")
         config = preset(args.preset)
         torch.manual_seed(0)
         weights = dict(build_model(config).state_dict())
         checkpoint = Checkpoint(config, weights, {"untrained": f"preset {args.preset}, seed 0"})
     else:
         checkpoint = Checkpoint.load(args.checkpoint)
-    bundle = export(checkpoint, args.out, real_inputs(checkpoint.config), half_storage=args.storage == "fp16")
-    report = bundle.manifest["error_against_pytorch"]
-    for name, outputs in report.items():
+    bundle = export(checkpoint, out, real_inputs(checkpoint.config), half_storage=args.storage == "fp16")
+    for name, outputs in bundle.manifest["error_against_pytorch"].items():
         for output, error in outputs.items():
             print(f"{name:6} {output:13} max {error['max']:.2e}  mean {error['mean']:.2e}", file=sys.stderr)
+    return bundle
+
+
+def export_float16(args: argparse.Namespace, source: Bundle) -> Bundle:
+    """SOURCE converted into --out, with its proof printed to stderr."""
+    if args.samples < 1:
+        raise UsageError(f"--samples {args.samples}: give 1 or more")
+    if args.data:
+        samples = data_samples(args.data, args.samples, source.size, source.label_set)
+        inputs = f"{args.data}, test, first {args.samples}"
+    else:
+        samples, inputs = demo_samples(source.size, source.label_set), "shipped demo"
+    bundle, report = convert_bundle(source, args.out, samples, inputs=inputs)
+    m = bundle.manifest
+    after = sum(f["bytes"] for f in m["files"].values())
+    speed = m["onnxruntime_cpu"]
+    size = f"size {m['converted_from']['bytes'] / 1e6:.2f} MB -> {after / 1e6:.2f} MB; ONNX Runtime on this CPU "
+    size += f"{speed['fp32_ms']} ms -> {speed['fp16_ms']} ms (x{speed['ratio']})"
+    lines = [
+        f"float16 against float32 on {len(samples)} inputs ({inputs})",
+        *report.table(),
+        "largest value that float16 must hold: {1:.4g} in {0}".format(*report.largest_activation()),
+        size,
+    ]
+    print("\n".join(lines), file=sys.stderr)
+    return bundle
+
+
+def result(bundle: Bundle) -> dict[str, Any]:
+    """What --json prints."""
+    m = bundle.manifest
+    if bundle.precision == "fp32":
+        errors = m["error_against_pytorch"]
+        more: dict[str, Any] = {}
+    else:
+        errors = m["error_against_fp32"]["outputs"]
+        more = {k: m["error_against_fp32"][k] for k in ("worst_layers", "largest_activation")}
+    graphs = {
+        name: {
+            **m["files"][f"{name}.onnx"],
+            "max_abs_error": max(max(e.get("max_in_onnxruntime", 0.0), e["max"]) for e in outputs.values()),
+        }
+        for name, outputs in errors.items()
+    }
+    return {"bundle": str(bundle.folder), "precision": bundle.precision, "graphs": graphs, **more}
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.bundle and args.precision == "fp32":
+        raise UsageError("a bundle can only be converted: add --precision fp16")
+    if args.precision == "fp32":
+        if args.data:
+            raise UsageError("--data is what --precision fp16 is measured on: add that, or leave --data out")
+        bundle = export_float32(args, args.out)
+    elif args.bundle:
+        bundle = export_float16(args, Bundle.open(args.bundle))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = export_float16(args, export_float32(args, Path(folder) / "fp32"))
     print(f"wrote {bundle.folder}", file=sys.stderr)
     if args.json:
-        files = bundle.manifest["files"]
-        graphs = {
-            name: {**files[f"{name}.onnx"], "max_abs_error": max(e["max"] for e in outputs.values())}
-            for name, outputs in report.items()
-        }
-        print(json.dumps({"bundle": str(bundle.folder), "graphs": graphs}))
+        print(json.dumps(result(bundle)))
     return 0

@@ -87,7 +87,8 @@ class TryOnGraph(_Wrapper):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         image = self.model(Inputs(*tensors))
-        return ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        # uint8 last: TensorRT has that type at inputs and outputs only
+        return ((image + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 class TryOnPlain(TryOnGraph):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import struct
 import sys
 import tempfile
 import warnings
@@ -15,7 +13,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from onnx import TensorProto, helper
 from tqdm import tqdm
 
 from spgvton import __version__
@@ -25,6 +22,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.files import make_folder, write_bytes
 from spgvton_export import tps_op
 from spgvton_export.graphs import Graph, graphs, warp_as_operator
+from spgvton_export.shared_weights import share_weights
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.networks.joint import Inputs
 
@@ -52,49 +50,6 @@ def trace(graph: Graph) -> onnx.ModelProto:
     for node in model.graph.node:  # file paths of the exporting machine do not belong into a product
         del node.metadata_props[:]
         node.doc_string = ""
-    return model
-
-
-def safetensors_index(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
-    """Tensors of a safetensors file: name -> (dtype, shape, offset in the file, bytes)."""
-    with path.open("rb") as f:
-        (length,) = struct.unpack("<Q", f.read(8))
-        header = json.loads(f.read(length))
-    index = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            index[name] = (entry["dtype"], entry["shape"], 8 + length + begin, end - begin)
-    return index
-
-
-def share_weights(model: onnx.ModelProto, weights: Path) -> onnx.ModelProto:
-    """Replace each initialiser that stands in WEIGHTS by a reference into that file (ONNX external data).
-
-    Weights stored as float16 are followed by a Cast, so that the graph computes in float32; loaders fold it.
-    """
-    index = safetensors_index(weights)
-    types = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "I64": TensorProto.INT64}
-    casts = []
-    for tensor in model.graph.initializer:
-        name = tensor.name.removeprefix("model.")
-        if name not in index:
-            continue
-        dtype, shape, offset, size = index[name]
-        if list(tensor.dims) != shape:
-            raise SpgvtonError(f"weight {name} is {list(tensor.dims)} in the graph and {shape} in {weights}")
-        if dtype == "F16":
-            casts.append(helper.make_node("Cast", [f"{name}.f16"], [tensor.name], f"{name}.cast", to=TensorProto.FLOAT))
-            tensor.name = f"{name}.f16"
-        for field in ("raw_data", "float_data", "int64_data"):
-            tensor.ClearField(field)
-        tensor.data_type = types[dtype]
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", weights.name), ("offset", offset), ("length", size)):
-            tensor.external_data.add(key=key, value=str(value))
-    nodes = casts + list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
     return model
 
 

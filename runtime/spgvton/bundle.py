@@ -25,6 +25,7 @@ from spgvton.labels import check_label_set
 FORMAT: Final = "spgvton-bundle-1"
 MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
+PRECISIONS: Final = ("fp32", "fp16")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
 
 
@@ -75,8 +76,11 @@ class Bundle:
             check_label_set(manifest["network"]["label_set"])
             files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
             int(manifest["network"]["height"]), int(manifest["network"]["width"])
+            precision = manifest.get("precision", "fp32")
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise SpgvtonError(f"{file} lacks {e}: export the bundle again") from e
+        if precision not in PRECISIONS:
+            raise SpgvtonError(f"{file} has precision {precision!r}, this version knows {', '.join(PRECISIONS)}")
         for name, expected in files.items():
             if Path(name).name != name:
                 raise SpgvtonError(f"{file} names a file outside the bundle: {name}")
@@ -92,6 +96,11 @@ class Bundle:
     @property
     def label_set(self) -> str:
         return str(self.manifest["network"]["label_set"])
+
+    @property
+    def precision(self) -> str:
+        """What the graphs compute in, one of PRECISIONS. Inputs and outputs are the same in all of them."""
+        return str(self.manifest.get("precision", "fp32"))
 
     def graph(self, name: str) -> Path:
         """Path of graph NAME, one of GRAPHS. Raises SpgvtonError when the bundle has none."""

@@ -1,14 +1,11 @@
 """Checkpoint -> bundle on small networks: every graph equals PyTorch, weights are stored once, faults leave no bundle."""
 
 import json
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from spgvton.bundle import MANIFEST, WEIGHTS, Bundle
 from spgvton.cli import main
@@ -16,46 +13,19 @@ from spgvton.errors import SpgvtonError
 from spgvton_export import onnx_export, tps_op
 from spgvton_export.cli import real_inputs
 from spgvton_training.checkpoint import Checkpoint
-from spgvton_training.networks.config import preset
-from spgvton_training.networks.joint import build_model
 
 
-def checkpoint(name: str) -> Checkpoint:
-    config = preset(name, ngf=4, gmm_ngf=4, height=128, width=96)
-    torch.manual_seed(0)
-    return Checkpoint(config, dict(build_model(config).state_dict()), {"test": True})
-
-
-@pytest.fixture(scope="module")
-def mini_by_verb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]:
-    """`spgvton export` of a small `mini`, and what --json printed."""
-    folder = tmp_path_factory.mktemp("mini")
-    checkpoint("mini").save(folder / "m.safetensors")
-    arguments = ["export", "--checkpoint", str(folder / "m.safetensors"), "--out", str(folder / "bundle")]
-    with redirect_stdout(StringIO()) as printed:
-        assert main([*arguments, "--storage", "fp16", "--json"]) == 0
-    return Bundle.open(folder / "bundle"), printed.getvalue()
-
-
-@pytest.fixture(scope="module", params=["mini", "paper"])
-def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    if request.param == "mini":
-        return request.getfixturevalue("mini_by_verb")[0]  # type: ignore[no-any-return]
-    c = checkpoint(request.param)
-    return onnx_export.export(c, tmp_path_factory.mktemp("paper") / "bundle", real_inputs(c.config))
-
-
-def test_every_graph_is_there_and_measured(bundle: Bundle) -> None:
-    report = bundle.manifest["error_against_pytorch"]
+def test_every_graph_is_there_and_measured(small_bundle: Bundle) -> None:
+    report = small_bundle.manifest["error_against_pytorch"]
     assert set(report) == {"g1", "g2", "gmm1", "gmm2", "g3", "tryon"}
     assert all(np.isfinite(e["max"]) for outputs in report.values() for e in outputs.values())
-    extensions = bundle.manifest["network"]["extensions"]
-    assert (extensions == []) == (bundle.manifest["network"]["preset"] == "paper")
+    extensions = small_bundle.manifest["network"]["extensions"]
+    assert (extensions == []) == (small_bundle.manifest["network"]["preset"] == "paper")
 
 
-def test_graphs_are_valid_and_hold_one_warp_node(bundle: Bundle) -> None:
+def test_graphs_are_valid_and_hold_one_warp_node(small_bundle: Bundle) -> None:
     for name in ("g1", "g2", "gmm1", "gmm2", "g3", "tryon"):
-        path = bundle.graph(name)
+        path = small_bundle.graph(name)
         onnx.checker.check_model(str(path))
         model = onnx.load(str(path), load_external_data=False)
         warps = tps_op.find_nodes(model)
@@ -63,20 +33,25 @@ def test_graphs_are_valid_and_hold_one_warp_node(bundle: Bundle) -> None:
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param, "the batch is dynamic"
 
 
-def test_weights_are_stored_once(bundle: Bundle) -> None:
+def test_weights_are_stored_once(small_bundle: Bundle) -> None:
     """Every weight of every graph refers to the one file; what a graph holds itself is small."""
-    total = (bundle.folder / WEIGHTS).stat().st_size
+    total = (small_bundle.folder / WEIGHTS).stat().st_size
     for name in ("g2", "tryon"):
-        model = onnx.load(str(bundle.graph(name)), load_external_data=False)
+        model = onnx.load(str(small_bundle.graph(name)), load_external_data=False)
         inside = sum(len(t.raw_data) for t in model.graph.initializer)
         places = [{e.key: e.value for e in t.external_data} for t in model.graph.initializer if t.external_data]
         assert places and {p["location"] for p in places} == {WEIGHTS}
         assert inside < 0.05 * total
-    assert Checkpoint.load(bundle.folder / WEIGHTS).config.to_dict().items() <= bundle.manifest["network"].items()
+    assert (
+        Checkpoint.load(small_bundle.folder / WEIGHTS).config.to_dict().items()
+        <= small_bundle.manifest["network"].items()
+    )
 
 
-def test_difference_from_pytorch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    c = checkpoint("mini")
+def test_difference_from_pytorch_is_refused(
+    mini_by_verb: tuple[Bundle, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c = Checkpoint.load(mini_by_verb[0].folder / WEIGHTS)
     monkeypatch.setitem(onnx_export.TOLERANCE, "default", -1.0)
     with pytest.raises(SpgvtonError, match="differs from PyTorch"):
         onnx_export.export(c, tmp_path / "b", real_inputs(c.config))
@@ -85,6 +60,7 @@ def test_difference_from_pytorch_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 def test_export_verb(mini_by_verb: tuple[Bundle, str], tmp_path: Path) -> None:
     printed = json.loads(mini_by_verb[1])
+    assert printed["precision"] == "fp32"
     assert set(printed["graphs"]["tryon"]) == {"sha256", "bytes", "max_abs_error"}
     assert mini_by_verb[0].size == (128, 96)
     assert mini_by_verb[0].manifest["weights_storage"] == "fp16"

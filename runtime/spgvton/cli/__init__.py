@@ -22,7 +22,11 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "check-data": ("spgvton_training.cli.check_data", "train", "list the triples of a data set that cannot be used"),
     "train": ("spgvton_training.cli.train", "train", "train the joint model"),
     "evaluate": ("spgvton_training.cli.evaluate", "train", "score a checkpoint on a test split; contact sheet"),
-    "export": ("spgvton_export.cli", "export", "checkpoint -> model bundle (ONNX), checked against PyTorch"),
+    "export": (
+        "spgvton_export.cli",
+        "export",
+        "checkpoint -> model bundle (ONNX), or fp32 -> fp16 bundle; each checked",
+    ),
 }
 
 

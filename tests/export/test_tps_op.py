@@ -304,7 +304,9 @@ def test_export_keeps_one_node(dtype: torch.dtype) -> None:
         with torch.no_grad():
             expected = network(image[:n], offsets[:n])
         assert out.dtype == expected.numpy().dtype
-        np.testing.assert_allclose(out, expected.numpy(), atol=1e-4 if dtype == torch.float32 else 4e-3, rtol=0)
+        # float16: theta rounded by 2**-11 moves a sample by up to 16 * 2**-11 pixels, and this noise changes by 1 a pixel.
+        tolerance = 1e-4 if dtype == torch.float32 else 16 * 2**-11 + 2**-11
+        np.testing.assert_allclose(out, expected.numpy(), atol=tolerance, rtol=0)
 
 
 def test_symbolic_refuses_unknown_attributes() -> None:

@@ -34,15 +34,16 @@ def shipped() -> Path:
     return Path(str(resources.files("spgvton") / "assets" / "bundles" / "mini"))
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file. Raises SpgvtonError when it cannot be read."""
+def sha256(*paths: Path) -> str:
+    """Hex digest of a file, or of several one after the other. Raises SpgvtonError when one cannot be read."""
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as f:
-            for block in iter(partial(f.read, 1 << 20), b""):
-                digest.update(block)
-    except OSError as e:
-        raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
+    for path in paths:
+        try:
+            with path.open("rb") as f:
+                for block in iter(partial(f.read, 1 << 20), b""):
+                    digest.update(block)
+        except OSError as e:
+            raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
     return digest.hexdigest()
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from spgvton import image as im
+from spgvton.bundle import sha256
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton_training import evaluation_report as report
@@ -25,7 +26,6 @@ from spgvton_training.networks.config import preset
 from spgvton_training.networks.joint import JointModel, build_model
 from spgvton_training.pretrained.inception import Inception, resize
 from spgvton_training.pretrained.lpips import KINDS, LPIPS
-from spgvton_training.pretrained.sources import sha256
 from spgvton_training.sheet import COLUMNS, stages
 
 SIZE = (128, 96)
@@ -271,7 +271,7 @@ def test_weights_by_path(
     assert {"is", "mask_is.face", "real_is", "fid", "kid"} <= set(scores["missing"])
     assert "need at least 100 pictures, there are 1" in scores["missing_because"]["is"]
     text = (tmp_path / "results.md").read_text()
-    assert sha256([inception_file]) in text and "| LPIPS ↓ |" in text
+    assert sha256(inception_file) in text and "| LPIPS ↓ |" in text
 
 
 def test_inception_sees_8_bit_pictures_and_resizes_as_tensorflow_1(inception_file: Path) -> None:

@@ -1,6 +1,6 @@
 """Losses on known cases, and the objective: what reaches what, and what each ablation changes."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from spgvton import labels as lb
 from spgvton.errors import UsageError
 from spgvton_training import ablations, losses
-from spgvton_training.config import RunConfig, assignment, load, parse, run_preset, summary
+from spgvton_training.config import RunConfig, assignment, load, parse, run_preset
 from spgvton_training.data.mpv import Batch
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator, PatchDiscriminator
 from spgvton_training.networks.joint import Inputs, build_model
@@ -139,6 +139,21 @@ def test_discriminators_see_what_the_equations_say() -> None:
 
 
 # --- ablations -------------------------------------------------------------------------------------------------------
+def summary(config: RunConfig) -> dict[str, Any]:
+    """What differs from the paper: {dotted name: value}."""
+
+    def differences(a: dict[str, Any], b: dict[str, Any], prefix: str) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, value in a.items():
+            if isinstance(value, dict):
+                out |= differences(value, b[key], f"{prefix}{key}.")
+            elif value != b[key]:
+                out[prefix + key] = value
+        return out
+
+    return differences(asdict(config), asdict(RunConfig()), "")
+
+
 def difference(a: RunConfig, b: RunConfig) -> dict[str, Any]:
     first, second = summary(a), summary(b)
     return {k: second.get(k, "default") for k in first.keys() | second.keys() if first.get(k) != second.get(k)}

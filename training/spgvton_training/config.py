@@ -5,7 +5,7 @@ Options under "extensions" are this project's, and off in `paper`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,18 +201,3 @@ def run_preset(name: str) -> RunConfig:
         ),
         data=DataConfig(unpaired=True),
     )  # fmt: skip
-
-
-def summary(config: RunConfig) -> dict[str, Any]:
-    """What differs from the paper: {dotted name: value}."""
-
-    def differences(a: dict[str, Any], b: dict[str, Any], prefix: str) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for key, value in a.items():
-            if isinstance(value, dict):
-                out |= differences(value, b[key], f"{prefix}{key}.")
-            elif value != b[key]:
-                out[prefix + key] = value
-        return out
-
-    return differences(asdict(config), asdict(RunConfig()), "")

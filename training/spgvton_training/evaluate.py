@@ -94,8 +94,7 @@ def predict(model: JointModel, batch: Batch, settings: Settings) -> tuple[Stages
             "the network gives values that are not finite: its training diverged or the file is damaged; give another "
             "--checkpoint"
         )
-    semantic = F.interpolate(made.semantic, size=model.config.size, mode="bilinear", align_corners=False)
-    return made, semantic.argmax(1)
+    return made, model.at_full_size(made.semantic).argmax(1)
 
 
 def score(made: Stages, batch: Batch, masks: dict[str, Tensor]) -> dict[str, Tensor]:

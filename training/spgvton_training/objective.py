@@ -195,7 +195,7 @@ class Objective(nn.Module):
         if c.identity:
             assert face is not None
             boxes, valid = face.boxes(self._true_head(batch)[:, :1])  # the face alone: HEAD is (face, hair)
-            predicted = self._predicted_head(made).sum(1, keepdim=True)
+            predicted = crops.head_mask(self.model.at_full_size(made.semantic))
             crop = crops.crop(crops.isolate(made.final.image, predicted), boxes, face.size)
             with torch.no_grad():
                 true = face(crops.crop(crops.isolate(batch.target, region), boxes, face.size))
@@ -208,17 +208,14 @@ class Objective(nn.Module):
 
     def _predicted_head(self, made: Stages) -> Tensor:
         """Face and hair by the predicted map, 0 or 1 (N, 2, H, W). It guides only: no gradient goes through it."""
-        semantic = made.semantic.detach()
-        semantic = F.interpolate(semantic, size=self.config.network.size, mode="bilinear", align_corners=False)
-        labels = semantic.argmax(1)
-        return torch.stack([labels == label for label in lb.HEAD], 1).to(semantic.dtype)
+        labels = self.model.at_full_size(made.semantic.detach()).argmax(1)
+        return torch.stack([labels == label for label in lb.HEAD], 1).to(made.semantic.dtype)
 
     def _image_pairs(self, pairs: dict[str, Pair], made: Stages, batch: Batch, target_mask: Tensor) -> None:
         c, x, m = self.config.losses, batch.inputs, self.model
         pose = m.pose(x.keypoints, stride=1)
         if c.adversarial:
-            semantic = F.interpolate(made.semantic, size=self.config.network.size, mode="bilinear", align_corners=False)
-            condition = [semantic, x.cloth, pose, made.body]
+            condition = [m.at_full_size(made.semantic), x.cloth, pose, made.body]
             pairs["d2"] = Pair(*(torch.cat([i, *condition], 1) for i in (batch.target, made.coarse.image)))
         clothes = (batch.target * target_mask, made.warped * made.final.composition)  # C_t and C^_t
         images = (batch.target, made.final.image)

@@ -35,7 +35,7 @@ from pathlib import Path
 import torch
 
 from spgvton import image as im
-from spgvton.bundle import WEIGHTS, shipped
+from spgvton.bundle import WEIGHTS, sha256, shipped
 from spgvton.errors import UsageError
 from spgvton.files import make_folder
 from spgvton.machine import versions
@@ -47,7 +47,6 @@ from spgvton_training.evaluate import Settings, evaluate
 from spgvton_training.evaluation_report import flatten, number, write_report
 from spgvton_training.pretrained.inception import Inception
 from spgvton_training.pretrained.lpips import LPIPS
-from spgvton_training.pretrained.sources import sha256
 from spgvton_training.sheet import COLUMNS, contact_sheet, sample_rows
 
 
@@ -95,14 +94,13 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = Checkpoint.load(args.checkpoint)
     model = checkpoint.model()
     listed = args.no_truth and (args.data / NO_TRUTH).exists()
-    lists = dict(paired=not (args.unpaired or listed), unpaired=args.unpaired, no_truth=listed)
     triples = select_triples(
-        args.data, args.split, **lists, exclude=args.exclude, strict=args.strict, allow_overlap=args.allow_overlap,
-        workers=max(1, args.workers), label_set=checkpoint.config.label_set,
+        args.data, args.split, paired=not (args.unpaired or listed), unpaired=args.unpaired, no_truth=listed,
+        exclude=args.exclude, strict=args.strict, allow_overlap=args.allow_overlap, workers=max(1, args.workers),
+        label_set=checkpoint.config.label_set,
     )  # fmt: skip
     data = MPV(
-        args.data, args.split, size=checkpoint.config.size, label_set=checkpoint.config.label_set, **lists,
-        triples=triples,
+        args.data, args.split, size=checkpoint.config.size, label_set=checkpoint.config.label_set, triples=triples,
     )  # fmt: skip
     if args.no_truth and not listed:
         exchange_garments(data)
@@ -112,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         about = {
             "command": f"`spgvton {shlex.join(sys.argv[1:])}`" if sys.argv[1:2] == ["evaluate"] else "(from Python)",
-            "checkpoint": f"`{args.checkpoint}`, sha256 `{sha256([args.checkpoint])}`",
+            "checkpoint": f"`{args.checkpoint}`, sha256 `{sha256(args.checkpoint)}`",
             "data": f"`{args.data}`, split {args.split}, {_garments(args, listed)}, {len(triples)} triples",
             "semantic maps": "true" if args.true_maps else "predicted",
             **{

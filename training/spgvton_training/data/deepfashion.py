@@ -10,7 +10,6 @@ nor gives SSIM: IS and FID only. The benchmark names items, not people; the same
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from itertools import permutations
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from spgvton.errors import SpgvtonError
 from spgvton_training.data.check import Rejected
-from spgvton_training.data.layout import SPLITS, Triple, read_lines
+from spgvton_training.data.layout import SPLITS, Triple, hash_fraction, read_lines
 from spgvton_training.data.perceive import Job, Settings, is_made, make_photos
 
 PARTITION: Final = "list_eval_partition.txt"
@@ -75,8 +74,7 @@ def read_partition(folder: Path) -> dict[str, str]:
 def split_of(item: str, partition: dict[str, str], seed: int, test_fraction: float) -> str:
     """The benchmark's split of an item; one drawn from SEED and the item's name where it does not say."""
     known = partition.get(item.rsplit("-", 1)[-1])
-    digest = hashlib.sha256(f"{seed}:{item}".encode()).digest()
-    return known or ("test" if int.from_bytes(digest[:8], "big") / 2**64 < test_fraction else "train")
+    return known or ("test" if hash_fraction(seed, item) < test_fraction else "train")
 
 
 def draw_pairs(

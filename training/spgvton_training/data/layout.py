@@ -14,6 +14,7 @@ This module needs no torch, so that processes that only look at files start quic
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,12 @@ class ClothFiles(NamedTuple):
 def lists(*, paired: bool = True, unpaired: bool = False, no_truth: bool = False) -> tuple[str, ...]:
     """The names of the chosen lists."""
     return tuple(name for name, chosen in zip(LISTS, (paired, unpaired, no_truth)) if chosen)
+
+
+def hash_fraction(seed: int, name: str) -> float:
+    """A number in [0, 1) from SEED and NAME alone: what is added to a set later moves nothing that is there."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def read_lines(path: Path, what: str) -> list[str]:

@@ -12,7 +12,6 @@ data_pair_unpaired.txt, of which each has the garment that its target wears.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
@@ -22,7 +21,7 @@ from spgvton import files
 from spgvton.errors import SpgvtonError
 from spgvton_training.data import garments as gm
 from spgvton_training.data.check import Rejected
-from spgvton_training.data.layout import PAIRED, UNPAIRED, Triple, read_lines
+from spgvton_training.data.layout import PAIRED, UNPAIRED, Triple, hash_fraction, read_lines
 from spgvton_training.data.perceive import Job
 
 WORN: Final = "garment.txt"
@@ -102,11 +101,10 @@ def split_people(photos: Sequence[Photo], seed: int, test_fraction: float, *, sh
         for photo in photos:
             a, b = _root(group, photo.person), _root(group, first.setdefault(photo.garment, photo.person))
             group[max(a, b)] = min(a, b)
-    chance = {}
-    for person in sorted(group):
-        digest = hashlib.sha256(f"{seed}:{_root(group, person)}".encode()).digest()
-        chance[person] = int.from_bytes(digest[:8], "big") / 2**64
-    return {person: "test" if chance[person] < test_fraction else "train" for person in chance}
+    return {
+        person: "test" if hash_fraction(seed, _root(group, person)) < test_fraction else "train"
+        for person in sorted(group)
+    }
 
 
 def _root(group: dict[str, str], person: str) -> str:

@@ -130,6 +130,10 @@ class JointModel(nn.Module):
     def _unpack(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(x, 2) if self.packed else x
 
+    def at_full_size(self, semantic: Tensor) -> Tensor:
+        """A semantic map (N, 20, h, w) of G1 at the resolution of the pictures."""
+        return F.interpolate(semantic, size=self.config.size, mode="bilinear", align_corners=False)
+
     # --- the modules -------------------------------------------------------------------------------------------------
     def person(self, inputs: Inputs) -> Person:
         """The source person, moved to the target pose if `align_source` is on; the maps at G1's resolution."""

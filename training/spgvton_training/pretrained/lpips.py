@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from spgvton.errors import SpgvtonError
 from spgvton_training.pretrained.sources import load_into, read_weights
+from spgvton_training.pretrained.vgg import vgg
 
 
 def _alex() -> list[nn.Module]:
@@ -32,14 +33,7 @@ def _alex() -> list[nn.Module]:
 
 
 def _vgg() -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    channels = 3
-    for i, (width, count) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))):
-        layers += [nn.MaxPool2d(2)] if i else []
-        for _ in range(count):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-            channels = width
-    return layers
+    return vgg(2, 2, 3, 3, 3)[0]
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from spgvton.errors import SpgvtonError
 from spgvton_training.pretrained.sources import WeightFile, load_into, read_weights
+from spgvton_training.pretrained.vgg import vgg
 
 WEIGHTS: Final = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 MIN_SIZE: Final = 32  # below that the last activation is empty
@@ -42,7 +43,6 @@ CAFFE_STD: Final = (
 )  # one value, as Caffe's convention has one for all channels: ImageNet's mean std
 CAFFE_SCALE: Final = 255 * CAFFE_STD[0]  # the k above
 
-VGG_CHANNELS: Final = (64, 128, 256, 512, 512)
 Network = tuple[nn.Sequential, dict[str, int]]  # torchvision's `features`, and where in it the five activations are
 
 
@@ -117,18 +117,7 @@ def load_perceptual(path: str | Path) -> Perceptual:
 
 
 def _vgg(*convolutions: int) -> Network:
-    """VGG up to relu5_1; CONVOLUTIONS in each of the first four blocks."""
-    layers: list[nn.Module] = []
-    taps: dict[str, int] = {}
-    channels = 3
-    for block, (count, width) in enumerate(zip((*convolutions, 1), VGG_CHANNELS), start=1):
-        if block > 1:
-            layers.append(nn.MaxPool2d(2))
-        for i in range(count):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = width
-            if i == 0:
-                taps[f"relu{block}_1"] = len(layers) - 1
+    layers, taps = vgg(*convolutions, 1)  # up to relu5_1
     return nn.Sequential(*layers), taps
 
 

@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +19,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from spgvton.bundle import sha256
 from spgvton.errors import SpgvtonError
 from spgvton_training.pretrained.tfjs_weights import load_weights, read_manifest
 
 HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 TORCH_MAGICS: Final = (b"PK\x03\x04", b"\x80")  # zip archive; pickle protocol 2 or newer, where torch < 1.6 began
 SAFETENSORS_MAX_HEADER: Final = 100_000_000  # bytes, the format's own limit
-CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,11 @@ def read_weights(path: str | Path) -> WeightFile:
             raise SpgvtonError(
                 f"{path} is not a weights file: give a .pth, .safetensors, .h5 or TF.js manifest (.json)"
             )
-        return WeightFile(path, tensors, sha256(files))
+        return WeightFile(path, tensors, sha256(*files))
     except OSError as e:
         raise SpgvtonError(f"cannot read weights {path}: {e.strerror or e}") from e
     except SafetensorError as e:
         raise SpgvtonError(f"weights {path} are damaged: {e}; fetch the file again") from e
-
-
-def sha256(files: Iterable[Path]) -> str:
-    """SHA-256 in hexadecimal of the files' bytes, one file after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as f:
-            while chunk := f.read(CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def load_into(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

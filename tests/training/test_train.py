@@ -39,7 +39,12 @@ def config(**changes: Any) -> RunConfig:
         "network": {"ngf": 4, "gmm_ngf": 4, "height": 128, "width": 96},
         "losses": {"adversarial": True, "local_adversarial": True},
         "discriminators": {"ndf": 4},
-        "optimiser": {"iterations": [3, 3, 3], "batch_sizes": [2, 2, 2]},
+        "optimiser": {
+            "iterations": [3, 3, 3],
+            "batch_sizes": [2, 2, 2],
+            "matching_iterations": 0,
+            "matching_batch_size": 2,
+        },
     }
     return run_preset("mini").with_values(tiny).with_values(changes)
 
@@ -57,13 +62,13 @@ def equal(a: Checkpoint, b: Checkpoint) -> bool:
 
 def test_interrupted_run_equals_the_uninterrupted_one(data: Path, tmp_path: Path) -> None:
     """Stopped in each stage after a save, the run ends with the same weights, bit for bit."""
-    changes: dict[str, Any] = {"optimiser": {"ema": 0.5}}
+    changes: dict[str, Any] = {"optimiser": {"ema": 0.5, "matching_iterations": 3}}
     whole = trainer(data, tmp_path / "whole", **changes).fit()
 
     class Stop(Exception):
         pass
 
-    for stop in [(1, 2), (2, 3), (3, 2)]:
+    for stop in [(0, 2), (1, 2), (2, 3), (3, 2)]:
         part = trainer(data, tmp_path / "parts", **changes)
         save = part._save
 
@@ -110,7 +115,7 @@ def test_torchrun_shares_each_batch(data: Path, tmp_path: Path) -> None:
     G1 with instance norm only: batch norm sees its own half of the batch.
     """
     file = tmp_path / "run.yaml"
-    plain = {"optimiser": {"iterations": [2, 0, 0], "gmm_from_start": False}, "network": {"norm": "instance"}}
+    plain: dict[str, Any] = {"optimiser": {"iterations": [2, 0, 0]}, "network": {"norm": "instance"}}
     config(**plain, discriminators={"ndf": 4, "r1_every": 1}).save(file)
     options = ["train", "--config", str(file), "--data", str(data), "--workers", "0", "--accelerator", "cpu"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"]
@@ -132,7 +137,7 @@ def test_accumulated_parts_make_the_update_of_the_whole_batch(data: Path, tmp_pa
     plain: dict[str, Any] = {"network": {"norm": "instance"}, "losses": {"adversarial": False}}
     runs = []
     for count in (1, 2):
-        changes = {"iterations": [1, 0, 0], "accumulate": count, "gmm_from_start": False}
+        changes = {"iterations": [1, 0, 0], "accumulate": count}
         runs.append(trainer(data, tmp_path / str(count), **plain, optimiser=changes).fit())
     for name, value in runs[0].weights.items():
         assert torch.allclose(value, runs[1].weights[name], atol=5e-5), name
@@ -141,8 +146,12 @@ def test_accumulated_parts_make_the_update_of_the_whole_batch(data: Path, tmp_pa
 
 
 def test_stages_train_what_they_say_and_losses_fall(data: Path, tmp_path: Path) -> None:
-    run = trainer(data, tmp_path, optimiser={"iterations": [14, 2, 2], "learning_rates": [5e-3, 1e-3, 1e-3]})
-    expected = {1: {"g1", "gmm1", "gmm2", "d1"}, 2: {"g2", "g3", "gmm1", "gmm2", "d2", "dg", "dl"}}
+    run = trainer(
+        data,
+        tmp_path,
+        optimiser={"iterations": [14, 2, 2], "learning_rates": [5e-3, 1e-3, 1e-3], "matching_iterations": 2},
+    )
+    expected = {0: {"gmm1", "gmm2"}, 1: {"g1", "d1"}, 2: {"g2", "g3", "gmm1", "gmm2", "d2", "dg", "dl"}}
     expected[3] = expected[1] | expected[2]
     for stage, names in expected.items():
         before = {k: v.clone() for m in (run.model, run.critics) for k, v in m.state_dict().items()}
@@ -212,7 +221,7 @@ def test_another_configuration_does_not_resume(data: Path, tmp_path: Path) -> No
 def test_train_verb_refuses_wrong_use(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = ["train", "--data", str(data), "--out", str(tmp_path / "r")]
     wrong = {
-        "--iterations 1,2": "--iterations takes three numbers",
+        "--iterations 1,2": "--iterations takes three or four numbers",
         "--iterations 0,0,0": "must not be negative, nor all zero",
         "--preset paper": "--perceptual-weights FILE",
         "--ablation w/o-cake": "ablation 'w/o-cake' is unknown",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -16,6 +16,8 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import write_bytes
 from spgvton_training.networks.config import NetworkConfig
 from spgvton_training.networks.config import preset as network_preset
+
+STAGES: Final = (0, 1, 2, 3)  # 0 is an extension: OptimiserConfig.matching_iterations
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,15 @@ class OptimiserConfig:
     clip: float | None = None  # largest gradient norm, of each network by itself
     ema: float | None = None  # decay of the running average of the weights, which is then what is saved
     accumulate: int = 1  # parts into which each batch is cut to save memory
-    gmm_from_start: bool = False  # the GMMs learn on true masks beside G1 in stage 1 already
+    matching_iterations: int = 0  # of a stage 0: the GMMs alone, on true masks
+    matching_batch_size: int = 32
+    matching_learning_rate: float = 1e-3
+
+    def of_stage(self, stage: int) -> tuple[int, int, float]:
+        """Iterations, batch size and learning rate of STAGE, 0 to 3."""
+        if stage == 0:
+            return self.matching_iterations, self.matching_batch_size, self.matching_learning_rate
+        return self.iterations[stage - 1], self.batch_sizes[stage - 1], self.learning_rates[stage - 1]
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,12 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         o = self.optimiser
-        if min(o.iterations) < 0 or max(o.iterations) == 0:
+        iterations, batch_sizes, _ = zip(*(o.of_stage(stage) for stage in STAGES))
+        if min(iterations) < 0 or max(iterations) == 0:
             raise UsageError(f"optimiser.iterations must not be negative, nor all zero, got {list(o.iterations)}")
-        if o.accumulate < 1 or any(b < 1 or b % o.accumulate for b in o.batch_sizes):
+        if o.accumulate < 1 or any(b < 1 or b % o.accumulate for b in batch_sizes):
             raise UsageError(
-                f"optimiser.batch_sizes {list(o.batch_sizes)} must be multiples of optimiser.accumulate {o.accumulate}"
+                f"batch sizes {list(batch_sizes)} of stages 0 to 3 must be multiples of optimiser.accumulate {o.accumulate}"
             )
         if o.ema is not None and not 0 < o.ema < 1:
             raise UsageError(f"optimiser.ema must be between 0 and 1, got {o.ema}")
@@ -197,7 +208,7 @@ def run_preset(name: str) -> RunConfig:
         discriminators=DiscriminatorConfig(ndf=16, scales=2, r1_every=8, local_crop=(64, 64)),
         optimiser=OptimiserConfig(
             iterations=(700, 1300, 800), batch_sizes=(8, 4, 4), learning_rates=(1e-3, 1e-3, 5e-4), betas=(0.5, 0.999),
-            weight_decay=0.0, cosine=True, warm_up=50, clip=20.0, gmm_from_start=True,
+            weight_decay=0.0, cosine=True, warm_up=50, clip=20.0, matching_iterations=2000,
         ),
         data=DataConfig(unpaired=True),
     )  # fmt: skip

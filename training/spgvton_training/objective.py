@@ -103,8 +103,10 @@ class Objective(nn.Module):
         progress: of the stage, from 0 to 1. generator: for the random erasing.
         """
         m, c, x = self.model, self.config.losses, batch.inputs
-        person = m.person(x)
         target_mask = (1 - m.not_clothes[0, :, 0, 0])[batch.target_labels][:, None]
+        if stage == 0:
+            return self._warp_terms(batch, target_mask, target_mask)[2], {}
+        person = m.person(x)
         with torch.set_grad_enabled(stage != 2 and torch.is_grad_enabled()):
             logits = m.semantic_logits(person, x.cloth_mask, x.keypoints)
         semantic = logits.softmax(1)
@@ -113,8 +115,6 @@ class Objective(nn.Module):
         if stage != 2:
             terms |= self._semantic_terms(logits, semantic, batch, person, pairs)
         if stage == 1:
-            if self.config.optimiser.gmm_from_start:
-                terms |= self._warp_terms(batch, target_mask, target_mask)[2]
             self._fool(terms, pairs)
             return terms, pairs
 

@@ -1,5 +1,7 @@
 """The three training stages (section III-E): G1; then G2, the GMMs and G3 with G1 fixed; then everything together.
 
+An extension puts a stage 0 before them: the GMMs alone, on true masks.
+
 On Lightning Fabric: one process on the CPU or a GPU, or one process per GPU started by torchrun on one or more nodes.
 """
 
@@ -26,7 +28,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder
 from spgvton.labels import NUM_LABELS
 from spgvton_training.checkpoint import Checkpoint, load_state, save_state
-from spgvton_training.config import RunConfig
+from spgvton_training.config import STAGES, RunConfig
 from spgvton_training.data.layout import Triple
 from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads
 from spgvton_training.monitor import Monitor
@@ -172,15 +174,14 @@ class Trainer:
             self.average = AveragedModel(self.model, multi_avg_fn=update, use_buffers=True)
         self.monitor = Monitor(self.folder, self.dataset, active=self.fabric.is_global_zero)
         self.hours = 0.0
-        self.stage, self.iteration = 1, 0
+        self.stage, self.iteration = STAGES[0], 0
 
     # --- what is trained ---------------------------------------------------------------------------------------------
     def modules(self) -> list[nn.Module]:
         """The networks that the stage trains; the others are fixed, in evaluation mode."""
         m, c = self.model, self.config
         gmms: list[nn.Module] = [m.gmm1, *([m.gmm2] if c.losses.cycle else [])]
-        first = [m.g1, *(gmms if c.optimiser.gmm_from_start else [])]
-        return {1: first, 2: [m.g2, *gmms, m.g3], 3: [m.g1, m.g2, *gmms, m.g3]}[self.stage]
+        return {0: gmms, 1: [m.g1], 2: [m.g2, *gmms, m.g3], 3: [m.g1, m.g2, *gmms, m.g3]}[self.stage]
 
     def stage_critics(self) -> list[nn.Module]:
         return [self.critics[name] for name in critic_names(self.stage, self.config.losses)]
@@ -202,8 +203,8 @@ class Trainer:
             self.stage, self.iteration, self.hours = state["stage"], state["iteration"], state["hours"]
         elif self.fabric.is_global_zero:
             self.config.save(self.folder / "config.yaml")
-        while self.stage <= 3:
-            if self.config.optimiser.iterations[self.stage - 1]:
+        while self.stage <= STAGES[-1]:
+            if self.config.optimiser.of_stage(self.stage)[0]:
                 self._fit_stage(state)
             state = None
             self.stage, self.iteration = self.stage + 1, 0
@@ -216,14 +217,13 @@ class Trainer:
     def _optimiser(self, modules: list[nn.Module], state: dict[str, Any] | None) -> torch.optim.Optimizer:
         o = self.config.optimiser
         parameters = [p for module in modules for p in module.parameters()]
-        optimiser = torch.optim.Adam(parameters, o.learning_rates[self.stage - 1], o.betas, weight_decay=o.weight_decay)
+        optimiser = torch.optim.Adam(parameters, o.of_stage(self.stage)[2], o.betas, weight_decay=o.weight_decay)
         if state:
             optimiser.load_state_dict(state)
         return optimiser
 
     def _fit_stage(self, state: dict[str, Any] | None) -> None:
-        o, index = self.config.optimiser, self.stage - 1
-        total = o.iterations[index]
+        total, batch_size, learning_rate = self.config.optimiser.of_stage(self.stage)
         modules, critics = self.modules(), self.stage_critics()
         self.objective.requires_grad_(False).eval()
         self.critics.requires_grad_(False)
@@ -239,7 +239,7 @@ class Trainer:
         optimisers = [self.fabric.setup_optimizers(optimiser) for optimiser in optimisers]  # type: ignore[misc]
 
         order = _Order(
-            len(self.dataset), o.batch_sizes[index], self.config.seed + 1000 * self.stage, self.iteration, total,
+            len(self.dataset), batch_size, self.config.seed + 1000 * self.stage, self.iteration, total,
             self.fabric.global_rank, self.fabric.world_size,
         )  # fmt: skip
         limit_threads()
@@ -256,7 +256,7 @@ class Trainer:
             factor = rate_factor(self.config, self.iteration, total)
             for optimiser in optimisers:
                 for group in optimiser.param_groups:
-                    group["lr"] = o.learning_rates[index] * factor
+                    group["lr"] = learning_rate * factor
             terms, pairs = self._generator_step(objective, modules, optimisers[0], batch.to(self.fabric.device), total)
             if wrapped_critics is not None:
                 terms |= self._critic_step(wrapped_critics, critics, optimisers[1], pairs)
@@ -268,7 +268,7 @@ class Trainer:
                 now = time.monotonic()
                 self.hours += (now - started) / 3600
                 started = now
-                self._save(optimisers, o.learning_rates[index] * factor)
+                self._save(optimisers, learning_rate * factor)
 
     def _generator_step(
         self, objective: nn.Module, modules: list[nn.Module], optimiser: torch.optim.Optimizer, batch: Batch, total: int
@@ -348,7 +348,7 @@ class Trainer:
 
     def _save(self, optimisers: list[torch.optim.Optimizer], rate: float) -> None:
         if self.fabric.is_global_zero:
-            earlier = sum(self.config.optimiser.iterations[: self.stage - 1])
+            earlier = sum(self.config.optimiser.of_stage(stage)[0] for stage in range(self.stage))
             self.monitor.log(
                 self._shown(), earlier + self.iteration,
                 stage=self.stage, iteration=self.iteration, hours=round(self.hours, 4), lr=rate,

@@ -24,6 +24,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -46,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one option of the run")
     parser.add_argument("--ablation", action="append", default=[], metavar="NAME", help="a row of Tables IV to VI")
     parser.add_argument("--print-config", action="store_true", help="print the run's configuration as YAML, and stop")
-    parser.add_argument("--iterations", help="of the three stages, e.g. 700,1300,800; 0 leaves a stage out")
+    parser.add_argument(
+        "--iterations", help="of the three stages, e.g. 700,1300,800, or of stages 0 to 3; 0 leaves a stage out"
+    )
     parser.add_argument("--seed", type=int)
     parser.add_argument("--exclude", metavar="FILE", help="noise list: pictures or triples to leave out, one a line")
     parser.add_argument("--strict", action="store_true", help="refuse a data set with unusable triples")
@@ -62,13 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
 
 
-def parse_iterations(text: str) -> list[int]:
-    """ "a,b,c" -> [a, b, c]. Raises UsageError."""
+def parse_iterations(text: str) -> dict[str, Any]:
+    """ "a,b,c" or "0,a,b,c", of stages 1 to 3 or 0 to 3, as fields of OptimiserConfig. Raises UsageError."""
     try:
-        a, b, c = (int(part) for part in text.split(","))
+        *matching, a, b, c = (int(part) for part in text.split(","))
+        (matching_iterations,) = matching or [0]
     except ValueError as e:
-        raise UsageError(f"--iterations takes three numbers such as 700,1300,800, got '{text}'") from e
-    return [a, b, c]
+        raise UsageError(f"--iterations takes three or four numbers such as 700,1300,800, got '{text}'") from e
+    return {"matching_iterations": matching_iterations, "iterations": [a, b, c]}
 
 
 def configuration(args: argparse.Namespace) -> RunConfig:
@@ -79,7 +83,7 @@ def configuration(args: argparse.Namespace) -> RunConfig:
     for text in args.set:
         config = config.with_values(assignment(text))
     if args.iterations:
-        config = config.with_values({"optimiser": {"iterations": parse_iterations(args.iterations)}})
+        config = config.with_values({"optimiser": parse_iterations(args.iterations)})
     if args.seed is not None:
         config = replace(config, seed=args.seed)
     if args.exclude:

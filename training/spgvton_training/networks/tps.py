@@ -73,8 +73,9 @@ def tps_grid(theta: Tensor, size: tuple[int, int], align_corners: bool = True) -
         raise ValueError(f"theta must have shape (N, 2, G*G) with G in 2..5, got {tuple(theta.shape)}")
     dtype = torch.float64 if theta.dtype == torch.float64 else torch.float32
     influence = basis(size, grid_size, align_corners, str(dtype).removeprefix("torch."))
-    grid = torch.from_numpy(influence).to(theta.device) @ theta.to(dtype).transpose(1, 2)
-    return grid.reshape(-1, *size, 2)
+    # One product for the batch; influence @ theta of shape (N, G*G, 2) would first copy `influence` N times.
+    grid = theta.to(dtype).reshape(-1, grid_size**2) @ torch.from_numpy(influence).to(theta.device).T
+    return grid.reshape(-1, 2, *size).permute(0, 2, 3, 1)
 
 
 def tps_grid_sample(

@@ -106,6 +106,7 @@ class DataConfig:
 
     # --- extensions --------------------------------------------------------------------------------------------------
     unpaired: bool = False  # also triples in which the garment changes (synthetic data has their truth)
+    tone: float = 0.0  # strength of a random tone curve, the same for all pictures of a triple
 
 
 @dataclass(frozen=True)
@@ -210,5 +211,5 @@ def run_preset(name: str) -> RunConfig:
             iterations=(700, 1300, 800), batch_sizes=(8, 4, 4), learning_rates=(1e-3, 1e-3, 5e-4), betas=(0.5, 0.999),
             weight_decay=0.0, cosine=True, warm_up=50, clip=20.0, matching_iterations=2000,
         ),
-        data=DataConfig(unpaired=True),
+        data=DataConfig(unpaired=True, tone=1.0),
     )  # fmt: skip

@@ -160,7 +160,7 @@ class Trainer:
         self.critics = Critics(c.losses, c.discriminators).to(device)
         self.dataset = MPV(
             self.data, "train", size=c.network.size, label_set=c.network.label_set,
-            unpaired=c.data.unpaired, augment=c.data.augment, seed=c.seed, triples=self.triples,
+            unpaired=c.data.unpaired, augment=c.data.augment, tone=c.data.tone, seed=c.seed, triples=self.triples,
         )  # fmt: skip
         self.objective = Objective(
             self.model, c, self.critics,
@@ -181,7 +181,8 @@ class Trainer:
         """The networks that the stage trains; the others are fixed, in evaluation mode."""
         m, c = self.model, self.config
         gmms: list[nn.Module] = [m.gmm1, *([m.gmm2] if c.losses.cycle else [])]
-        return {0: gmms, 1: [m.g1], 2: [m.g2, *gmms, m.g3], 3: [m.g1, m.g2, *gmms, m.g3]}[self.stage]
+        rest: list[nn.Module] = [m.g2, *gmms, m.g3]
+        return {0: gmms, 1: [m.g1], 2: rest, 3: [m.g1, *rest]}[self.stage]
 
     def stage_critics(self) -> list[nn.Module]:
         return [self.critics[name] for name in critic_names(self.stage, self.config.losses)]

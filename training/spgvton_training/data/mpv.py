@@ -60,15 +60,17 @@ class MPV(Dataset[Batch]):
 
     root: folder in MPV layout. paired, unpaired, no_truth: the lists that are read. triples: those to use instead of all
     of the split, e.g. those that data.check found to be good. augment: random horizontal flip and keypoint noise like a
-    real estimator's. cache_mb: decoded files kept in memory by all workers together.
+    real estimator's. tone: with augment, strength of tone_curve(). cache_mb: decoded files kept in memory by all workers
+    together.
     """
 
     def __init__(
         self, root: str | Path, split: str, *, size: tuple[int, int] = im.SIZE, label_set: str = "cihp",
         paired: bool = True, unpaired: bool = False, no_truth: bool = False, triples: Sequence[Triple] | None = None,
-        augment: bool = False, seed: int = 0, cache_mb: int = 4000,
+        augment: bool = False, tone: float = 0.0, seed: int = 0, cache_mb: int = 4000,
     ) -> None:  # fmt: skip
         self.root, self.size, self.label_set, self.augment, self.seed = Path(root), size, label_set, augment, seed
+        self.tone = tone
         if triples is None:
             triples = read_pairs(self.root, split, paired=paired, unpaired=unpaired, no_truth=no_truth)
         self.triples = list(triples)
@@ -184,6 +186,10 @@ class MPV(Dataset[Batch]):
                 source, target = source.flipped(), target.flipped()
                 cloth = Cloth(mirror(cloth.picture), mirror(cloth.mask))
             source, target = (p._replace(keypoints=add_noise(p.keypoints, rng)) for p in (source, target))
+            if self.tone:
+                curve = tone_curve(rng, self.tone)
+                source, target = (p._replace(picture=cv2.LUT(p.picture, curve)) for p in (source, target))
+                cloth = cloth._replace(picture=cv2.LUT(cloth.picture, curve))
         flow = self.flow(triple.target)
         return _Sample(source, target, cloth, None if flow is None else normalise_flow(flow, self.size, flip=flip))
 
@@ -236,6 +242,16 @@ def add_noise(keypoints: Float, rng: np.random.Generator, *, sigma: float = 1.5,
     out[rng.random(kp.NUM_KEYPOINTS) < missing] = 0
     out[keypoints[:, 2] <= 0] = 0
     return out.astype(np.float32)
+
+
+def tone_curve(rng: np.random.Generator, strength: float) -> UInt8:
+    """A random tone curve per channel, (1, 256, 3) for cv2.LUT: one gamma for all, a gain for each. The same for all
+    pictures of a triple, so that the networks take skin and light from the picture and do not learn the renderer's.
+    """
+    gamma = np.exp(strength * rng.normal(0, 0.2))
+    gains = np.exp(strength * rng.normal(0, 0.08, 3))
+    levels = np.linspace(0, 1, 256)[:, None] ** gamma * gains
+    return np.clip(np.rint(255 * levels), 0, 255).astype(np.uint8)[None]
 
 
 def limit_threads() -> None:

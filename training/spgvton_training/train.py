@@ -182,7 +182,8 @@ class Trainer:
         m, c = self.model, self.config
         gmms: list[nn.Module] = [m.gmm1, *([m.gmm2] if c.losses.cycle else [])]
         rest: list[nn.Module] = [m.g2, *gmms, m.g3]
-        return {0: gmms, 1: [m.g1], 2: rest, 3: [m.g1, *rest]}[self.stage]
+        by_stage: dict[int, list[nn.Module]] = {0: gmms, 1: [m.g1], 2: rest, 3: [m.g1, *rest]}
+        return by_stage[self.stage]
 
     def stage_critics(self) -> list[nn.Module]:
         return [self.critics[name] for name in critic_names(self.stage, self.config.losses)]

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -40,11 +41,23 @@ from spgvton_training.pretrained.perceptual import Perceptual
 PRECISIONS = ("32-true", "bf16-mixed")  # float16 would need loss scaling for two optimisers; bfloat16 does not
 
 
+class _NetworksInBfloat16(MixedPrecision):
+    """Autocast, but inputs stay as they are: in bfloat16 keypoints move by half a pixel and pictures lose their shades."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+
 def make_fabric(accelerator: str = "auto", precision: str = "32-true") -> Fabric:
     """Fabric for the processes that torchrun started, or for this one alone. Raises UsageError."""
     local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    plugins = []
+    if precision == "bf16-mixed":
+        plugins = [
+            _NetworksInBfloat16(precision, "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda")
+        ]
     try:
-        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, precision=precision)  # type: ignore[arg-type]
+        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, plugins=plugins)
     except Exception as e:  # Fabric raises many kinds for a device that is not there
         raise UsageError(f"cannot train on '{accelerator}' with {precision}: {' '.join(str(e).split())}") from e
     fabric.launch()

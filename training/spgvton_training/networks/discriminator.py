@@ -32,7 +32,7 @@ class PatchDiscriminator(nn.Sequential):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """SCALES patch discriminators, each on the input halved once more. Returns one map per scale, finest first."""
+    """SCALES patch discriminators, each on the input halved once more. Returns one float32 map per scale, finest first."""
 
     def __init__(self, in_channels: int, ndf: int = 32, scales: int = 3) -> None:
         super().__init__()
@@ -43,5 +43,5 @@ class MultiScaleDiscriminator(nn.Module):
         for i, discriminator in enumerate(self.scales):
             if i:
                 x = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-            maps.append(discriminator(x))
+            maps.append(discriminator(x).float())
         return maps

@@ -85,7 +85,11 @@ def halve(x: Tensor) -> Tensor:
 
 
 class JointModel(nn.Module):
-    """G1, G2, GMM1, GMM2 and G3 of one NetworkConfig."""
+    """G1, G2, GMM1, GMM2 and G3 of one NetworkConfig.
+
+    What the networks give is made float32 at once: under autocast they alone compute in bfloat16. Its 8 bits are too few
+    for a picture's losses (a variance as E[x^2] - E[x]^2 made the structure term twice as large).
+    """
 
     not_clothes: Tensor
 
@@ -151,7 +155,7 @@ class JointModel(nn.Module):
     def semantic_logits(self, person: Person, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
         """G1: logits (N, 20, H, W) of the target semantic map, at half resolution with `half_semantics`."""
         mask = self.at_semantic_size(cloth_mask)
-        return self.g1(torch.cat([person.reference_map, person.head, mask, self.pose(keypoints)], 1))
+        return self.g1(torch.cat([person.reference_map, person.head, mask, self.pose(keypoints)], 1)).float()
 
     def fill(self, person: Person, semantic: Tensor) -> Tensor:
         """The body (N, 3, H, W) as G2 takes it: with `fill_background`, no longer empty where SEMANTIC says background.
@@ -174,7 +178,7 @@ class JointModel(nn.Module):
         elif not self.packed and self.semantic_stride == 2:
             semantic = F.interpolate(semantic, scale_factor=2.0, mode="bilinear", align_corners=False)
         pose = self.pose(keypoints, stride)
-        out = self._unpack(self.g2(torch.cat([semantic, pose, self._pack([cloth, body])], 1)))
+        out = self._unpack(self.g2(torch.cat([semantic, pose, self._pack([cloth, body])], 1)).float())
         image = out[:, :3].tanh()
         if self.config.copy_mask:
             gate = out[:, 4:5].sigmoid()
@@ -200,7 +204,7 @@ class JointModel(nn.Module):
         """G3 and the composition of Eq. 10: C_w * M + I_r * (1 - M)."""
         images = [coarse_image, warped] + ([mask] if self.config.mask_in_g3 else [])
         pose = self.pose(keypoints, 2 if self.packed else 1)
-        out = self._unpack(self.g3(torch.cat([pose, self._pack(images)], 1)))
+        out = self._unpack(self.g3(torch.cat([pose, self._pack(images)], 1)).float())
         rendered, composition = out[:, :3].tanh(), out[:, 3:4].sigmoid()
         if self.config.copy_mask:
             gate = out[:, 4:5].sigmoid()

@@ -131,7 +131,9 @@ class SpgvtonTorchArgs(BaseRunnerArgs):
         if bundle.folder is None:
             G_LOGGER.critical("spgvton: --spgvton-torch takes the weights of a bundle: add --spgvton-bundle FOLDER")
         if not self.arg_groups[ModelArgs].model_type.is_onnx():
-            G_LOGGER.critical("spgvton: --spgvton-torch needs the ONNX graph as the model, to know which network to run")
+            G_LOGGER.critical(
+                "spgvton: --spgvton-torch needs the ONNX graph as the model, to know which network to run"
+            )
         if not all(importlib.util.find_spec(name) for name in ("torch", "onnxscript")):
             G_LOGGER.critical("spgvton: --spgvton-torch needs PyTorch: pip install 'spgvton[export,polygraphy]'")
         script.add_import(imports=["TorchRunner"], frm=RUNNER)

@@ -1,8 +1,8 @@
 """What a script of `polygraphy run` calls for --spgvton-bundle and --spgvton-plugin. Needs no torch.
 
-    RealInputs       data loader: inputs of a bundle's graph from the shipped demo
-    GraphForPlugin   a graph without the function body of the warp, serialised for TensorRT's parser
-    WithPlugin       any other loader, with the plugin registered first
+RealInputs       data loader: inputs of a bundle's graph from the shipped demo
+GraphForPlugin   a graph without the function body of the warp, serialised for TensorRT's parser
+WithPlugin       any other loader, with the plugin registered first
 """
 
 from __future__ import annotations

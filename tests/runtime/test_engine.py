@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -376,6 +377,8 @@ def test_command_line(rtx: Any, bundle: Bundle, tmp_path: Path, capsys: pytest.C
     assert "--sm 87: tensorrt-rtx" in capsys.readouterr().err
     assert main([*arguments, "--out", str(bundle.folder / WEIGHTS)]) == 1
     assert "cannot create folder" in capsys.readouterr().err
+    assert main([*arguments, "--out", "/proc/engines"]) == 1  # read-only for everyone, root included
+    assert re.fullmatch(r"spgvton build: cannot create folder /proc/engines: .+\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_plugin_is_in_the_engine(
 
 
 def blocks(kind: str) -> list[str]:
-    found = re.findall(r"^<!-- (.+) -->\n```bash\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^<!-- ([a-z: -]+) -->\n```bash\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return [text for marker, text in found if marker == kind]
 
 

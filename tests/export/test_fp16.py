@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, write_manifest
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
+from spgvton.engine.build import Options, build
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
 from spgvton_export import fp16_check
@@ -149,6 +150,21 @@ def test_joint_graph_is_the_chain(half: tuple[Bundle, Report]) -> None:
         chain = np.clip(np.round((image + 1) * 127.5), 0, 255).transpose(0, 2, 3, 1)
         joint = run_session(open_session(bundle.graph("tryon")), dict(sample))["image"]
         assert np.abs(chain - joint).max() <= 1 and np.abs(chain - joint).mean() < 0.05
+
+
+@pytest.mark.parametrize(("graph", "warp"), [*((g, "function") for g in GRAPHS), ("tryon", "plugin")])
+def test_both_precisions_build(
+    rtx: object, source: Bundle, half: tuple[Bundle, Report], graph: str, warp: str, tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    """TensorRT-RTX's parser and builder take every graph. At full size: tests/runtime/test_engine.py, docs/engines.md."""
+    library = request.getfixturevalue("plugin") if warp == "plugin" else None
+    for bundle in (source, half[0]):
+        options = Options(bundle.precision, "tensorrt-rtx", graph, warp, library, sm=("89",), folder=tmp_path)
+        built = build(bundle, options)
+        assert built.facts["plugin_layers"] == (warp == "plugin"), "PLUGIN_V3 layers of the network"
+        assert (b"TpsGridSample" in built.engine.read_bytes()) == (warp == "plugin")
+        assert ("HALF" in built.facts["layers"]) == (bundle.precision == "fp16")
 
 
 def test_emulation_rounds_every_layer(source: Bundle, tmp_path: Path) -> None:

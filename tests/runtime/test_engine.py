@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,27 +33,6 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton_export import tps_op
 
 RTX = "tensorrt-rtx"
-
-
-@pytest.fixture(scope="session")
-def rtx() -> Any:
-    """The module tensorrt_rtx."""
-    return pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13: its builder needs no GPU")
-
-
-@pytest.fixture(scope="session")
-def plugin(rtx: Any, plugin_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plugin, in a process where TensorRT-RTX's parser finds its own library by the name without version.
-
-    pip installs libtensorrt_rtx.so.1 alone; an empty library of the short name that depends on it makes the name resolve.
-    """
-    libraries = Path(importlib.import_module("tensorrt_rtx_libs").__path__[0])
-    shim = tmp_path_factory.mktemp("shim") / "libtensorrt_rtx.so"
-    link = [f"-Wl,-rpath,{libraries}", f"-L{libraries}", "-l:libtensorrt_rtx.so.1"]
-    options = ["-shared", "-x", "c++", "/dev/null", "-Wl,-soname,libtensorrt_rtx.so", "-Wl,--no-as-needed"]
-    subprocess.run(["g++", *options, *link, "-o", str(shim)], check=True)
-    ctypes.CDLL(str(shim))
-    return plugin_library
 
 
 def warp_model(half: bool = False, **attributes: Any) -> onnx.ModelProto:
@@ -398,6 +377,8 @@ def test_command_line(rtx: Any, bundle: Bundle, tmp_path: Path, capsys: pytest.C
     assert "--sm 87: tensorrt-rtx" in capsys.readouterr().err
     assert main([*arguments, "--out", str(bundle.folder / WEIGHTS)]) == 1
     assert "cannot create folder" in capsys.readouterr().err
+    assert main([*arguments, "--out", "/proc/engines"]) == 1  # read-only for everyone, root included
+    assert re.fullmatch(r"spgvton build: cannot create folder /proc/engines: .+\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +419,7 @@ def test_rtx_without_its_short_name_is_an_error_and_no_abort(rtx: Any, plugin_li
     command += ["--warp", "plugin", "--plugin", str(plugin_library), "--out", str(bundle.folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env())
     assert done.returncode == 1
-    assert "or use --warp function" in done.stderr
+    assert "or do without the plugin (--warp function)" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

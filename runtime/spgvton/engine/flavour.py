@@ -73,16 +73,15 @@ def _logger(trt: Any, errors: list[str]) -> Any:
     return Logger()
 
 
-@contextmanager
-def plugin_loaded(flavour: Flavour, registry: Any, library: Path) -> Iterator[None]:
-    """The plugin of LIBRARY is registered inside the block. Raises SpgvtonError when it cannot be."""
+def register_plugin(flavour: Flavour, registry: Any, library: Path) -> Any:
+    """Register the plugin of LIBRARY; returns TensorRT's handle of it. Raises SpgvtonError when it cannot be."""
     if flavour.is_rtx:
         try:
             ctypes.CDLL(RTX_LIBRARY)  # its parser opens this name, and aborts the process when it is not there
         except OSError as e:
             raise SpgvtonError(
                 f"TensorRT-RTX takes plugins only where {RTX_LIBRARY} can be loaded (pip installs {RTX_LIBRARY}.1 alone): "
-                "install NVIDIA's SDK and set LD_LIBRARY_PATH, or use --warp function"
+                "install NVIDIA's SDK and set LD_LIBRARY_PATH, or do without the plugin (--warp function)"
             ) from e
     if registry.get_creator(*PLUGIN) is not None:
         raise SpgvtonError(f"{PLUGIN[0]} is registered in this process already: build in a process of its own")
@@ -91,9 +90,18 @@ def plugin_loaded(flavour: Flavour, registry: Any, library: Path) -> Iterator[No
         handle = registry.load_library(str(library))
     except (OSError, AttributeError) as e:
         raise SpgvtonError(f"{library} is not the plugin: {e}") from e
+    if registry.get_creator(*PLUGIN) is None:
+        if handle is not None:
+            registry.deregister_library(handle)
+        raise SpgvtonError(f"{library} does not register {PLUGIN[0]} version {PLUGIN[1]}: build the plugin again")
+    return handle
+
+
+@contextmanager
+def plugin_loaded(flavour: Flavour, registry: Any, library: Path) -> Iterator[None]:
+    """The plugin of LIBRARY is registered inside the block. Raises SpgvtonError when it cannot be."""
+    handle = register_plugin(flavour, registry, library)
     try:
-        if registry.get_creator(*PLUGIN) is None:
-            raise SpgvtonError(f"{library} does not register {PLUGIN[0]} version {PLUGIN[1]}: build the plugin again")
         yield
     finally:
         if handle is not None:

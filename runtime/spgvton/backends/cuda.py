@@ -87,6 +87,7 @@ class Cuda:
         try:
             return function(*arguments)
         except self._driver.Error as e:
+            del function, arguments  # or the traceback keeps the stream, which close() could then not free
             raise CudaError(f"CUDA: {e}") from e
 
     def _check(self, name: str, *arguments: Any) -> None:

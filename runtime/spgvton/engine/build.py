@@ -95,7 +95,7 @@ def _check(bundle: Bundle, options: Options) -> None:
         raise UsageError(f"--warp must be one of {', '.join(WARPS)}, got {options.warp}")
     if options.max_batch < 1:
         raise UsageError(f"--max-batch must be 1 or more, got {options.max_batch}")
-    has = bundle.manifest.get("precision")
+    has = bundle.precision
     if has != options.precision:  # TensorRT networks are strongly typed: the precision is the graph's
         raise SpgvtonError(
             f"{bundle.folder} is a {has} bundle: ask for --precision {has}, or give a bundle exported as {options.precision}"
@@ -131,7 +131,7 @@ def _key(bundle: Bundle, options: Options, trt: Flavour, warp: str, plugin: Path
     files = bundle.manifest["files"]
     return {
         "graph": files[f"{options.graph}.onnx"]["sha256"],
-        "weights": files[WEIGHTS]["sha256"],
+        "weights": files[WEIGHTS]["sha256"] if WEIGHTS in files else None,
         "plugin": sha256(plugin) if plugin else None,
         "tensorrt": f"{trt.name} {trt.version}",
         "gpu": gpu.name if gpu else None,

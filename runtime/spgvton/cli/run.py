@@ -3,7 +3,6 @@
 examples:
   spgvton run --source 0 --garment shirt.jpg --sink window --mirror
   spgvton run --source walk.mp4 --garment shirt.jpg --person me.jpg --parsing me_labels.png --sink file:out.mp4
-  spgvton run --source 0 --garment shirt.jpg --backend tensorrt --plugin build/native/libspgvton_plugin.so
   spgvton run --source rtsp://camera.local/main --garment shirt.png --parser schp.onnx --label-set lip --sink null --json
 
 The person is --person, or else the first frame in which a usable pose is found. Its semantic map is --parsing (a PNG of

@@ -92,8 +92,9 @@ def test_options_of_the_other_back_end_are_wrong_use(capsys: pytest.CaptureFixtu
         open_backend("tensorrt", Bundle.open(), threads=2)
     with pytest.raises(UsageError, match="--warp and --plugin are for"):
         open_backend("onnxruntime", Bundle.open(), warp="plugin")
-    assert main(["doctor", "--warp", "plugin"]) == 2
-    assert "go with --gpu" in capsys.readouterr().err
+    for given in (["--warp", "plugin"], ["--backend", "tensorrt"]):
+        assert main(["doctor", *given]) == 2
+        assert "go with --gpu" in capsys.readouterr().err
 
 
 def test_real_tensorrt_rtx_refuses_foreign_and_truncated_engines(tmp_path: Path) -> None:

@@ -507,7 +507,9 @@ def test_an_error_while_closing_stops_nothing(gpu: FakeGpu, open_on: Open) -> No
     backend.run(pose(1))
     gpu.fail("synchronize")
     gpu.fail("cuGraphExecDestroy", 700)
+    gpu.fail("free", after=3)
     backend.close()
+    assert len(gpu.live) == 1 and gpu.live.pop().startswith("device")  # the one whose freeing failed
     assert_all_given_back(gpu)
 
 

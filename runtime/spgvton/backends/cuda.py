@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import byref, c_char_p, c_int, c_ulonglong, c_void_p
 from typing import Any, Final
 
@@ -147,9 +147,8 @@ class Cuda:
         try:
             work()
         except BaseException:
-            self._library.cuStreamEndCapture(
-                self.stream, byref(graph)
-            )  # the error under way tells more than its status
+            # Its status tells less than the error that is under way.
+            self._library.cuStreamEndCapture(self.stream, byref(graph))
             if graph:
                 self._library.cuGraphDestroy(graph)
             raise
@@ -175,7 +174,8 @@ class Cuda:
             return
         self._call(context.push)  # PyCUDA frees only what belongs to the thread's current context
         for allocation in (*self._buffers, *self._pinned):
-            allocation.free()
+            with suppress(self._driver.Error):  # the rest must be freed too
+                allocation.free()
         self._buffers.clear()
         self._pinned.clear()
         self._stream = None

@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
     parser.add_argument("--gpu", action="store_true", help="engine, parity and benchmark on this machine's GPU instead")
     backend.add_arguments(parser, tuple(MODULES))
+    parser.set_defaults(backend=None)  # to tell whether it was given
 
 
 def check_python() -> Check:
@@ -335,8 +336,8 @@ def run(args: argparse.Namespace) -> int:
     """`spgvton doctor`. Returns the exit code."""
     if args.gpu:
         return int(importlib.import_module("spgvton.cli.doctor_gpu").run(args))
-    if args.warp or args.plugin:
-        raise UsageError("--warp and --plugin go with --gpu")
+    if args.backend or args.warp or args.plugin:
+        raise UsageError("--backend, --warp and --plugin go with --gpu")
     checks = examine(args.bundle)
     works = all(c.status == "ok" for c in checks if c.required)
     verdict = "The CPU path works." if works else "The CPU path does not work: see the problems above."

@@ -21,11 +21,12 @@ from spgvton.session import TryOn
 def examine(args: argparse.Namespace) -> dict[str, Any]:
     """Engine, parity, benchmark, machine: JSON types only. Raises SpgvtonError where there is no GPU, or it fails."""
     bundle = Bundle.open(args.bundle)
-    gpu = require_gpu(args.backend)
+    name = args.backend or "tensorrt"
+    gpu = require_gpu(name)
     tell(
         f"{gpu.name} (SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB): building the engine of {bundle.folder}, or finding it"
     )
-    built = build_engine(args.backend, bundle, args.warp, args.plugin)
+    built = build_engine(name, bundle, args.warp, args.plugin)
     tell(f"engine {built.engine}: {built.cache}; comparing with ONNX Runtime, then timing")
     backend = TensorRtBackend(bundle, built, gpu, say=tell)
     with closing(TryOn(bundle, backend=backend)) as session:

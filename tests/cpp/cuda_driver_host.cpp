@@ -85,14 +85,22 @@ int cuStreamSynchronize(void*) {
   return kOk;
 }
 
-int cuMemAlloc_v2(void** p, std::size_t n) { ENTER_WITH_CONTEXT("cuMemAlloc_v2"); device.insert(*p = std::malloc(n)); return kOk; }
+int cuMemAlloc_v2(void** p, std::size_t n) {
+  ENTER_WITH_CONTEXT("cuMemAlloc_v2");
+  device.insert(*p = std::malloc(n));
+  return kOk;
+}
 int cuMemFree_v2(void* p) {
   ENTER_WITH_CONTEXT("cuMemFree_v2");
   if (!device.erase(p)) return kInvalidValue;
   std::free(p);
   return kOk;
 }
-int cuMemHostAlloc(void** p, std::size_t n, unsigned) { ENTER_WITH_CONTEXT("cuMemHostAlloc"); pinned.insert(*p = std::malloc(n)); return kOk; }
+int cuMemHostAlloc(void** p, std::size_t n, unsigned) {
+  ENTER_WITH_CONTEXT("cuMemHostAlloc");
+  pinned.insert(*p = std::malloc(n));
+  return kOk;
+}
 int cuMemFreeHost(void* p) {
   ENTER_WITH_CONTEXT("cuMemFreeHost");
   if (!pinned.erase(p)) return kInvalidValue;
@@ -144,7 +152,10 @@ int cuGraphLaunch(void* executable, void*) {
   return kOk;
 }
 int cuGraphDestroy(void* graph) { ENTER("cuGraphDestroy"); return graphs.erase(graph) ? kOk : kInvalidValue; }
-int cuGraphExecDestroy(void* executable) { ENTER("cuGraphExecDestroy"); return executables.erase(executable) ? kOk : kInvalidValue; }
+int cuGraphExecDestroy(void* executable) {
+  ENTER("cuGraphExecDestroy");
+  return executables.erase(executable) ? kOk : kInvalidValue;
+}
 
 int cuGetErrorString(int status, char const** text) {
   *text = status == kInvalidated ? "operation failed due to a previous error during capture"

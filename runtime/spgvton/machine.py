@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +29,15 @@ def _text(path: str) -> str:
         return Path(path).read_text(errors="replace").strip("\0\n ")
     except OSError:
         return ""
+
+
+def _output(command: list[str]) -> list[str]:
+    """Lines that a tool prints; none when it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.strip().splitlines()
 
 
 def cpu_model() -> str:
@@ -58,15 +66,33 @@ def gpu() -> str | None:
     jetson = _text("/proc/device-tree/model")
     if _text("/etc/nv_tegra_release") or "Jetson" in jetson:
         return jetson or "NVIDIA Jetson"
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return None
-    try:
-        query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        out = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return "; ".join(line.replace(", ", ", driver ") for line in out.strip().splitlines()) or None
+    rows = _output(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    return "; ".join(line.replace(", ", ", driver ") for line in rows) or None
+
+
+GPU_STATE = (
+    "pstate", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.draw", "power.limit", "temperature.gpu",
+    "persistence_mode",
+)  # fmt: skip
+
+
+def gpu_state(devfreq: str = "/sys/class/devfreq") -> dict[str, str]:
+    """Clocks and power mode of the first GPU at this moment, as far as this machine lets them be read.
+
+    Keys are nvidia-smi's query fields (GPU_STATE), or on Jetson `power_mode` (nvpmodel) and `clock`, `max_clock` (Hz).
+    """
+    rows = _output(["nvidia-smi", "-i", "0", f"--query-gpu={','.join(GPU_STATE)}", "--format=csv,noheader"])
+    values = [v.strip() for v in rows[0].split(",")] if rows else []
+    found = {k: v for k, v in zip(GPU_STATE, values) if v and not v.startswith("[")}  # "[N/A]", "[Not Supported]"
+    for line in _output(["nvpmodel", "-q"]):
+        name, colon, mode = line.partition(":")
+        if colon and name.strip() == "NV Power Mode":
+            found["power_mode"] = mode.strip()
+    for folder in sorted(Path(devfreq).glob("*")):
+        if re.search(r"gpu|\.g[ap]\d\d|\.gv11b", folder.name):  # 17000000.gpu, 17000000.ga10b (Orin), .gv11b (Xavier)
+            clocks = {"clock": _text(f"{folder}/cur_freq"), "max_clock": _text(f"{folder}/max_freq")}
+            found.update({k: v for k, v in clocks.items() if v})
+    return found
 
 
 def describe() -> dict[str, Any]:

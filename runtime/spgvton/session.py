@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.backends import open_backend
+from spgvton.backends import Backend, open_backend
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
@@ -30,20 +30,27 @@ class TryOn:
     >>> session.set_garment(shirt)
     >>> result = session(frame)                 # RGB uint8 (256, 192, 3): the person, in the frame's pose, in the shirt
 
-    bundle: folder of a model bundle; None = the shipped one. backend: see spgvton.backends. threads: of the back end.
+    bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
+    opened for this bundle; close() closes either. threads: of a back end given by name.
     parser: makes a semantic map where set_person() is given none; None = the composed parser.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
     """
 
     def __init__(
-        self, bundle: str | Path | None = None, *, backend: str = "onnxruntime", threads: int | None = None,
-        parser: Parser | None = None,
+        self, bundle: str | Path | Bundle | None = None, *, backend: str | Backend = "onnxruntime",
+        threads: int | None = None, parser: Parser | None = None,
     ) -> None:  # fmt: skip
-        self.bundle = Bundle.open(bundle)
-        self._backend = open_backend(backend, self.bundle, threads=threads)
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        self._backend: Backend = (
+            open_backend(backend, self.bundle, threads=threads) if isinstance(backend, str) else backend
+        )
         self._parser = parser
         self._still_pose: PoseEstimator | None = None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
+
+    def close(self) -> None:
+        """Give the back end's memory back. Needed with GPUs; calling it again does nothing."""
+        self._backend.close()
 
     @property
     def size(self) -> tuple[int, int]:

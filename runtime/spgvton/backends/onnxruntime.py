@@ -8,10 +8,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from spgvton.backends.contract import IMAGE, KEYPOINTS, check_all_set, check_inputs, check_static_name
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
-
-PERSON_AND_GARMENT = ("reference_map", "head", "body", "source_keypoints", "cloth", "cloth_mask")
 
 
 def session_options(threads: int | None) -> ort.SessionOptions:
@@ -36,27 +35,20 @@ class OnnxRuntimeBackend:
             raise SpgvtonError(f"ONNX Runtime cannot load {path}: {str(e).splitlines()[0]}") from e
         self._threads = options.intra_op_num_threads
         self._inputs = [i.name for i in self._session.get_inputs()]
-        foreign = set(self._inputs) - {*PERSON_AND_GARMENT, "keypoints"}
-        if foreign or "keypoints" not in self._inputs:
-            raise SpgvtonError(f"{path} is not an spgvton joint graph (inputs {', '.join(self._inputs)})")
+        check_inputs(self._inputs, str(path))
         self._static: dict[str, NDArray[np.float32]] = {}
 
     def set_static(self, name: str, value: NDArray[np.float32]) -> None:
-        if name not in PERSON_AND_GARMENT:
-            raise ValueError(f"{name} is not one of {PERSON_AND_GARMENT}")
+        check_static_name(name)
         if name in self._inputs:  # a network without `align_source` does not take the source keypoints
             self._static[name] = np.ascontiguousarray(value, dtype=np.float32)
 
     def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
         if keypoints.shape != (1, 18, 3):
             raise ValueError(f"one pose at a time: expected keypoints (1, 18, 3), got {keypoints.shape}")
-        feed = {**self._static, "keypoints": np.ascontiguousarray(keypoints, dtype=np.float32)}
-        missing = set(self._inputs) - set(feed)
-        if missing:
-            raise SpgvtonError(
-                f"no {'person' if 'body' in missing else 'garment'} is set yet ({', '.join(sorted(missing))})"
-            )
-        (image,) = self._session.run(["image"], feed)
+        feed = {**self._static, KEYPOINTS: np.ascontiguousarray(keypoints, dtype=np.float32)}
+        check_all_set(set(self._inputs) - set(feed))
+        (image,) = self._session.run([IMAGE], feed)
         return np.asarray(image, np.uint8)
 
     def describe(self) -> dict[str, str]:
@@ -64,3 +56,6 @@ class OnnxRuntimeBackend:
             "backend": "onnxruntime", "version": ort.__version__, "device": "CPUExecutionProvider",
             "threads": str(self._threads),
         }  # fmt: skip
+
+    def close(self) -> None:
+        """Nothing to do: ONNX Runtime frees its memory with the object."""

@@ -21,8 +21,7 @@ from pathlib import Path
 
 from spgvton.bundle import GRAPHS, Bundle
 from spgvton.engine.build import Built, Options, build, explain
-from spgvton.engine.flavour import MODULES
-from spgvton.engine.graph import WARPS
+from spgvton.engine.flavour import MODULES, WARPS
 from spgvton.errors import SpgvtonError
 
 

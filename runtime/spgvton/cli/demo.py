@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spgvton import image
+from spgvton.backends import BACKENDS
+from spgvton.bundle import Bundle
+from spgvton.cli import backend
 from spgvton.demo_assets import GARMENTS, DemoAssets, ShopGarment
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
@@ -48,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `spgvton demo`."""
     parser.add_argument("--out", default=".", metavar="DIR", help="where the three files go (the current folder)")
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
+    backend.add_arguments(parser, BACKENDS)
     parser.add_argument("--seconds", type=float, metavar="S", help="play only the first S seconds of the clip")
     parser.add_argument(
         "--realtime", action="store_true", help="play at the clip's own pace and drop, as with a camera"
@@ -118,17 +122,16 @@ class Poster:
         return canvas
 
 
-def prepare(bundle: str | None) -> tuple[TryOn, NDArray[np.float32], tuple[int, int]]:
-    """A session that knows the shipped person; the person's keypoints, and the picture's (height, width)."""
-    session = TryOn(bundle)
+def set_person(session: TryOn) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Give the shipped person to SESSION; the person's keypoints, and the picture's (height, width)."""
     person, labels = DemoAssets.open().person()
     keypoints = PoseEstimator(smooth=False)(person, 0.0)
     session.set_person(person, keypoints=keypoints, labels=labels)
-    return session, keypoints, (person.shape[0], person.shape[1])
+    return keypoints, (person.shape[0], person.shape[1])
 
 
-def play(args: argparse.Namespace, out: Path) -> Report:
-    """The loop, with demo.mp4 and demo.png as its results."""
+def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str]]:
+    """The loop, with demo.mp4 and demo.png as its results; the report, and what the back end says of itself."""
     assets = DemoAssets.open()
     garments = assets.garments()
     with ExitStack() as stack:
@@ -140,7 +143,10 @@ def play(args: argparse.Namespace, out: Path) -> Report:
         composer = Composer(source.size)
         sink = FileSink(out / "demo.mp4", composer.size, source.fps, keep_time=args.realtime)
         stack.callback(sink.close)
-        wardrobe, poster = Wardrobe(prepare(args.bundle)[0], garments, frames), Poster(garments, frames)
+        session = backend.open_session(args, Bundle.open(args.bundle))
+        stack.callback(session.close)
+        set_person(session)
+        wardrobe, poster = Wardrobe(session, garments, frames), Poster(garments, frames)
         bar = stack.enter_context(tqdm(total=frames, unit="frame", desc="demo", disable=None, leave=False))
 
         def compose(view: View) -> UInt8:
@@ -152,9 +158,10 @@ def play(args: argparse.Namespace, out: Path) -> Report:
             bar.update()
 
         report = run_loop(source, PoseStage(), wardrobe, compose, [sink], max_frames=frames, on_view=look)
+        described = session.describe()
     machine = f"{report.fps:.1f} frames/s, end to end, with pose estimation"
     image.write(out / "demo.png", poster.draw(machine))
-    return report
+    return report, described
 
 
 def run(args: argparse.Namespace) -> int:
@@ -162,8 +169,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and not 0 < args.seconds < 1e6:
         raise UsageError(f"--seconds {args.seconds} is no duration: give for instance 4")
     out = make_folder(args.out)
-    report = play(args, out)
-    figures = json.dumps(report.as_dict(), indent=1)
+    report, described = play(args, out)
+    figures = json.dumps({**report.as_dict(), "backend": described}, indent=1)
     write_text(out / "demo.json", figures + "\n")
     print(report.summary(), file=sys.stderr)
     for name in ("demo.mp4", "demo.png", "demo.json"):

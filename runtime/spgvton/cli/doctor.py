@@ -7,7 +7,13 @@ examples:
   spgvton doctor
   spgvton doctor --json
   spgvton doctor --bundle my_bundle
-Exit codes: 0 the CPU path works, 1 it does not.
+  spgvton doctor --gpu --plugin build/native/libspgvton_plugin.so
+  spgvton doctor --gpu --backend tensorrt-rtx --json
+Exit codes: 0 the CPU path works, 1 it does not; with --gpu: 0 the GPU gives the CPU's pictures, 1 it does not, or is not
+there.
+
+--gpu builds the engine (or finds it in the cache), dresses the shipped person in 20 poses on the GPU and on ONNX Runtime
+and compares the pictures, then times 200 frames.
 """
 
 from __future__ import annotations
@@ -32,6 +38,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from spgvton import machine
+from spgvton.cli import backend
+from spgvton.engine.flavour import MODULES
+from spgvton.errors import UsageError
 
 Status = Literal["ok", "missing", "problem"]
 TIMEOUT_S: Final = 30.0
@@ -54,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `spgvton doctor`."""
     parser.add_argument("--bundle", metavar="DIR", help="model bundle to check; otherwise the shipped one")
     parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
+    parser.add_argument("--gpu", action="store_true", help="engine, parity and benchmark on this machine's GPU instead")
+    backend.add_arguments(parser, tuple(MODULES))
+    parser.set_defaults(backend=None)  # to tell whether it was given
 
 
 def check_python() -> Check:
@@ -258,9 +270,11 @@ def check_bundle(bundle: str | None) -> Check:
     """Loads the bundle (which compares its hashes) and dresses the shipped person once."""
     from spgvton.cli import demo
     from spgvton.demo_assets import DemoAssets
+    from spgvton.session import TryOn
 
     start = time.perf_counter()
-    session, keypoints, size = demo.prepare(bundle)
+    session = TryOn(bundle)
+    keypoints, size = demo.set_person(session)
     garment = DemoAssets.open().garment(1)
     session.set_garment(garment.picture, mask=garment.mask)
     loaded = time.perf_counter()
@@ -320,6 +334,10 @@ def table(checks: list[Check]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """`spgvton doctor`. Returns the exit code."""
+    if args.gpu:
+        return int(importlib.import_module("spgvton.cli.doctor_gpu").run(args))
+    if args.backend or args.warp or args.plugin:
+        raise UsageError("--backend, --warp and --plugin go with --gpu")
     checks = examine(args.bundle)
     works = all(c.status == "ok" for c in checks if c.required)
     verdict = "The CPU path works." if works else "The CPU path does not work: see the problems above."

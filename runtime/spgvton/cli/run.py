@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spgvton import image
+from spgvton.backends import BACKENDS
 from spgvton.bundle import Bundle
+from spgvton.cli import backend
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
 from spgvton.perception.composed import ComposedParser
@@ -70,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of --parsing or --parser (cihp)"
     )
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
+    backend.add_arguments(parser, BACKENDS)
     parser.add_argument("--sink", action="append", metavar="URI", help=f"{SINKS}; may be repeated (default: window)")
     parser.add_argument("--view", choices=LAYOUTS, default=LAYOUTS[0], help=f"what is shown ({LAYOUTS[0]})")
     parser.add_argument("--overlay", action="store_true", help="draw the keypoints on the camera's picture")
@@ -78,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", choices=POLICIES, help="drop to stay with the latest frame, or wait for every frame"
     )
     parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after N captured frames")
-    parser.add_argument("--threads", type=positive, metavar="N", help="threads of the try-on network")
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads of the try-on network on the CPU")
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout")
 
 
@@ -147,8 +150,11 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     return sinks
 
 
-def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tuple[Report, list[Sink]]:
-    """Open the sinks, load the models, run the loop; everything is closed afterwards, whatever happens."""
+def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tuple[Report, list[Sink], dict[str, str]]:
+    """Open the sinks, load the models, run the loop; everything is closed afterwards, whatever happens.
+
+    Returns the report, the sinks, and what the back end says of itself.
+    """
     policy: Policy = args.policy or ("latest" if source.live else "wait")
     composer = Composer(source.size, layout=args.view, overlay=args.overlay, mirror=args.mirror)
     with ExitStack() as stack:
@@ -157,7 +163,7 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
         for uri in sink_uris:  # before the models: a wrong path should fail at once
             sinks.append(open_sink(uri, composer.size, source.fps, keep_time=policy == "latest"))
             stack.callback(sinks[-1].close)
-        synthesise, composer.garment = prepare(args)
+        session, synthesise, composer.garment = prepare(args, stack)
         total = min((n for n in (source.count, args.max_frames) if n), default=None)
         bar = stack.enter_context(tqdm(total=total, unit="frame", desc=source.name[-30:], disable=None, leave=False))
 
@@ -174,25 +180,28 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
             max_frames=args.max_frames,
             on_view=progress,
         )
-    return report, sinks
+        described = session.describe()
+    return report, sinks, described
 
 
-def prepare(args: argparse.Namespace) -> tuple[TryOnStage, UInt8]:
-    """The synthesis stage with garment and, where it is known already, person; and the garment's picture."""
+def prepare(args: argparse.Namespace, stack: ExitStack) -> tuple[TryOn, TryOnStage, UInt8]:
+    """The session, which STACK closes; the stage with garment and, where it is known already, person; the garment."""
     bundle = Bundle.open(args.bundle)
-    session = TryOn(bundle.folder, threads=args.threads, parser=choose_parser(args, bundle.label_set))
+    parser = choose_parser(args, bundle.label_set)
+    session = backend.open_session(args, bundle, threads=args.threads, parser=parser)
+    stack.callback(session.close)
     garment = set_garment(session, args.garment, args.garment_mask)
     if not args.person:
         say("no --person: the first frame with a usable pose becomes the person")
         stage = TryOnStage(
             session, person_from_stream=True, on_person=lambda index: say(f"the person was taken from frame {index}")
         )
-        return stage, garment
+        return session, stage, garment
     try:
         session.set_person(image.read(args.person))
     except SpgvtonError as e:
         raise SpgvtonError(f"--person {args.person}: {e}") from e
-    return TryOnStage(session), garment
+    return session, TryOnStage(session), garment
 
 
 def run(args: argparse.Namespace) -> int:
@@ -202,10 +211,15 @@ def run(args: argparse.Namespace) -> int:
     latest = args.policy == "latest" or (shows and args.policy is None)
     # "Latest" means nothing to a file that is decoded a hundred times too fast: it then plays at its own pace.
     source = open_source(args.source, realtime=latest)
-    report, sinks = play(args, source, sink_uris)
+    report, sinks, described = play(args, source, sink_uris)
     print(report.summary(), file=sys.stderr)
     if args.json:
-        inputs = {"source": source.name, "sinks": [sink.name for sink in sinks], "garment": args.garment}
+        inputs = {
+            "backend": described,
+            "source": source.name,
+            "sinks": [sink.name for sink in sinks],
+            "garment": args.garment,
+        }
         print(json.dumps({**report.as_dict(), **inputs}, indent=1))
     if report.problem:
         raise SpgvtonError(report.problem)

@@ -14,9 +14,10 @@ import onnx
 
 from spgvton.bundle import WEIGHTS, Bundle, sha256
 from spgvton.engine import cache, flavour
-from spgvton.engine.flavour import Flavour
+from spgvton.engine.flavour import WARPS, Flavour
 from spgvton.engine.gpu import Gpu, first_gpu
-from spgvton.engine.graph import WARPS, prepare
+from spgvton.engine.graph import prepare
+from spgvton.engine.load import LoadedEngine
 from spgvton.engine.progress import monitor
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
@@ -45,9 +46,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Built:
-    """An engine on disk. cache: "hit", "built" or "rebuilt: reason"."""
+    """An engine on disk. plugin: the library it needs to be loaded. cache: "hit", "built" or "rebuilt: reason"."""
 
     engine: Path
+    plugin: Path | None
     cache: str
     backend: str
     precision: str
@@ -78,13 +80,13 @@ def build(bundle: Bundle, options: Options) -> Built:
     engine = (options.folder or cache.default_folder(bundle.folder)) / name
     reason = cache.why_stale(engine, key)
     if reason is None:
-        return Built(engine, "hit", options.backend, options.precision, cache.read_facts(engine))
+        return Built(engine, plugin, "hit", options.backend, options.precision, cache.read_facts(engine))
     make_folder(engine.parent)  # now rather than after minutes of building
     start = time.perf_counter()
     plan, facts = _build_plan(bundle.graph(options.graph), options, trt, warp, plugin, engine.parent)
     cache.write(engine, plan, key, facts | {"seconds": round(time.perf_counter() - start, 1)})
     how = f"rebuilt: {reason}" if reason else "built"
-    return Built(engine, how, options.backend, options.precision, cache.read_facts(engine))
+    return Built(engine, plugin, how, options.backend, options.precision, cache.read_facts(engine))
 
 
 def _check(bundle: Bundle, options: Options) -> None:
@@ -93,7 +95,7 @@ def _check(bundle: Bundle, options: Options) -> None:
         raise UsageError(f"--warp must be one of {', '.join(WARPS)}, got {options.warp}")
     if options.max_batch < 1:
         raise UsageError(f"--max-batch must be 1 or more, got {options.max_batch}")
-    has = bundle.manifest.get("precision")
+    has = bundle.precision
     if has != options.precision:  # TensorRT networks are strongly typed: the precision is the graph's
         raise SpgvtonError(
             f"{bundle.folder} is a {has} bundle: ask for --precision {has}, or give a bundle exported as {options.precision}"
@@ -129,7 +131,7 @@ def _key(bundle: Bundle, options: Options, trt: Flavour, warp: str, plugin: Path
     files = bundle.manifest["files"]
     return {
         "graph": files[f"{options.graph}.onnx"]["sha256"],
-        "weights": files[WEIGHTS]["sha256"],
+        "weights": files[WEIGHTS]["sha256"] if WEIGHTS in files else None,
         "plugin": sha256(plugin) if plugin else None,
         "tensorrt": f"{trt.name} {trt.version}",
         "gpu": gpu.name if gpu else None,
@@ -234,9 +236,11 @@ def explain(built: Built) -> list[dict[str, Any]]:
     trt = flavour.load(built.backend)
     if first_gpu() is None:
         raise SpgvtonError("the engine inspector needs the GPU: run this on the machine that the engine is for")
-    engine = trt.trt.Runtime(trt.logger).deserialize_cuda_engine(built.engine.read_bytes())
-    if engine is None:
-        raise SpgvtonError(f"{built.engine} cannot be loaded: {trt.first_error('no reason given')}")
-    inspector = engine.create_engine_inspector()
-    layers = json.loads(inspector.get_engine_information(trt.trt.LayerInformationFormat.JSON))["Layers"]
+    loaded = LoadedEngine(trt, built.engine, built.plugin)
+    try:
+        inspector = loaded.engine.create_engine_inspector()
+        layers = json.loads(inspector.get_engine_information(trt.trt.LayerInformationFormat.JSON))["Layers"]
+    finally:
+        inspector = None  # before the engine
+        loaded.close()
     return [layer if isinstance(layer, dict) else {"Name": layer} for layer in layers]

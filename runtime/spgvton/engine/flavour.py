@@ -13,6 +13,7 @@ from typing import Any, Final
 from spgvton.errors import SpgvtonError, UsageError
 
 MODULES: Final = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # back end (and pip extra): module
+WARPS: Final = ("plugin", "function")  # who computes TpsGridSample
 PLUGIN: Final = ("TpsGridSample", "1", "")  # name, version, namespace
 RTX_LIBRARY: Final = "libtensorrt_rtx.so"
 

@@ -19,7 +19,6 @@ from onnx.reference import ReferenceEvaluator
 
 from spgvton.errors import SpgvtonError
 
-WARPS: Final = ("plugin", "function")
 OPERATOR: Final = ("spgvton", "TpsGridSample")
 FOLD_LIMIT: Final = 1 << 20  # bytes; larger results (Expand, Tile) cost more in the engine than they save
 NEVER_FOLDED: Final = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "If", "Loop", "Scan"}

@@ -1,0 +1,36 @@
+"""--backend, --warp and --plugin: how `run`, `demo` and `doctor --gpu` choose what runs the network."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spgvton.engine.flavour import WARPS
+
+if TYPE_CHECKING:  # at run time when they are needed: `doctor` must start where their packages are broken
+    from spgvton.bundle import Bundle
+    from spgvton.perception.parsing import Parser
+    from spgvton.session import TryOn
+
+
+def add_arguments(parser: argparse.ArgumentParser, choices: Sequence[str]) -> None:
+    """The arguments; the first of CHOICES is the default of --backend."""
+    parser.add_argument(
+        "--backend", choices=choices, default=choices[0],
+        help=f"what runs the network (default: {choices[0]}); the precision is the bundle's",
+    )  # fmt: skip
+    parser.add_argument("--warp", choices=WARPS, help="of TensorRT's engine, see spgvton build --help")
+    parser.add_argument("--plugin", type=Path, metavar="FILE", help="libspgvton_plugin.so (default: $SPGVTON_PLUGIN)")
+
+
+def open_session(
+    args: argparse.Namespace, bundle: Bundle, *, threads: int | None = None, parser: Parser | None = None
+) -> TryOn:
+    """A session of BUNDLE on the back end that ARGS ask for. Raises UsageError, SpgvtonError."""
+    from spgvton.backends import open_backend
+    from spgvton.session import TryOn
+
+    backend = open_backend(args.backend, bundle, threads=threads, warp=args.warp, plugin=args.plugin)
+    return TryOn(bundle, backend=backend, parser=parser)

@@ -1,0 +1,119 @@
+"""On a real GPU: pytest -m gpu tests/runtime/test_gpu.py. Skipped, with the reason, where there is none.
+
+With $SPGVTON_PLUGIN the warp is the plugin's, else the standard operators'.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spgvton.backends import check
+from spgvton.backends.check import parity
+from spgvton.backends.cuda import import_driver
+from spgvton.backends.tensorrt import TensorRtBackend, build_engine, require_gpu
+from spgvton.bundle import Bundle
+from spgvton.demo_assets import DemoAssets
+from spgvton.engine.build import Built
+from spgvton.engine.flavour import MODULES
+from spgvton.engine.gpu import Gpu
+from spgvton.errors import SpgvtonError
+from spgvton.session import TryOn
+
+pytestmark = pytest.mark.gpu
+SOAK = 10_000
+
+
+@pytest.fixture(scope="module", params=sorted(MODULES))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each TensorRT that is installed here."""
+    name = str(request.param)
+    try:
+        require_gpu(name)
+    except SpgvtonError as e:
+        pytest.skip(str(e))
+    return name
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def engine(
+    request: pytest.FixtureRequest, backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Bundle, Built, Gpu]]:
+    """The shipped bundle in each precision, and its engine."""
+    bundle = Bundle.open()
+    if request.param == "fp16":
+        from spgvton.cli import main
+
+        folder = tmp_path_factory.mktemp("fp16") / "mini"
+        assert main(["export", "--bundle", str(bundle.folder), "--precision", "fp16", "--out", str(folder)]) == 0
+        bundle = Bundle.open(folder)
+    given = os.environ.get("SPGVTON_PLUGIN")
+    built = build_engine(backend, bundle, "plugin" if given else "function", Path(given) if given else None)
+    yield bundle, built, require_gpu(backend)
+
+
+def open_session(engine: tuple[Bundle, Built, Gpu], *, cuda_graph: bool = True) -> TryOn:
+    bundle, built, gpu = engine
+    said: list[str] = []
+    session = TryOn(bundle, backend=TensorRtBackend(bundle, built, gpu, cuda_graph=cuda_graph, say=said.append))
+    dress(session)
+    return session
+
+
+def dress(session: TryOn) -> None:
+    """The shipped person and her first garment; the framing starts anew."""
+    picture, labels = DemoAssets.open().person()
+    garment = DemoAssets.open().garment(1)
+    session.set_person(picture, labels=labels)
+    session.set_garment(garment.picture, mask=garment.mask)
+
+
+def test_the_pictures_are_onnx_runtimes(engine: tuple[Bundle, Built, Gpu]) -> None:
+    with closing(open_session(engine)) as session:
+        found = parity(session, TryOn(engine[0]))
+    assert found.inputs == 20
+    assert found.holds, found
+
+
+def test_replay_gives_what_plain_enqueue_gives(engine: tuple[Bundle, Built, Gpu]) -> None:
+    poses, size = check.demo_poses()
+    with closing(open_session(engine)) as replayed, closing(open_session(engine, cuda_graph=False)) as plain:
+        for keypoints in poses[::12]:
+            np.testing.assert_array_equal(replayed(keypoints, size), plain(keypoints, size))
+        assert replayed.describe()["cuda_graph"] in ("replayed", "captured by TensorRT-RTX")
+        assert plain.describe()["cuda_graph"] == "disabled"
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_ten_thousand_frames_in_flat_memory(engine: tuple[Bundle, Built, Gpu]) -> None:
+    poses, size = check.demo_poses()
+    garments = DemoAssets.open().garments()
+
+    def free(session: TryOn) -> int:
+        gpu_session = session._backend
+        assert isinstance(gpu_session, TensorRtBackend)
+        with gpu_session._cuda.current():
+            return int(import_driver().mem_get_info()[0])
+
+    with closing(open_session(engine)) as session:
+        first = session(poses[0], size)
+        for i in range(1, SOAK):
+            session(poses[i % len(poses)], size)
+            if i % 500 == 0:
+                garment = garments[i // 500 % len(garments)]
+                session.set_garment(garment.picture, mask=garment.mask)
+            if i == 1000:
+                device, host = free(session), resident()
+        assert device - free(session) < 4 << 20
+        assert resident() - host < 32 << 20
+        dress(session)
+        np.testing.assert_array_equal(session(poses[0], size), first)

@@ -4,7 +4,8 @@
   spgvton export --preset paper --out bundles/paper-untrained
   spgvton export --bundle bundles/mini --precision fp16 --out bundles/mini-fp16
 
-Of a checkpoint, every graph is run by ONNX Runtime on the shipped demo person and garment and compared with PyTorch.
+session.onnx and frame.onnx are the joint graph once more, in two and rewritten for ONNX Runtime on a CPU; they are
+compared with it. Of a checkpoint, every graph is run by ONNX Runtime on the shipped demo person and garment and compared with PyTorch.
 With --precision fp16 the networks compute in float16 (for TensorRT; on a CPU that is slower), coordinates, divisions,
 softmax and statistics in float32; every output and layer is compared with float32, on the shipped demo or on --samples
 test triples of --data. A difference above tolerance is an error and leaves no bundle.
@@ -41,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", choices=("fp32", "fp16"), default="fp32", help="how fp32 graphs' weights are stored"
     )
+    parser.add_argument(
+        "--rewrites", default="all", metavar="NAMES",
+        help="of session.onnx and frame.onnx, which ONNX Runtime uses: all (default), a list such as softmax,winograd, or "
+        "none for a bundle without these two",
+    )  # fmt: skip
     parser.add_argument("--data", type=Path, help="compare fp16 on a data set in MPV layout, not on the shipped demo")
     parser.add_argument("--samples", type=int, default=20, help="how many test triples of --data (default 20)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
@@ -61,10 +67,13 @@ def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
     import torch
 
     from spgvton_export.onnx_export import export
+    from spgvton_export.rewrites import REWRITES, check_names
     from spgvton_training.checkpoint import Checkpoint
     from spgvton_training.networks.config import PRESETS, preset
     from spgvton_training.networks.joint import build_model
 
+    rewrites = {"all": tuple(REWRITES), "none": None}.get(args.rewrites, args.rewrites.split(","))
+    check_names(rewrites or ())  # now rather than after minutes
     if args.preset:
         if args.preset not in PRESETS:
             raise UsageError(f"preset '{args.preset}' is unknown: use one of {', '.join(PRESETS)}")
@@ -74,10 +83,15 @@ def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
         checkpoint = Checkpoint(config, weights, {"untrained": f"preset {args.preset}, seed 0"})
     else:
         checkpoint = Checkpoint.load(args.checkpoint)
-    bundle = export(checkpoint, out, real_inputs(checkpoint.config), half_storage=args.storage == "fp16")
+    bundle = export(
+        checkpoint, out, real_inputs(checkpoint.config), half_storage=args.storage == "fp16", rewrites=rewrites
+    )
     for name, outputs in bundle.manifest["error_against_pytorch"].items():
         for output, error in outputs.items():
             print(f"{name:6} {output:13} max {error['max']:.2e}  mean {error['mean']:.2e}", file=sys.stderr)
+    if rewrites is not None:
+        error = bundle.manifest["rewrites"]["error_against_tryon"]
+        print(f"{'frame':6} {'image':13} max {error['max']:.2e}  mean {error['mean']:.2e} (to tryon)", file=sys.stderr)
     return bundle
 
 

@@ -122,7 +122,7 @@ def convert_bundle(
 
     names = [WEIGHTS, *(f"{name}.onnx" for name in graphs)]
     speed = latency(source.graph("tryon"), folder / "tryon.onnx", samples[0], seconds=seconds)
-    manifest: dict[str, Any] = {k: v for k, v in source.manifest.items() if k not in ("format", "files")}
+    manifest: dict[str, Any] = {k: v for k, v in source.manifest.items() if k not in ("format", "files", "rewrites")}
     manifest |= {
         "spgvton": __version__,
         "precision": "fp16",

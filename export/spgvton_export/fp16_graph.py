@@ -12,7 +12,7 @@ The graph's own inputs and outputs keep their names and types.
 
 Why not a library: onnxruntime.transformers.float16 and onnxconverter-common work by a block-list and put a Cast to
 float16 and back between any two blocked nodes, so that coordinates would be rounded at every step of source alignment;
-they also read all weights into the graph. Constant folding is onnxscript's.
+they also read all weights into the graph.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Final
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnxscript import optimizer
 
 from spgvton.errors import SpgvtonError
+from spgvton_export.folding import fold
 from spgvton_export.shared_weights import detach_weights, stored_name
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
@@ -52,51 +52,6 @@ class Float16Graph:
     reference: onnx.ModelProto
     layers: dict[str, str]
     float32: dict[str, int]
-
-
-def fold(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """Fold MODEL's constants in place; its weights become inputs and are returned (see detach_weights)."""
-    weights = detach_weights(model)
-    optimizer.fold_constants(model, onnx_shape_inference=True)
-    optimizer.remove_unused_nodes(model)
-    nodes = []
-    for node in model.graph.node:
-        if node.op_type != "Constant":
-            nodes.append(node)
-            continue
-        (attribute,) = node.attribute
-        value = helper.get_attribute_value(attribute)
-        if attribute.name != "value":  # value_float, value_ints and the like
-            kind = np.float32 if "float" in attribute.name else np.int64
-            value = numpy_helper.from_array(np.asarray(value, kind))
-        value.name = node.output[0]
-        model.graph.initializer.append(value)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return weights
-
-
-def cast_to_bytes_last(model: onnx.ModelProto) -> None:
-    """Where a uint8 image is transposed into an output, in place: transpose first. TensorRT has uint8 only at the end."""
-    outputs = {o.name for o in model.graph.output}
-    made_by = {o: n for n in model.graph.node for o in n.output}
-    for last in model.graph.node:
-        cast = made_by.get(last.input[0]) if last.input else None
-        if last.op_type != "Transpose" or last.output[0] not in outputs or cast is None or cast.op_type != "Cast":
-            continue
-        alone = sum(i == cast.output[0] for n in model.graph.node for i in n.input) == 1
-        if alone and cast.output[0] not in outputs and helper.get_node_attr_value(cast, "to") == TensorProto.UINT8:
-            first, second = onnx.NodeProto(), onnx.NodeProto()
-            first.CopyFrom(last)
-            second.CopyFrom(cast)
-            first.input[0], first.output[0] = cast.input[0], f"{cast.output[0]}.transposed"
-            second.input[0], second.output[0] = first.output[0], last.output[0]
-            # value_info of the value that is no more would give it a wrong type
-            kept = [v for v in model.graph.value_info if v.name != cast.output[0]]
-            del model.graph.value_info[:]
-            model.graph.value_info.extend(kept)
-            cast.CopyFrom(first)
-            last.CopyFrom(second)
 
 
 def element_types(model: onnx.ModelProto) -> dict[str, int]:
@@ -188,8 +143,8 @@ def convert(model: onnx.ModelProto) -> Float16Graph:
     """
     if any(a.HasField("g") or a.graphs for n in model.graph.node for a in n.attribute):
         raise SpgvtonError("the graph has control flow: only graphs of spgvton export can be converted")
-    weights = fold(model)
-    cast_to_bytes_last(model)
+    weights = detach_weights(model)
+    fold(model)  # bundles before this version are not folded
     types = element_types(model)
     if FLOAT16 in types.values():
         raise SpgvtonError("the graph computes in float16 already: give the bundle that it was made of")

@@ -1,21 +1,18 @@
-"""The graphs of a bundle as PyTorch modules with named inputs and outputs, ready to trace."""
+"""The graphs of a bundle as PyTorch modules with named inputs and outputs: all but the joint one are traced."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from spgvton_export import tps_op
-from spgvton_training.networks import joint
+from spgvton.bundle import GRAPHS
 from spgvton_training.networks.joint import Inputs, JointModel
 
 
 class Graph(NamedTuple):
-    """One ONNX graph: what to trace, with which tensors, and the names that its users see."""
+    """One ONNX graph: what it computes, with which tensors, and the names that its users see."""
 
     module: nn.Module
     inputs: dict[str, Tensor]
@@ -82,20 +79,12 @@ class G3Plain(_Wrapper):
         return self.model.synthesise(coarse, coarse[:, :1], warped, keypoints).image
 
 
-class TryOnGraph(_Wrapper):
-    """The joint graph: person, garment and target keypoints -> uint8 image (N, H, W, 3)."""
+class TryOnReference(_Wrapper):
+    """What the joint graph must give: person, garment and target keypoints -> uint8 image (N, H, W, 3). Never traced."""
 
     def forward(self, *tensors: Tensor) -> Tensor:
         image = self.model(Inputs(*tensors))
-        # uint8 last: TensorRT has that type at inputs and outputs only
         return ((image + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
-
-
-class TryOnPlain(TryOnGraph):
-    """Without `align_source` the source's keypoints are not an input."""
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return super().forward(*tensors[:3], tensors[-1], *tensors[3:])
 
 
 @torch.no_grad()
@@ -110,12 +99,9 @@ def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
     if c.align_source:
         names = ["reference_map", "head", "body", "source_keypoints", "cloth_mask", "keypoints"]
         out["g1"] = Graph(G1(model), {k: static[k] for k in names}, ("semantic", "aligned_body"))
-        out["tryon"] = Graph(TryOnGraph(model), static, ("image",))
     else:
         names = ["reference_map", "head", "cloth_mask", "keypoints"]
         out["g1"] = Graph(G1Plain(model), {k: static[k] for k in names}, ("semantic",))
-        without = {k: v for k, v in static.items() if k != "source_keypoints"}
-        out["tryon"] = Graph(TryOnPlain(model), without, ("image",))
     g2_inputs = {"semantic": semantic, "body": body, "cloth": x.cloth, **pose}
     out["g2"] = Graph(G2(model), g2_inputs, ("coarse", "clothes_mask"))
     masks = {"cloth_mask": x.cloth_mask, "clothes_mask": coarse.mask}
@@ -130,21 +116,5 @@ def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
         out["g3"] = Graph(G3(model), g3_inputs, ("image",))
     else:
         out["g3"] = Graph(G3Plain(model), {**images, **pose}, ("image",))
-    return {name: out[name] for name in ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")}
-
-
-@contextmanager
-def warp_as_operator() -> Iterator[None]:
-    """While tracing, the warp is the one node spgvton::TpsGridSample instead of its arithmetic."""
-    reference = joint.tps_grid_sample
-
-    def node(
-        image: Tensor, theta: Tensor, grid_size: int = 5, align_corners: bool = True, padding: str = "border"
-    ) -> Tensor:
-        return tps_op.symbolic(image, theta, grid_size=grid_size, align_corners=align_corners, padding=padding)
-
-    joint.tps_grid_sample = node
-    try:
-        yield
-    finally:
-        joint.tps_grid_sample = reference
+    out["tryon"] = Graph(TryOnReference(model), static, ("image",))
+    return {name: out[name] for name in GRAPHS}

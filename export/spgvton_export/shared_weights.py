@@ -93,9 +93,13 @@ def detach_weights(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 
 def attach_weights(model: onnx.ModelProto, weights: dict[str, onnx.TensorProto], file: Path) -> onnx.ModelProto:
-    """Undo detach_weights() in place: its inputs become references into FILE again, of the types that WEIGHTS have."""
-    inputs = [i for i in model.graph.input if i.name not in weights]
+    """Undo detach_weights() in place: its inputs become references into FILE again, of the types that WEIGHTS have.
+
+    WEIGHTS may hold more than MODEL uses.
+    """
+    names = {i.name for i in model.graph.input} & set(weights)
+    inputs = [i for i in model.graph.input if i.name not in names]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
-    model.graph.initializer.extend(weights.values())
+    model.graph.initializer.extend(w for name, w in weights.items() if name in names)
     return share_weights(model, file)

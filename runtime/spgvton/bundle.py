@@ -1,7 +1,8 @@
 """A model bundle: a folder with `bundle.json`, the ONNX graphs, and one weights file that all graphs share.
 
     bundle.json           format, network, precision, file hashes, provenance
-    tryon.onnx            the joint graph that the runtime uses
+    tryon.onnx            the joint graph
+    session frame .onnx   optional: the joint graph in two, rewritten for ONNX Runtime on a CPU (docs/graph-passes.md)
     g1 g2 gmm1 gmm2 g3 .onnx   the modules one by one, as the paper has them
     weights.safetensors   every weight, once; the graphs refer to it as ONNX external data
 
@@ -27,6 +28,7 @@ MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
+SESSION_AND_FRAME: Final = ("session", "frame")  # optional, for one person at a time
 
 
 def shipped() -> Path:
@@ -103,8 +105,13 @@ class Bundle:
         """What the graphs compute in, one of PRECISIONS. Inputs and outputs are the same in all of them."""
         return str(self.manifest.get("precision", "fp32"))
 
+    @property
+    def is_split(self) -> bool:
+        """Whether the bundle has the graphs SESSION_AND_FRAME."""
+        return all(f"{name}.onnx" in self.manifest["files"] for name in SESSION_AND_FRAME)
+
     def graph(self, name: str) -> Path:
-        """Path of graph NAME, one of GRAPHS. Raises SpgvtonError when the bundle has none."""
+        """Path of graph NAME, one of GRAPHS or SESSION_AND_FRAME. Raises SpgvtonError when the bundle has none."""
         file = f"{name}.onnx"
         if file not in self.manifest["files"]:
             have = ", ".join(sorted(self.manifest["files"]))

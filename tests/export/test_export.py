@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from spgvton.bundle import MANIFEST, WEIGHTS, Bundle
+from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
 from spgvton_export import onnx_export, tps_op
 from spgvton_export.cli import real_inputs
+from spgvton_export.folding import fold
+from spgvton_export.joint_graph import PARTS
+from spgvton_export.shared_weights import detach_weights
 from spgvton_training.checkpoint import Checkpoint
 
 
@@ -31,6 +35,45 @@ def test_graphs_are_valid_and_hold_one_warp_node(small_bundle: Bundle) -> None:
         warps = tps_op.find_nodes(model)
         assert len(warps) == (1 if name == "tryon" else 0)
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param, "the batch is dynamic"
+
+
+def test_joint_graph_is_assembled_from_the_parts(small_bundle: Bundle) -> None:
+    """Every node of the parts stands in it under the part's name; besides them there are the warp and seven for bytes."""
+    joint = onnx.load(str(small_bundle.graph("tryon")), load_external_data=False).graph
+    assert [i.name for i in joint.input if i.name == "keypoints"] and [o.name for o in joint.output] == ["image"]
+    left = [n for n in joint.node if not n.name.endswith(".cast")]
+    for part in PARTS:
+        own = onnx.load(str(small_bundle.graph(part)), load_external_data=False).graph.node
+        expected = sorted((f"{part}/{n.name}", n.op_type) for n in own if not n.name.endswith(".cast"))
+        assert sorted((n.name, n.op_type) for n in left if n.name.startswith(f"{part}/")) == expected
+        left = [n for n in left if not n.name.startswith(f"{part}/")]
+    steps = ["TpsGridSample", "Add", "Mul", "Round", "Clip", "Transpose", "Cast"]
+    assert [n.op_type for n in left] == steps
+    assert joint.node[-1].op_type == "Cast" and joint.node[-1].output[0] == "image", (
+        "TensorRT has uint8 at the end only"
+    )
+
+
+def test_graphs_are_folded(small_bundle: Bundle) -> None:
+    for name in GRAPHS:
+        model = onnx.load(str(small_bundle.graph(name)), load_external_data=False)
+        assert not any(n.op_type == "Constant" for n in model.graph.node)
+        weights = detach_weights(model)
+        before = len(model.graph.node)
+        fold(model)
+        assert before - len(model.graph.node) <= 0.02 * before and weights, "folding again finds next to nothing"
+
+
+def test_folding_keeps_the_function() -> None:
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 1]) for n in ("x", "y"))
+    nodes = [
+        helper.make_node("Constant", [], ["one"], value_float=1.0), helper.make_node("Add", ["one", "one"], ["two"]),
+        helper.make_node("Mul", ["x", "two"], ["y"]), helper.make_node("Relu", ["x"], ["nobody"]),
+    ]  # fmt: skip
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 18)])
+    fold(model)
+    assert [n.op_type for n in model.graph.node] == ["Mul"]
+    assert [numpy_helper.to_array(t).item() for t in model.graph.initializer if t.name == "two"] == [2.0]
 
 
 def test_weights_are_stored_once(small_bundle: Bundle) -> None:
@@ -67,4 +110,6 @@ def test_export_verb(mini_by_verb: tuple[Bundle, str], tmp_path: Path) -> None:
     assert main(["export", "--checkpoint", str(tmp_path / "none"), "--out", str(tmp_path / "b")]) == 1
     (tmp_path / "file").write_text("")
     file = mini_by_verb[0].folder.parent / "m.safetensors"
+    assert main(["export", "--checkpoint", str(file), "--rewrites", "softmax,magic", "--out", str(tmp_path / "b")]) == 2
+    assert not (tmp_path / "b").exists(), "found before anything is made"
     assert main(["export", "--checkpoint", str(file), "--out", str(tmp_path / "file" / "b")]) == 1

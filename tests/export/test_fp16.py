@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -24,7 +23,7 @@ from spgvton.session import TryOn
 from spgvton_export import fp16_check
 from spgvton_export.fp16_bundle import convert_bundle, half_weights, load_graph
 from spgvton_export.fp16_check import Chain, Error, Report, open_session, run_session, warp_graph
-from spgvton_export.fp16_graph import cast_to_bytes_last, convert, element_types, emulate, fold, to_float16
+from spgvton_export.fp16_graph import convert, element_types, emulate, to_float16
 from spgvton_export.samples import demo_samples
 from spgvton_training.checkpoint import Checkpoint
 
@@ -186,33 +185,6 @@ def small_graph(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> 
     tensors = [numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()]
     graph = helper.make_graph(nodes, "g", made[:1], made[1:], tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-def test_folding_keeps_the_function() -> None:
-    one = {"one": np.ones(1)}
-    model = small_graph(
-        [helper.make_node("Add", ["one", "one"], ["two"]), helper.make_node("Mul", ["x", "two"], ["y"])], one
-    )
-    fold(model)
-    assert [n.op_type for n in model.graph.node] == ["Mul"]
-
-
-def test_bytes_are_made_last() -> None:
-    """Graphs of bundles before this version transpose the uint8 image: the same values, in the other order."""
-    nodes = [helper.make_node("Cast", ["x"], ["b"], to=TensorProto.UINT8)]
-    model = small_graph([*nodes, helper.make_node("Transpose", ["b"], ["y"], perm=[0, 2, 3, 1])], {})
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.UINT8, ["N", 8, 8, 1]))
-    x = np.random.default_rng(0).uniform(0, 255, (2, 1, 8, 8)).astype(np.float32)
-
-    def run() -> np.ndarray:
-        session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-        return np.asarray(session.run(["y"], {"x": x})[0])
-
-    before = run()
-    cast_to_bytes_last(model)
-    assert [n.op_type for n in model.graph.node] == ["Transpose", "Cast"]
-    after = run()
-    assert after.dtype == np.uint8 and np.array_equal(before, after) and before.std() > 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spgvton.backends import open_backend
+from spgvton.backends.onnxruntime import OnnxRuntimeBackend
 from spgvton.bundle import MANIFEST, WEIGHTS, Bundle, shipped
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
@@ -67,9 +68,9 @@ def test_foreign_graph_and_unknown_backend(copy: Path) -> None:
     import hashlib
 
     for content, message in ((b"no graph", "cannot load"), ((copy / "gmm2.onnx").read_bytes(), "not an spgvton joint")):
-        (copy / "tryon.onnx").write_bytes(content)
+        (copy / "frame.onnx").write_bytes(content)
         manifest = json.loads((copy / MANIFEST).read_text())
-        manifest["files"]["tryon.onnx"]["sha256"] = hashlib.sha256(content).hexdigest()
+        manifest["files"]["frame.onnx"]["sha256"] = hashlib.sha256(content).hexdigest()
         (copy / MANIFEST).write_text(json.dumps(manifest))
         with pytest.raises(SpgvtonError, match=message):
             open_backend("onnxruntime", Bundle.open(copy))
@@ -139,3 +140,38 @@ def test_session_refuses_bad_input(session: TryOn) -> None:
         session.set_person(empty)
     with pytest.raises(SpgvtonError, match="no usable pose"):
         session(empty)
+
+
+def test_session_graph_runs_when_person_or_garment_change(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Split or joint graph: the same pictures. The session graph runs once per change, not once per frame."""
+    assets = DemoAssets.open()
+    picture, labels = assets.person()
+    keypoints, frame_size = assets.keypoints(), (picture.shape[0], picture.shape[1])
+    manifest = json.loads((copy / MANIFEST).read_text())
+    for name in ("session.onnx", "frame.onnx"):
+        del manifest["files"][name]
+        (copy / name).unlink()
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    runs: list[int] = []
+    prepare = OnnxRuntimeBackend._run_session_graph
+
+    def counted(self: OnnxRuntimeBackend) -> dict[str, np.ndarray]:
+        runs.append(1)
+        return prepare(self)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_run_session_graph", counted)
+    images: list[list[np.ndarray]] = []
+    for folder, graphs in ((shipped(), "session, frame"), (copy, "tryon")):
+        session = TryOn(folder, threads=1)
+        assert session.describe()["graphs"] == graphs
+        session.set_person(picture, keypoints=keypoints[0], labels=labels)
+        made = []
+        for garment in (1, 2):
+            session.set_garment(assets.garment(garment)[0], mask=assets.garment(garment)[1])
+            made += [session(keypoints[i], frame_size).astype(int) for i in (10, 40)]
+        images.append(made)
+        assert len(runs) == 2
+        runs.clear()
+    for split, joint in zip(*images):
+        assert np.abs(split - joint).max() <= 1
+    assert all(np.abs(a - b).max() > 50 for a, b in zip(images[0], images[0][1:])), "pose and garment change it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -22,39 +23,63 @@ def session_options(threads: int | None) -> ort.SessionOptions:
     return options
 
 
+def open_graph(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Raises SpgvtonError when ONNX Runtime cannot load the graph."""
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as e:  # ONNX Runtime's exceptions share no base class of its own
+        raise SpgvtonError(f"ONNX Runtime cannot load {path}: {str(e).splitlines()[0]}") from e
+
+
 class OnnxRuntimeBackend:
-    """See Backend. Raises SpgvtonError when the graph cannot be loaded or is not an spgvton joint graph."""
+    """See Backend. Raises SpgvtonError when the graph cannot be loaded or is not an spgvton joint graph.
+
+    A bundle with a session graph has what depends on person and garment alone computed when they change, at the first
+    frame after; each frame runs the frame graph. Other bundles run the joint graph.
+    """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        path = bundle.graph("tryon")
         options = session_options(threads)
         options.add_free_dimension_override_by_name("N", 1)  # lets the TPS basis be folded: 5 instead of 9 ms
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as e:  # ONNX Runtime's exceptions share no base class of its own
-            raise SpgvtonError(f"ONNX Runtime cannot load {path}: {str(e).splitlines()[0]}") from e
         self._threads = options.intra_op_num_threads
+        self._prepare = open_graph(bundle.graph("session"), options) if bundle.is_split else None
+        path = bundle.graph("frame" if bundle.is_split else "tryon")
+        self._session = open_graph(path, options)
+        self._prepare_inputs = [i.name for i in self._prepare.get_inputs()] if self._prepare else []
+        self._prepare_outputs = [o.name for o in self._prepare.get_outputs()] if self._prepare else []
         self._inputs = [i.name for i in self._session.get_inputs()]
-        check_inputs(self._inputs, str(path))
+        needed = {*self._prepare_inputs, *self._inputs} - set(self._prepare_outputs)
+        check_inputs(sorted(needed), str(path))
+        self._static_inputs = needed - {KEYPOINTS}
         self._static: dict[str, NDArray[np.float32]] = {}
+        self._prepared: dict[str, NDArray[np.float32]] | None = None  # what the session graph gave
 
     def set_static(self, name: str, value: NDArray[np.float32]) -> None:
         check_static_name(name)
-        if name in self._inputs:  # a network without `align_source` does not take the source keypoints
+        if name in self._static_inputs:  # a network without `align_source` does not take the source keypoints
             self._static[name] = np.ascontiguousarray(value, dtype=np.float32)
+            self._prepared = None
 
     def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
         if keypoints.shape != (1, 18, 3):
             raise ValueError(f"one pose at a time: expected keypoints (1, 18, 3), got {keypoints.shape}")
-        feed = {**self._static, KEYPOINTS: np.ascontiguousarray(keypoints, dtype=np.float32)}
-        check_all_set(set(self._inputs) - set(feed))
-        (image,) = self._session.run([IMAGE], feed)
+        check_all_set(self._static_inputs - set(self._static))
+        if self._prepared is None:
+            self._prepared = self._run_session_graph()
+        values = {**self._static, **self._prepared, KEYPOINTS: np.ascontiguousarray(keypoints, dtype=np.float32)}
+        (image,) = self._session.run([IMAGE], {name: values[name] for name in self._inputs})
         return np.asarray(image, np.uint8)
+
+    def _run_session_graph(self) -> dict[str, NDArray[np.float32]]:
+        if self._prepare is None:
+            return {}
+        made = self._prepare.run(self._prepare_outputs, {name: self._static[name] for name in self._prepare_inputs})
+        return dict(zip(self._prepare_outputs, made))
 
     def describe(self) -> dict[str, str]:
         return {
             "backend": "onnxruntime", "version": ort.__version__, "device": "CPUExecutionProvider",
-            "threads": str(self._threads),
+            "threads": str(self._threads), "graphs": "session, frame" if self._prepare else "tryon",
         }  # fmt: skip
 
     def close(self) -> None:

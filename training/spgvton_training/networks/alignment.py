@@ -48,68 +48,72 @@ TORSO: Final = (kp.NECK, kp.R_SHOULDER, kp.L_SHOULDER, kp.R_HIP, kp.L_HIP)
 _MIN_SPREAD: Final = 9.0  # pixels^2: closer points say nothing about scale and rotation
 
 
-def _similarity(source: Tensor, target: Tensor, points: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Least-squares similarity from target to source pixels over POINTS that both have.
+_SIMILAR: Final = tuple(i for i, part in enumerate(PARTS) if part.bone is None)
+_BONES: Final = tuple(i for i, part in enumerate(PARTS) if part.bone is not None)
 
-    source, target: (N, 18, 3). Returns the matrix (N, 2, 3) and whether it is well determined (N,).
+
+def _similarities(source: Tensor, target: Tensor, sets: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+    """Least-squares similarities from target to source pixels, each over the points of one of SETS that both have.
+
+    source, target: (N, 18, 3). Returns matrices (N, P, 2, 3) and whether each is well determined (N, P).
     In complex numbers: s = a t + b, a = sum conj(t') s' / sum |t'|^2 with t', s' centred.
     """
-    s, t = source[:, list(points)], target[:, list(points)]
-    weight = ((s[..., 2] > 0) & (t[..., 2] > 0)).float()
-    total = weight.sum(1).clamp_min(1e-6)
-    s_mean = (s[..., :2] * weight[..., None]).sum(1) / total[:, None]
-    t_mean = (t[..., :2] * weight[..., None]).sum(1) / total[:, None]
-    ds, dt = s[..., :2] - s_mean[:, None], t[..., :2] - t_mean[:, None]
-    spread = (weight * dt.square().sum(-1)).sum(1)
+    chosen = torch.zeros(len(sets), kp.NUM_KEYPOINTS, device=source.device)
+    for row, points in zip(chosen, sets):
+        row[list(points)] = 1
+    weight = ((source[:, :, 2] > 0) & (target[:, :, 2] > 0)).float()[:, None] * chosen  # (N, P, 18)
+    s, t = source[:, :, :2], target[:, :, :2]
+    total = weight.sum(2, keepdim=True).clamp_min(1e-6)
+    s_mean, t_mean = (weight @ s) / total, (weight @ t) / total  # (N, P, 2)
+    ds, dt = s[:, None] - s_mean[:, :, None], t[:, None] - t_mean[:, :, None]  # (N, P, 18, 2)
+    spread = (weight * dt.square().sum(3)).sum(2)
     divisor = spread.clamp_min(1e-3)
-    real = (weight * (dt[..., 0] * ds[..., 0] + dt[..., 1] * ds[..., 1])).sum(1) / divisor
-    imaginary = (weight * (dt[..., 0] * ds[..., 1] - dt[..., 1] * ds[..., 0])).sum(1) / divisor
+    real = (weight * (dt * ds).sum(3)).sum(2) / divisor
+    imaginary = (weight * (dt[..., 0] * ds[..., 1] - dt[..., 1] * ds[..., 0])).sum(2) / divisor
     scale = (real.square() + imaginary.square()).clamp_min(1e-8).sqrt()
-    determined = (total >= 2) & (spread > _MIN_SPREAD) & (scale > 0.3) & (scale < 3.0)
-    linear = torch.stack([torch.stack([real, -imaginary], 1), torch.stack([imaginary, real], 1)], 1)
-    shift = s_mean - (linear @ t_mean[:, :, None])[:, :, 0]
-    return torch.cat([linear, shift[:, :, None]], 2), determined
+    determined = (total[:, :, 0] >= 2) & (spread > _MIN_SPREAD) & (scale > 0.3) & (scale < 3.0)
+    linear = torch.stack([torch.stack([real, -imaginary], 2), torch.stack([imaginary, real], 2)], 2)
+    shift = s_mean[..., None] - linear @ t_mean[..., None]
+    return torch.cat([linear, shift], 3), determined
 
 
-def _select(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    return torch.where(condition[:, None, None], a, b)
+def _bones(source: Tensor, target: Tensor, thickness: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps from target to source that take bone to bone: the length follows the bone, the thickness is THICKNESS (N,).
 
-
-def _bone(source: Tensor, target: Tensor, points: tuple[int, ...], thickness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Map from target to source that takes bone to bone: its length follows the bones, its thickness THICKNESS (N,).
-
-    Returns the matrix (N, 2, 3), whether both pictures have the bone (N,), and the row (N, 3) that gives the position
-    along the target bone: 0 at its first point, 1 at its second.
+    Returns matrices (N, B, 2, 3) and the rows (N, B, 3) that give the position along the target bone: 0 at its first
+    point, 1 at its second. A bone that is missing in either picture gets a row outside every part's range.
     """
-    (s0, s1), (t0, t1) = ((k[:, points[0]], k[:, points[1]]) for k in (source, target))
-    present = (s0[:, 2] > 0) & (s1[:, 2] > 0) & (t0[:, 2] > 0) & (t1[:, 2] > 0)
-    vs, vt = s1[:, :2] - s0[:, :2], t1[:, :2] - t0[:, :2]
-    ls, lt = vs.square().sum(1).clamp_min(1.0).sqrt(), vt.square().sum(1).clamp_min(1.0).sqrt()
-    us, ut = vs / ls[:, None], vt / lt[:, None]
+    ends = [torch.tensor([PARTS[i].points[end] for i in _BONES], device=source.device) for end in (0, 1)]
+    (s0, s1), (t0, t1) = ([k.index_select(1, end) for end in ends] for k in (source, target))  # (N, B, 3) each
+    present = (s0[..., 2] > 0) & (s1[..., 2] > 0) & (t0[..., 2] > 0) & (t1[..., 2] > 0)
+    vs, vt = s1[..., :2] - s0[..., :2], t1[..., :2] - t0[..., :2]
+    ls, lt = (v.square().sum(2, keepdim=True).clamp_min(1.0).sqrt() for v in (vs, vt))
+    us, ut = vs / ls, vt / lt
     stretch = (ls / lt).clamp(0.4, 2.5)
-    across_s, across_t = torch.stack([-us[:, 1], us[:, 0]], 1), torch.stack([-ut[:, 1], ut[:, 0]], 1)
+    across_s, across_t = (torch.stack([-u[..., 1], u[..., 0]], 2) for u in (us, ut))
     linear = (
-        stretch[:, None, None] * us[:, :, None] * ut[:, None, :]
-        + thickness[:, None, None] * across_s[:, :, None] * across_t[:, None, :]
+        stretch[..., None] * us[..., None] * ut[:, :, None]
+        + thickness[:, None, None, None] * across_s[..., None] * across_t[:, :, None]
     )
-    shift = s0[:, :2] - (linear @ t0[:, :2, None])[:, :, 0]
-    along = torch.cat([ut / lt[:, None], -(ut * t0[:, :2]).sum(1, keepdim=True) / lt[:, None]], 1)
-    return torch.cat([linear, shift[:, :, None]], 2), present, along
-
-
-def _transform(part: Part, source: Tensor, target: Tensor, torso: Tensor) -> tuple[Tensor, Tensor | None]:
-    """PART's map from target to source pixels (N, 2, 3), and for a bone the row (N, 3) of the position along it.
-
-    A similarity that the keypoints do not determine falls back to TORSO; a bone that is not there gets a row outside
-    every part's range.
-    """
-    if part.bone is None:
-        matrix, known = _similarity(source, target, part.points)
-        return _select(known, matrix, torso), None
-    thickness = torso[:, :, :2].square().sum((1, 2)).div(2).sqrt()
-    matrix, present, along = _bone(source, target, part.points, thickness)
+    shift = s0[..., :2, None] - linear @ t0[..., :2, None]
+    along = torch.cat([ut / lt, -(ut * t0[..., :2]).sum(2, keepdim=True) / lt], 2)
     nowhere = torch.tensor([0.0, 0.0, 1e3], device=along.device).expand_as(along)
-    return matrix, torch.where(present[:, None], along, nowhere)
+    return torch.cat([linear, shift], 3), torch.where(present[..., None], along, nowhere)
+
+
+def _transforms(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Every part's map from target to source pixels (N, parts, 2, 3), and the bones' rows (N, B, 3) of _bones().
+
+    A similarity that the keypoints do not determine falls back to the torso's, and that to the identity.
+    """
+    matrices, known = _similarities(source, target, [TORSO, *(PARTS[i].points for i in _SIMILAR)])
+    known = known[..., None, None]
+    torso = torch.where(known[:, :1], matrices[:, :1], torch.eye(2, 3, device=source.device))
+    similar = torch.where(known[:, 1:], matrices[:, 1:], torso)
+    thickness = torso[:, 0, :, :2].square().sum((1, 2)).div(2).sqrt()
+    bones, along = _bones(source, target, thickness)
+    order = torch.tensor([(*_SIMILAR, *_BONES).index(i) for i in range(len(PARTS))], device=source.device)
+    return torch.cat([similar, bones], 1).index_select(1, order), along
 
 
 def _pixels(size: tuple[int, int], stride: int, device: torch.device) -> Tensor:
@@ -124,16 +128,26 @@ def _pixels(size: tuple[int, int], stride: int, device: torch.device) -> Tensor:
     return torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
 
 
-def _move(layer: Tensor, matrix: Tensor, along: Tensor | None, part: Part, pixels: Tensor, stride: int) -> Tensor:
-    """LAYER (N, C, h, w), a raster of stride STRIDE, resampled by MATRIX; outside a bone's range it is zero."""
-    n, _, h, w = layer.shape
-    grid = ((matrix @ pixels).transpose(1, 2).reshape(n, h, w, 2) + 0.5) / stride  # pixel edges of the layer
-    grid = grid * (2.0 / torch.tensor([w, h], device=layer.device)) - 1.0
-    moved = F.grid_sample(layer, grid, "bilinear", "zeros", align_corners=False)
-    if along is None or part.bone is None:
-        return moved
-    position = (along @ pixels).reshape(n, 1, h, w)
-    return moved * ((position > part.bone[0]) & (position < part.bone[1])).to(moved.dtype)
+class _Raster:
+    """Where every part's pixels come from, on the raster of stride STRIDE over pictures of SIZE."""
+
+    def __init__(self, matrices: Tensor, along: Tensor, size: tuple[int, int], stride: int) -> None:
+        h, w = size[0] // stride, size[1] // stride
+        pixels = _pixels(size, stride, matrices.device)
+        to_grid = 2.0 / (stride * torch.tensor([w, h], device=matrices.device))
+        grids = ((matrices @ pixels).transpose(2, 3) + 0.5) * to_grid - 1.0  # from pixel edges to [-1, 1]
+        self._grids = grids.reshape(-1, len(PARTS), h, w, 2)
+        self._along = (along @ pixels).reshape(-1, len(_BONES), h, w)
+
+    def move(self, layer: Tensor, part: int) -> Tensor:
+        """LAYER (N, C, h, w) resampled by the map of PARTS[part]; outside a bone's range it is zero."""
+        moved = F.grid_sample(layer, self._grids[:, part], "bilinear", "zeros", align_corners=False)
+        bone = PARTS[part].bone
+        if bone is None:
+            return moved
+        i = _BONES.index(part)
+        position = self._along[:, i : i + 1]
+        return moved * ((position > bone[0]) & (position < bone[1])).to(moved.dtype)
 
 
 def align(
@@ -146,30 +160,33 @@ def align(
     """
     with torch.no_grad():
         size = (body.shape[2], body.shape[3])
-        torso, known = _similarity(source, target, TORSO)
-        torso = _select(known, torso, torch.eye(2, 3, device=body.device).expand_as(torso))
+        matrices, along = _transforms(source, target)
+        rasters = {s: _Raster(matrices, along, size, s) for s in {1, stride}}
 
         maps = torch.cat([reference, head], 1)  # 20 labels, then face and hair, whose own channels S'_s leaves empty
         small = F.avg_pool2d(maps, stride) if stride > 1 else maps
         channel = {label: lb.NUM_LABELS + i for i, label in enumerate(lb.HEAD)}
-        movable = sorted({channel.get(label, label) for part in PARTS for label in part.labels})
-        planes = {c: small[:, c : c + 1] * (c not in movable) for c in range(maps.shape[1])}
-        out_body = body * (1 - maps[:, movable].sum(1, keepdim=True))
+        channels = [tuple(channel.get(label, label) for label in part.labels) for part in PARTS]
+        movable = sorted({c for part in channels for c in part})
         kept = [c for c in range(maps.shape[1]) if c not in movable]
-        empty = 1 - maps[:, kept].sum(1, keepdim=True)
-        pixels = {s: _pixels(size, s, body.device) for s in {1, stride}}
 
-        for part in PARTS:
-            matrix, along = _transform(part, source, target, torso)
-            channels = [channel.get(label, label) for label in part.labels]
-            moved = _move(small[:, channels], matrix, along, part, pixels[stride], stride)
-            under = 1 - moved.sum(1, keepdim=True)
-            planes = {c: plane * under for c, plane in planes.items()}
-            for i, c in enumerate(channels):
-                planes[c] = planes[c] + moved[:, i : i + 1]
-            alpha = maps[:, channels].sum(1, keepdim=True)
-            painted = _move(torch.cat([body * alpha, alpha], 1), matrix, along, part, pixels[1], 1)
-            out_body = out_body * (1 - painted[:, 3:]) + painted[:, :3]
-            empty = empty * (1 - painted[:, 3:])
-        out_maps = torch.cat([planes[c] for c in range(maps.shape[1])], 1)
-        return out_maps[:, : lb.NUM_LABELS], out_maps[:, lb.NUM_LABELS :], out_body, empty
+        # The body, premultiplied by what is known of it (fourth channel): parts are painted over each other.
+        canvas = torch.cat([body * (1 - maps[:, movable].sum(1, keepdim=True)), maps[:, kept].sum(1, keepdim=True)], 1)
+        for i in range(len(PARTS)):
+            alpha = maps[:, channels[i]].sum(1, keepdim=True)
+            painted = rasters[1].move(torch.cat([body * alpha, alpha], 1), i)
+            canvas = canvas * (1 - painted[:, 3:]) + painted
+
+        # The maps, from the topmost part down: of each, what the parts above leave free.
+        free = torch.ones_like(small[:, :1])
+        planes: dict[tuple[int, ...], Tensor] = {}
+        for i, labels in reversed(list(enumerate(channels))):
+            moved = rasters[stride].move(small[:, labels], i)
+            seen = moved * free
+            planes[labels] = planes[labels] + seen if labels in planes else seen
+            free = free * (1 - moved.sum(1, keepdim=True))
+        planes[tuple(kept)] = small[:, kept] * free
+        found = [c for labels in planes for c in labels]
+        order = torch.tensor([found.index(c) for c in range(maps.shape[1])], device=body.device)
+        out = torch.cat(list(planes.values()), 1).index_select(1, order)
+        return out[:, : lb.NUM_LABELS], out[:, lb.NUM_LABELS :], canvas[:, :3], 1 - canvas[:, 3:]

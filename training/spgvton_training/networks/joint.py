@@ -126,10 +126,9 @@ class JointModel(nn.Module):
         """A full-resolution mask at the resolution of G1 and the GMMs."""
         return halve(mask) if self.semantic_stride == 2 else mask
 
-    def _pack(self, full: list[Tensor]) -> Tensor:
-        """Full-resolution images as one tensor at the resolution at which G2 and G3 take them."""
-        x = torch.cat(full, 1)
-        return F.pixel_unshuffle(x, 2) if self.packed else x
+    def _pack(self, full: list[Tensor]) -> list[Tensor]:
+        """Full-resolution images at the resolution at which G2 and G3 take them."""
+        return [F.pixel_unshuffle(x, 2) for x in full] if self.packed else full
 
     def _unpack(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(x, 2) if self.packed else x
@@ -178,7 +177,7 @@ class JointModel(nn.Module):
         elif not self.packed and self.semantic_stride == 2:
             semantic = F.interpolate(semantic, scale_factor=2.0, mode="bilinear", align_corners=False)
         pose = self.pose(keypoints, stride)
-        out = self._unpack(self.g2(torch.cat([semantic, pose, self._pack([cloth, body])], 1)).float())
+        out = self._unpack(self.g2(torch.cat([semantic, pose, *self._pack([cloth, body])], 1)).float())
         image = out[:, :3].tanh()
         if self.config.copy_mask:
             gate = out[:, 4:5].sigmoid()
@@ -204,7 +203,7 @@ class JointModel(nn.Module):
         """G3 and the composition of Eq. 10: C_w * M + I_r * (1 - M)."""
         images = [coarse_image, warped] + ([mask] if self.config.mask_in_g3 else [])
         pose = self.pose(keypoints, 2 if self.packed else 1)
-        out = self._unpack(self.g3(torch.cat([pose, self._pack(images)], 1)).float())
+        out = self._unpack(self.g3(torch.cat([pose, *self._pack(images)], 1)).float())
         rendered, composition = out[:, :3].tanh(), out[:, 3:4].sigmoid()
         if self.config.copy_mask:
             gate = out[:, 4:5].sigmoid()

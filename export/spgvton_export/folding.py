@@ -1,0 +1,38 @@
+"""Constant folding and removal of dead nodes: done once, when a graph is exported, for every later reader."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnxscript import optimizer
+
+LARGEST: Final = (
+    1024  # elements of a folded value: pixel grids stay nodes, they would make the file several times larger
+)
+
+
+def fold(model: onnx.ModelProto) -> None:
+    """Fold MODEL's constants in place (shapes, axes), and drop what no output needs.
+
+    Constants become initialisers. Weights that are inputs of the graph (shared_weights.detach_weights) are never
+    touched, so that they stay what is stored.
+    """
+    optimizer.fold_constants(model, onnx_shape_inference=True, output_size_limit=LARGEST)
+    optimizer.remove_unused_nodes(model)
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "Constant":
+            nodes.append(node)
+            continue
+        (attribute,) = node.attribute
+        value = helper.get_attribute_value(attribute)
+        if attribute.name != "value":  # value_float, value_ints and the like
+            kind = np.float32 if "float" in attribute.name else np.int64
+            value = numpy_helper.from_array(np.asarray(value, kind))
+        value.name = node.output[0]
+        model.graph.initializer.append(value)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -1,0 +1,82 @@
+"""The joint graph, assembled from g1, g2, gmm1 and g3: the same nodes, wired, with the warp between."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from spgvton_export import tps_op
+from spgvton_export.shared_weights import stored_name
+
+PARTS: Final = ("g1", "g2", "gmm1", "g3")  # in order of computation; gmm2 serves training
+# Outputs that the next parts know by another name. G3's float image is not what the joint graph gives.
+_KNOWN_AS: Final = {"aligned_body": "body", "image": "rendered"}
+
+
+def assemble(
+    parts: dict[str, onnx.ModelProto], size: tuple[int, int], *, grid_size: int, padding: str
+) -> onnx.ModelProto:
+    """One graph of PARTS: inputs as the parts have them, output `image` uint8 (N, H, W, 3).
+
+    parts: the graphs PARTS by name, weights detached (shared_weights.detach_weights); they are left as they are. A part's
+    input is what an earlier part gives of that name, else the joint graph's input. Inner values are prefixed by their
+    part's name. size: (H, W). grid_size, padding: of the warp.
+    """
+    values: dict[str, gs.Variable] = {}  # by the name under which parts know them
+    joint = gs.Graph(opset=parts["g1"].opset_import[0].version, name="tryon", inputs=[], outputs=[])
+    for name in PARTS:
+        if name == "g3":
+            values["warped"] = _warp(joint, values["cloth"], values["theta"], grid_size, padding)
+        part = gs.import_onnx(parts[name])
+        weights = {i.name for i in part.inputs if stored_name(i.name).startswith(f"{name}.")}
+        replaced = {}
+        for i in part.inputs:
+            if i.name not in values:
+                values[i.name] = i
+                joint.inputs.append(i)
+            replaced[i.name] = values[i.name]
+        for tensor in part.tensors().values():
+            if tensor.name not in replaced and tensor.name not in weights:
+                tensor.name = f"{name}/{tensor.name}"
+        for node in part.nodes:
+            node.name = f"{name}/{node.name}"
+            node.inputs = [replaced.get(i.name, i) for i in node.inputs]
+        joint.nodes.extend(part.nodes)
+        for o in part.outputs:
+            output = o.name.removeprefix(f"{name}/")
+            values[_KNOWN_AS.get(output, output)] = o
+    image = _to_bytes(joint, values["rendered"], size)
+    joint.outputs = [image]
+    joint.cleanup(remove_unused_graph_inputs=False).toposort()
+    model = gs.export_onnx(joint, do_type_check=False)
+    model.ir_version = max(parts[name].ir_version for name in PARTS)
+    tps_op.attach(model)
+    return model
+
+
+def _warp(joint: gs.Graph, image: gs.Variable, theta: gs.Variable, grid_size: int, padding: str) -> gs.Variable:
+    """The one node spgvton::TpsGridSample."""
+    warped = gs.Variable("warped", np.float32, image.shape)
+    attributes = tps_op.TpsAttributes(grid_size, True, padding).check().node_attributes()
+    joint.nodes.append(gs.Node(tps_op.NAME, "warp", attributes, [image, theta], [warped], domain=tps_op.DOMAIN))
+    return warped
+
+
+def _to_bytes(joint: gs.Graph, rendered: gs.Variable, size: tuple[int, int]) -> gs.Variable:
+    """[-1, 1] NCHW -> 0 ... 255 NHWC. The type uint8 comes last: TensorRT has it at inputs and outputs only."""
+    value = rendered
+    steps: list[tuple[str, dict[str, object], list[float]]] = [
+        ("Add", {}, [1.0]), ("Mul", {}, [127.5]), ("Round", {}, []), ("Clip", {}, [0.0, 255.0]),
+        ("Transpose", {"perm": [0, 2, 3, 1]}, []),
+    ]  # fmt: skip
+    for op, attributes, constants in steps:
+        made = gs.Variable(f"bytes/{op}", np.float32)
+        arguments = [gs.Constant(f"bytes/{op}.{i}", np.array(c, np.float32)) for i, c in enumerate(constants)]
+        joint.nodes.append(gs.Node(op, f"bytes/{op}", attributes, [value, *arguments], [made]))
+        value = made
+    image = gs.Variable("image", np.uint8, ["N", *size, 3])
+    joint.nodes.append(gs.Node("Cast", "bytes/Cast", {"to": onnx.TensorProto.UINT8}, [value], [image]))
+    return image

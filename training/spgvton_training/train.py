@@ -51,13 +51,10 @@ class _NetworksInBfloat16(MixedPrecision):
 def make_fabric(accelerator: str = "auto", precision: str = "32-true") -> Fabric:
     """Fabric for the processes that torchrun started, or for this one alone. Raises UsageError."""
     local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    plugins = []
-    if precision == "bf16-mixed":
-        plugins = [
-            _NetworksInBfloat16(precision, "cpu" if accelerator == "cpu" or not torch.cuda.is_available() else "cuda")
-        ]
+    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
+    how = _NetworksInBfloat16("bf16-mixed", "cuda" if on_gpu else "cpu") if precision == "bf16-mixed" else None
     try:
-        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, plugins=plugins)
+        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, plugins=how)
     except Exception as e:  # Fabric raises many kinds for a device that is not there
         raise UsageError(f"cannot train on '{accelerator}' with {precision}: {' '.join(str(e).split())}") from e
     fabric.launch()

@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
 from spgvton.files import write_bytes
+from spgvton.image_header import read_header
+from spgvton.video import MAX_PICTURE_PIXELS as MAX_PIXELS
 from spgvton.video import cv2
 
 SIZE: Final = (256, 192)  # height, width of the network (section IV-A)
 MAX_BYTES: Final = 32 * 2**20
-MAX_PIXELS: Final = 40_000_000
 MIN_SIDE: Final = 16
 
 UInt8 = NDArray[np.uint8]
+
+
+def _too_large(name: str, width: int, height: int) -> SpgvtonError:
+    return SpgvtonError(f"{name} has {width}x{height} pixels; at most {MAX_PIXELS // 10**6} megapixels are read")
 
 
 def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
@@ -34,6 +39,9 @@ def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
         raise SpgvtonError(f"{name} is {len(data) / 2**20:.0f} MiB; pictures may have at most {MAX_BYTES // 2**20} MiB")
     if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
         raise SpgvtonError(f"{name} is a truncated JPEG: copy it again")  # OpenCV would return it half grey
+    header = read_header(data)
+    if header and header.width * header.height > MAX_PIXELS:
+        raise _too_large(name, header.width, header.height)
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as e:
@@ -42,7 +50,7 @@ def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
         raise SpgvtonError(f"{name} is not a picture that can be decoded (PNG, JPEG, WebP, BMP or TIFF; complete)")
     h, w = picture.shape[:2]
     if h * w > MAX_PIXELS:
-        raise SpgvtonError(f"{name} has {w}x{h} pixels; at most {MAX_PIXELS // 10**6} megapixels are read")
+        raise _too_large(name, w, h)
     if min(h, w) < MIN_SIDE:
         raise SpgvtonError(f"{name} has {w}x{h} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed")
     if picture.ndim == 3:
@@ -50,17 +58,35 @@ def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
     return picture  # type: ignore[return-value]
 
 
-def read(path: str | Path, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
-    """Read a picture file; see decode()."""
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a picture file. Raises SpgvtonError when it cannot be read or is over 32 MiB."""
     file = Path(path)
     try:
         size = file.stat().st_size
         if size > MAX_BYTES:
             raise SpgvtonError(f"{file} is {size / 2**20:.0f} MiB; pictures may have at most {MAX_BYTES // 2**20} MiB")
-        data = file.read_bytes()
+        return file.read_bytes()
     except OSError as e:
         raise SpgvtonError(f"cannot read {file}: {e.strerror or e}") from e
-    return decode(data, str(file), flags=flags)
+
+
+def read(path: str | Path, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
+    """Read a picture file; see decode()."""
+    return decode(read_bytes(path), str(path), flags=flags)
+
+
+def decode_colour(data: bytes, name: str, *, keep_alpha: bool) -> UInt8:
+    """RGB (H, W, 3), or RGBA where KEEP_ALPHA and DATA has it. JPEGs are turned as their EXIF says. See decode()."""
+    if keep_alpha and data[:2] != b"\xff\xd8":
+        picture = decode(data, name, flags=cv2.IMREAD_UNCHANGED)
+        if picture.ndim == 3 and picture.shape[2] == 4 and picture.dtype == np.uint8:
+            return picture
+    return decode(data, name)
+
+
+def read_colour(path: str | Path, *, keep_alpha: bool) -> UInt8:
+    """Read a picture file; see decode_colour()."""
+    return decode_colour(read_bytes(path), str(path), keep_alpha=keep_alpha)
 
 
 def write(path: str | Path, picture: NDArray[np.generic], *, quality: int = 95) -> None:

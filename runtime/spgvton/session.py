@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton import keypoints as kp
+from spgvton import labels as lb
 from spgvton.backends import Backend, open_backend
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
@@ -85,20 +87,38 @@ class TryOn:
                     f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.bundle.label_set}"
                 )
             labels = self._parser(picture, found)
+        self.use_person(
+            PersonRepresentation.of(picture, labels, found, label_set=self.bundle.label_set, size=self.size)
+        )
+
+    def use_person(self, person: PersonRepresentation) -> None:
+        """The person, prepared before (perhaps by another thread) for this bundle's label set and size."""
         self._box = None
-        person = PersonRepresentation.of(picture, labels, found, label_set=self.bundle.label_set, size=self.size)
         for name in ("reference_map", "head", "body"):
             self._backend.set_static(name, getattr(person, name)[None])
         self._backend.set_static("source_keypoints", person.keypoints[None])
+
+    def forget_person(self) -> None:
+        """Overwrite all that is held of the person with zeros; the next frame needs another one first."""
+        h, w = self.size
+        nobody = PersonRepresentation(
+            np.zeros((lb.NUM_LABELS, h, w), np.float32),
+            np.zeros((len(lb.HEAD), h, w), np.float32),
+            np.zeros((3, h, w), np.float32),
+            np.zeros((kp.NUM_KEYPOINTS, 3), np.float32),
+        )
+        self.use_person(nobody)
 
     def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
         """The garment, from an in-shop picture RGB or RGBA (h, w, 3 or 4) on a plain background.
 
         mask (h, w), 255 = garment, is found where it is not given. Raises SpgvtonError when no garment is found.
         """
-        garment = Garment.of(
-            np.ascontiguousarray(picture[..., :3]), garment_mask(picture) if mask is None else mask, size=self.size
-        )
+        mask = garment_mask(picture) if mask is None else mask
+        self.use_garment(Garment.of(np.ascontiguousarray(picture[..., :3]), mask, size=self.size))
+
+    def use_garment(self, garment: Garment) -> None:
+        """The garment, prepared before for this bundle's size."""
         self._backend.set_static("cloth", garment.image[None])
         self._backend.set_static("cloth_mask", garment.mask[None])
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Final
+
+MAX_PICTURE_PIXELS: Final = 40_000_000
+# Read when OpenCV is loaded, and meant for formats whose header spgvton.image_header does not read.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE_PIXELS))
 
 try:
     import cv2

@@ -13,8 +13,8 @@ import onnxruntime as ort
 import pytest
 from fake_gpu import Array, EngineSpec, FakeGpu
 from numpy.typing import NDArray
-from test_cli_run import make_bundle
 from test_engine import RTX, bundle_of, warp_model
+from tiny_bundle import make_bundle
 
 from spgvton import machine
 from spgvton.backends import Backend, check, cuda, open_backend, tensorrt

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from spgvton.stream.latency import Histogram, LatencyMeter
+from spgvton.stream.latency import LATENCY_BUCKETS_S, RECENT_S, Histogram, LatencyMeter, RecentLatency
 from spgvton.stream.report import Report
 from spgvton.stream.slot import Closed, Slot
 
@@ -128,3 +128,23 @@ def test_close_wakes_a_blocked_producer() -> None:
     slot.close()
     assert raised.wait(1)
     thread.join()
+
+
+def test_recent_latency_counts_for_ever_and_ranks_the_last_minute() -> None:
+    recent = RecentLatency()
+    for i in range(100):
+        recent.add(0.04, {"pose": 0.02}, now=float(i) / 100)
+    recent.add(9.0, {"pose": 0.004}, now=1.0)
+    counts, sums = recent.buckets()
+    assert len(counts["total"]) == len(LATENCY_BUCKETS_S) + 1
+    assert counts["total"][LATENCY_BUCKETS_S.index(0.05)] == 100
+    assert counts["total"][-1] == 1
+    assert counts["pose"][LATENCY_BUCKETS_S.index(0.02)] == 100  # the upper end belongs to the bucket
+    assert counts["pose"][0] == 1
+    assert sums["total"] == pytest.approx(13.0)
+    assert recent.stages_ms(1.0)["total"]["p50"] == pytest.approx(40)
+    assert set(recent.stages_ms(1.0)["pose"]) == {"p50", "p90", "p95", "p99"}
+    recent.add(0.5, {"pose": 0.1}, now=2.0 + RECENT_S)
+    assert recent.stages_ms(2.0 + RECENT_S)["total"]["p50"] == pytest.approx(500)  # the minute before is forgotten
+    assert recent.stages_ms(4.0 + 2 * RECENT_S) == {}
+    assert sum(recent.buckets()[0]["total"]) == 102

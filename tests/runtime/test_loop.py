@@ -219,6 +219,52 @@ def test_unusable_frames_show_the_last_good_one_and_are_counted() -> None:
     assert report.frames_out == 8
 
 
+def test_another_person_s_last_good_image_is_not_shown() -> None:
+    def pose(frame: Frame) -> Perception:
+        if frame.index in (2, 3, 5):
+            return Perception(KEYPOINTS, "unusable", keep_last=frame.index != 3)
+        return Perception(KEYPOINTS)
+
+    sink = ListSink()
+    run_loop(FakeSource(7), pose, lambda frame, keypoints: frame.image + 100, compose, [sink])
+    assert sink.seen == [100, 101, 101, 0, 104, 104, 106]
+
+
+def test_pictures_of_idle_times_are_written_and_not_counted() -> None:
+    release, sink = threading.Event(), ListSink()
+    pictures = iter([np.full((*SIZE, 3), 250, np.uint8), None, np.full((*SIZE, 3), 251, np.uint8)])
+
+    def idle() -> np.ndarray | None:
+        picture = next(pictures, None)
+        if picture is not None and picture[0, 0, 0] == 251:
+            release.set()
+        return picture
+
+    report = run_loop(
+        FakeSource(3, after=lambda: release.wait(10)), perceive, synthesise, compose, [sink], on_idle=idle
+    )
+    assert [v for v in sink.seen if v >= 250] == [250, 251]
+    assert report.frames_out == 3
+
+
+def test_a_sink_that_fails_is_left_out_where_that_is_wanted() -> None:
+    bad, good = ListSink(fail_at=3), ListSink()
+    told: list[tuple[Sink, str]] = []
+    report = run_loop(
+        FakeSource(10),
+        perceive,
+        synthesise,
+        compose,
+        [bad, good],
+        on_sink_error=lambda sink, error: told.append((sink, str(error))),
+    )
+    assert told == [(bad, "the sink broke")]
+    assert bad.closed == 1
+    assert bad.seen == [0, 1, 2]
+    assert good.seen == list(range(10))
+    assert report.frames_out == 10
+
+
 @pytest.mark.parametrize("policy", ["wait", "latest"])
 @pytest.mark.parametrize("where", ["source", "pose", "synthesis", "compose", "sink", "on_view"])
 def test_error_in_any_stage_is_raised_here_and_everything_is_closed(where: str, policy: str) -> None:

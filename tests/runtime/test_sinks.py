@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.stream import sinks
-from spgvton.stream.sinks import FileSink, NullSink, open_sink
-from spgvton.stream.sources import open_source
-from spgvton.video import can_show_window
+from spgvton.stream import sink_thread, sinks
+from spgvton.stream.loop import Loop, Perception, View
+from spgvton.stream.sink_thread import SinkThread, in_threads
+from spgvton.stream.sinks import FileSink, NullSink, Sink, open_sink
+from spgvton.stream.sources import Frame, Source, open_source
+from spgvton.video import can_show_window, cv2
 
 SIZE = (96, 128)
 ROOT = Path(sinks.__file__).parents[2]
@@ -127,8 +133,8 @@ def test_little_free_space_is_told_before_and_while_writing(tmp_path: Path, monk
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.avi"])
-def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "kept"), [("out.mp4", False), ("out.mkv", True), ("out.avi", True)])
+def test_failed_writes_are_an_error_and_what_can_be_read_is_kept(tmp_path: Path, name: str, kept: bool) -> None:
     """A file size limit makes write() fail as a full disk does, and OpenCV says nothing either way."""
     code = f"""if True:
         import resource, sys
@@ -149,7 +155,158 @@ def test_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path, name: str) -> 
     assert "was not written completely" in done.stdout
     assert "disk full" in done.stdout
     assert done.stderr == ""
-    assert list(tmp_path.iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == [name] * kept
+    if kept:
+        reader = cv2.VideoCapture(str(tmp_path / name))
+        frames = 0
+        while reader.read()[0]:
+            frames += 1
+        assert 5 < frames < 60
+        assert f"({frames} of 60 frames" in done.stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk with little more room than the margin that is kept free."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = sinks.MIN_FREE_BYTES + 2**20
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_full_disk_ends_a_file_that_plays_and_the_loop_goes_on(small_disk: Path) -> None:
+    out = small_disk / "out.mp4"
+    file, rest = SinkThread(FileSink(out, SIZE, 10)), NullSink()
+    failed: list[tuple[str, str]] = []
+    source = Endless()
+
+    def present(view: View) -> np.ndarray:
+        return noise(view.frame.index)
+
+    loop = Loop(
+        source,
+        lambda frame: Perception(np.zeros((18, 3), np.float32)),
+        lambda frame, keypoints: frame.image,
+        present,
+        [file, rest],
+        policy="latest",
+        on_sink_error=lambda sink, error: failed.append((sink.name, str(error))),
+        on_view=lambda view: source.close() if failed and view.frame.index > source.failed_at(failed) + 20 else None,
+    )
+    report = loop.run()
+    (name, words), *others = failed
+    assert not others
+    assert name == f"file:{out}"
+    assert "MiB are free" in words
+    assert "\n" not in words
+    assert loop.sinks == [rest]
+    assert report.frames_out > 20
+    assert count(out) > 10
+
+
+class Endless(Source):
+    """A camera of some hundred frames a second."""
+
+    name, live, fps, size = "endless", True, 100.0, SIZE
+
+    def __init__(self) -> None:
+        self._closed, self._index, self._failed_at = threading.Event(), 0, -1
+
+    def failed_at(self, failures: list[tuple[str, str]]) -> int:
+        if self._failed_at < 0:
+            self._failed_at = self._index
+        return self._failed_at
+
+    def read(self) -> Frame | None:
+        if self._closed.wait(0.01):
+            return None
+        self._index += 1
+        now = time.monotonic()
+        return Frame(np.zeros((*SIZE, 3), np.uint8), self._index, now, now)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class SlowSink(Sink):
+    """Takes its time; counts, and remembers who called."""
+
+    name = "slow"
+
+    def __init__(self, seconds: float, *, fail_at: int | None = None) -> None:
+        self.seconds, self._fail_at = seconds, fail_at
+        self.written: list[float] = []
+        self.callers: set[int] = set()
+        self.closed = 0
+
+    def write(self, image: np.ndarray, timestamp: float) -> None:
+        self.callers.add(threading.get_ident())
+        if len(self.written) == self._fail_at:
+            raise SpgvtonError("the disk is full")
+        time.sleep(self.seconds)
+        self.written.append(timestamp)
+
+    def close(self) -> None:
+        self.callers.add(threading.get_ident())
+        self.closed += 1
+
+
+def test_slow_sink_misses_frames_and_holds_nobody_up() -> None:
+    slow = SlowSink(0.2)
+    thread = SinkThread(slow)
+    start = time.monotonic()
+    for i in range(100):
+        thread.write(noise(0), float(i))
+    assert time.monotonic() - start < 0.2 * 50
+    thread.close()
+    assert slow.written[-1] == 99  # the last one is not lost
+    assert slow.written == sorted(slow.written)
+    assert thread.dropped == 100 - len(slow.written) > 50
+    assert len(slow.callers) == 1
+    assert threading.get_ident() not in slow.callers
+    assert slow.closed == 1
+
+
+def test_error_of_a_sink_in_its_thread_is_raised_once() -> None:
+    slow = SlowSink(0.0, fail_at=2)
+    thread = SinkThread(slow)
+    with pytest.raises(SpgvtonError, match="the disk is full"):
+        for i in range(1000):
+            thread.write(noise(0), float(i))
+            time.sleep(0.005)
+    thread.close()
+    assert slow.closed == 1
+    thread = SinkThread(SlowSink(0.0, fail_at=0))
+    thread.write(noise(0), 0.0)
+    with pytest.raises(SpgvtonError, match="the disk is full"):
+        thread.close()  # no write() came that could have told
+
+
+def test_sink_that_is_stuck_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_thread, "FINISH_S", 0.1)
+    slow = SlowSink(1.0)
+    thread = SinkThread(slow)
+    thread.write(noise(0), 0.0)
+    with pytest.raises(SpgvtonError, match="did not finish"):
+        thread.close()
+
+
+def test_who_gets_a_thread(tmp_path: Path) -> None:
+    file = FileSink(tmp_path / "out.mkv", SIZE, 10)
+    null, slow = NullSink(), SlowSink(0.0)
+    latest = in_threads([null, slow, file], "latest")
+    assert latest[0] is null
+    assert isinstance(latest[1], SinkThread)
+    assert isinstance(latest[2], SinkThread)
+    waits = in_threads([null, slow, file], "wait")
+    assert waits[2] is file  # loses no frame
+    assert isinstance(waits[1], SinkThread)
+    for sink in (*latest, waits[1]):
+        sink.close()
 
 
 def test_null_takes_everything() -> None:
@@ -211,3 +368,36 @@ def test_window_ends_on_q_escape_and_its_button(
     sink.close()
     sink.close()
     assert (screen.shown, screen.closed) == (1, 1)
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="apt-get install xvfb")
+def test_real_window_on_a_virtual_screen(tmp_path: Path) -> None:
+    """The window flavour of OpenCV is not in the dev extra; where it is, a full-screen window takes frames and closes."""
+    code = f"""if True:
+        import numpy as np
+        from spgvton.errors import SpgvtonError
+        from spgvton.stream.sinks import open_sink
+        try:
+            sink = open_sink("window:fullscreen", {SIZE}, 10)
+        except SpgvtonError as e:
+            print("refused:", e)
+        else:
+            for i in range(3):
+                sink.write(np.zeros((*{SIZE}, 3), np.uint8), i)
+            sink.close()
+            print("shown")
+    """
+    process = subprocess.Popen(
+        ["Xvfb", "-displayfd", "1"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout
+        display = f":{process.stdout.readline().strip()}"
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "DISPLAY": display}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    finally:
+        process.kill()
+        process.communicate()
+    flavour = "GUI:                           NONE" in cv2.getBuildInformation()
+    assert done.stdout.startswith("refused: no window can be shown here" if flavour else "shown")

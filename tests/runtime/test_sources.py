@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
+import io
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -14,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spgvton import image
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.stream import capture
-from spgvton.stream.sources import Frame, Source, open_source
+from spgvton.stream import capture, network, supervised
+from spgvton.stream.sources import CameraOptions, Frame, Source, open_source
+from spgvton.stream.supervised import SupervisedSource
 from spgvton.video import cv2
 
 FPS = 15
@@ -176,7 +182,10 @@ def test_one_picture_is_one_frame(tmp_path: Path) -> None:
 
 
 def test_wrong_words_are_wrong_use() -> None:
-    for uri in ("", "ftp://host/clip.mp4", "http:///clip.mp4", "rtsp://host:port/x"):
+    for uri in (
+        *("", "ftp://host/clip.mp4", "http:///clip.mp4", "rtsp://host:port/x", "csi://x", "csi://", "csi://0?fps=0"),
+        *("0?size=big", "/dev/video0?zoom=2", "synthetic://park", "synthetic://?stay=3", "synthetic://?fps=0"),
+    ):
         with pytest.raises(UsageError):
             open_source(uri)
 
@@ -189,6 +198,50 @@ def test_missing_camera() -> None:
         open_source("/dev/null")
 
 
+class Driver:
+    """Stands in for a V4L2 device, which no test machine has. Takes what it is asked for, unless it is in `fixed`."""
+
+    def __init__(self, fixed: dict[int, float] | None = None, period: float = 0.0) -> None:
+        self.asked: list[int] = []
+        self.values: dict[int, float] = {cv2.CAP_PROP_FPS: 30.0}
+        self._fixed, self._period = fixed or {}, period
+
+    def set(self, name: int, value: float) -> bool:
+        self.asked.append(name)
+        self.values[name] = self._fixed.get(name, value)
+        return name not in self._fixed
+
+    def get(self, name: int) -> float:
+        return self.values.get(name, 0.0)
+
+    def grab(self) -> bool:
+        time.sleep(self._period)
+        return True
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, picture(0)[..., ::-1]
+
+    def release(self) -> None:
+        pass
+
+
+def test_camera_is_asked_for_mjpg_first_then_size_then_rate() -> None:
+    driver = Driver(fixed={cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"YUYV")})
+    capture.negotiate(driver, CameraOptions.parse("size=1920x1080&fps=25", "0"))  # type: ignore[arg-type]
+    order = [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS]
+    assert driver.asked[:4] == order
+    assert [driver.values[name] for name in order[1:]] == [1920, 1080, 25]
+    assert driver.values[cv2.CAP_PROP_BUFFERSIZE] == 1
+
+
+def test_rate_of_a_camera_is_measured_not_believed() -> None:
+    camera = capture.LiveCapture("camera 0", Driver(period=0.05))  # type: ignore[arg-type]
+    assert camera.fps == 30
+    camera.measure_fps()
+    assert 3 < camera.fps < 20.5
+    camera.close()
+
+
 def test_unreachable_url_is_told_without_the_password() -> None:
     start = time.monotonic()
     for scheme in ("http", "rtsp"):
@@ -199,10 +252,12 @@ def test_unreachable_url_is_told_without_the_password() -> None:
 
 
 class MjpegHandler(http.server.BaseHTTPRequestHandler):
-    """An endless MJPEG stream under /live, a file under /clip.mp4, text elsewhere."""
+    """MJPEG under /live, /bare (no lengths) and /damaged, a file under /clip.mp4, text elsewhere."""
 
     clip: bytes = b""
     limit = 10**9  # pictures per connection
+    gone = False
+    authorization = ""
 
     def do_GET(self) -> None:
         if self.path == "/clip.mp4":
@@ -211,8 +266,9 @@ class MjpegHandler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(self.clip)
             return
-        self.send_response(200)
-        if self.path != "/live":
+        MjpegHandler.authorization = self.headers.get("Authorization", "")
+        self.send_response(404 if self.gone else 200)
+        if self.gone or self.path not in ("/live", "/bare", "/damaged"):
             self.end_headers()
             self.wfile.write(b"hello")
             return
@@ -221,8 +277,10 @@ class MjpegHandler(http.server.BaseHTTPRequestHandler):
         try:
             for i in range(self.limit):
                 data = cv2.imencode(".jpg", picture(i))[1].tobytes()
-                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data))
-                self.wfile.write(data + b"\r\n")
+                if self.path == "/damaged" and i % 3 == 1:
+                    data = data[: len(data) // 2]
+                length = b"" if self.path == "/bare" else b"Content-Length: %d\r\n" % len(data)
+                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\n" + length + b"\r\n" + data + b"\r\n")
                 time.sleep(0.02)
         except OSError:
             pass
@@ -233,7 +291,7 @@ class MjpegHandler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(video: Path) -> Iterator[str]:
-    MjpegHandler.clip, MjpegHandler.limit = video.read_bytes(), 10**9
+    MjpegHandler.clip, MjpegHandler.limit, MjpegHandler.gone = video.read_bytes(), 10**9, False
     httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), MjpegHandler)
     httpd.daemon_threads = True
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
@@ -258,21 +316,60 @@ def test_lost_stream_is_opened_again(server: str) -> None:
     source = open_source(f"{server}/live")
     for _ in range(80):
         assert source.read() is not None
-    assert isinstance(source, capture.LiveCapture)
-    assert source.reconnects >= 1
+    assert isinstance(source, SupervisedSource)
+    assert source.restarts >= 1
     source.close()
 
 
 def test_stream_that_stays_away_is_an_error(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MjpegHandler.limit = 30
-    monkeypatch.setattr(capture, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(supervised, "PATIENCE_S", 0.2)
     source = open_source(f"{server}/live")
-    assert isinstance(source, capture.LiveCapture)
-    source._reopen = lambda: None
+    assert isinstance(source, SupervisedSource)
+    source.patience_s = 0.2
+    MjpegHandler.gone = True
     with pytest.raises(SpgvtonError, match="was lost and did not come back"):
         for _ in range(200):
             source.read()
     source.close()
+
+
+def test_mjpeg_with_log_in_and_without_lengths(server: str) -> None:
+    source = open_source(server.replace("http://", "http://user:se%20cret@") + "/bare")
+    assert (source.name, source.size) == (f"{server}/bare", SIZE)
+    assert MjpegHandler.authorization == "Basic " + base64.b64encode(b"user:se cret").decode()
+    assert source.read() is not None
+    source.close()
+
+
+def test_damaged_pictures_of_a_stream_are_left_out(server: str) -> None:
+    source = open_source(f"{server}/damaged")  # every third picture is cut in half
+    for _ in range(6):
+        frame = source.read()
+        assert frame is not None
+        assert not (np.abs(frame.image.astype(int) - 128).max(axis=-1) < 12).any()  # grey is what is missing of a JPEG
+    assert isinstance(source, SupervisedSource)
+    assert source.restarts == 0
+    source.close()
+
+
+@given(st.binary(max_size=400), st.integers(0, 6))
+def test_no_bytes_of_a_server_crash_or_hang_the_mjpeg_reader(noise: bytes, cut: int) -> None:
+    jpeg = cv2.imencode(".jpg", picture(0))[1].tobytes()
+    good = b"--x\r\nContent-Length: %d\r\n\r\n%s\r\n" % (len(jpeg), jpeg)
+    data = good[: len(good) - cut] + noise + good + b"--x\r\nContent-Length: -5\r\n\r\n"
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            stream = network.MjpegStream("noise", ours, io.BytesIO(data))
+            for _ in range(5):
+                stream.read()
+        except SpgvtonError:
+            pass
+        else:
+            pytest.fail("the stream has an end")
+        finally:
+            ours.close()
 
 
 def test_video_behind_http_has_an_end_and_text_is_no_stream(server: str) -> None:
@@ -297,3 +394,16 @@ def test_opencv_and_ffmpeg_print_nothing(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 4
+
+
+def test_synthetic_person_moves_without_end_and_comes_and_goes() -> None:
+    source = open_source("synthetic://?fps=500&stay=0.38&away=0.02")
+    assert (source.live, source.size, source.fps) == (True, (512, 384), 500)
+    frames = [source.read() for _ in range(201)]
+    pictures = [f.image for f in frames if f is not None]
+    assert len(pictures) == 201  # the clip has 180
+    steps = [float(np.abs(a.astype(int) - b).mean()) for a, b in itertools.pairwise(pictures[176:184])]
+    assert max(steps) < 4  # the end leads back to the beginning
+    assert pictures[189].std() > 20 > pictures[195].std()  # 0.38 s: she is away
+    source.close()
+    assert source.read() is None

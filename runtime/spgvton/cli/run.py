@@ -39,6 +39,7 @@ from spgvton.session import TryOn
 from spgvton.stream.compose import LAYOUTS, Composer
 from spgvton.stream.loop import View, run_loop
 from spgvton.stream.report import Report
+from spgvton.stream.sink_thread import in_threads
 from spgvton.stream.sinks import KINDS as SINKS
 from spgvton.stream.sinks import Sink, open_sink
 from spgvton.stream.slot import POLICIES, Policy
@@ -90,21 +91,12 @@ def say(words: str) -> None:
     tqdm.write(f"spgvton run: {words}", file=sys.stderr)
 
 
-def read_colour(path: str, *, keep_alpha: bool) -> UInt8:
-    """RGB (H, W, 3), or RGBA where KEEP_ALPHA and a PNG or WebP has it. JPEGs are turned as their EXIF says."""
-    if keep_alpha and Path(path).suffix.lower() in (".png", ".webp"):
-        picture = image.read(path, flags=cv2.IMREAD_UNCHANGED)
-        if picture.ndim == 3 and picture.shape[2] == 4 and picture.dtype == np.uint8:
-            return picture
-    return image.read(path)
-
-
 def set_garment(session: TryOn, path: str, mask_path: str | None, note: Note = say) -> UInt8:
     """Give the garment to the session; the mask is the file, else the alpha channel, else found on the picture.
 
     Returns the picture, RGB or RGBA. Raises SpgvtonError.
     """
-    garment = read_colour(path, keep_alpha=mask_path is None)
+    garment = image.read_colour(path, keep_alpha=mask_path is None)
     if mask_path is not None:
         mask = image.read(mask_path, flags=cv2.IMREAD_GRAYSCALE)
     else:
@@ -175,7 +167,7 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
             PoseStage(),
             synthesise,
             composer,
-            sinks,
+            in_threads(sinks, policy),
             policy=policy,
             max_frames=args.max_frames,
             on_view=progress,

@@ -9,16 +9,15 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
 from spgvton.image import decode
+from spgvton.image_header import PNG_SIGNATURE
 from spgvton.video import cv2
 
-SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE = 0, 3  # PNG colour types
 
 
@@ -33,7 +32,7 @@ def read_indices(path: Path, max_bytes: int, max_pixels: int) -> NDArray[np.gene
         data = path.read_bytes()
     except OSError as e:
         raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
-    if data.startswith(SIGNATURE) and data[25:26] == bytes([PALETTE]):
+    if data.startswith(PNG_SIGNATURE) and data[25:26] == bytes([PALETTE]):
         return decode_palette(data, str(path), max_pixels)
     picture = decode(data, str(path), flags=cv2.IMREAD_UNCHANGED)
     if picture.ndim != 2:
@@ -52,7 +51,7 @@ def decode_palette(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]
         if interlace or depth not in (1, 2, 4, 8):
             raise SpgvtonError(f"{name} is an interlaced palette PNG: save it without interlacing")
         stride = (width * depth + 7) // 8
-        packed, offset = bytearray(), len(SIGNATURE)
+        packed, offset = bytearray(), len(PNG_SIGNATURE)
         while offset + 8 <= len(data):
             length, kind = struct.unpack(">I4s", data[offset : offset + 8])
             if kind == b"IDAT":

@@ -27,6 +27,7 @@ TRACKING_SCORE: Final = 0.2  # a keypoint counts for the crop above this (MoveNe
 HEAD: Final = (kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR)
 FACE: Final = (kp.NOSE, kp.R_EYE, kp.L_EYE)
 TORSO: Final = (kp.R_SHOULDER, kp.L_SHOULDER, kp.R_HIP, kp.L_HIP)
+FENCED_FRAMES: Final = 30
 MIN_KEYPOINTS: Final = 6  # fewer than this is chance: MoveNet always answers, also where nobody is
 MIN_TORSO: Final = 14.0  # pixels where the picture is 256 high: below it there is nothing to see of a person
 
@@ -102,10 +103,21 @@ def from_coco(coco: NDArray[np.float32]) -> Keypoints:
 
 def seen_from_behind(k: Keypoints) -> bool:
     """True where the person's right shoulder clearly stands right of the left one in the picture."""
-    if k[kp.NECK, 2] <= 0:
-        return False
-    shoulders = k[kp.R_SHOULDER, 0] - k[kp.L_SHOULDER, 0]
-    return bool(shoulders > 0.2 * kp.torso_length(k))
+    return frontality(k) < -0.2
+
+
+def frontality(k: Keypoints) -> float:
+    """How wide the shoulders stand for the torso: about 0.7 from the front, 0 from the side, -0.7 from behind."""
+    torso = kp.torso_length(k)
+    return float(k[kp.L_SHOULDER, 0] - k[kp.R_SHOULDER, 0]) / torso if torso > 0 else 0.0
+
+
+def _surroundings(k: Keypoints) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a box that holds the person of KEYPOINTS (18, 3) and where she may be a moment later."""
+    seen = k[k[:, 2] > 0, :2]
+    margin = 0.5 * kp.torso_length(k)
+    (x0, y0), (x1, y1) = seen.min(axis=0) - margin, seen.max(axis=0) + margin
+    return max(0, int(x0)), max(0, int(y0)), max(0, int(x1) + 1), max(0, int(y1) + 1)
 
 
 def person_present(k: Keypoints) -> bool:
@@ -144,8 +156,20 @@ class PoseEstimator:
         """Forget the person: the next frame is searched whole and not smoothed."""
         self._region: Region | None = None
         self._size: tuple[int, int] | None = None
+        self._fence: tuple[int, int, int, int] | None = None
+        self._fenced = 0  # frames for which the fence still stands
         if self._filter:
             self._filter.reset()
+
+    def follow(self, keypoints: Keypoints, size: tuple[int, int]) -> None:
+        """Look for the person where KEYPOINTS (18, 3) of a frame of SIZE (height, width) show her, and nowhere else.
+
+        For the next FENCED_FRAMES frames all that is far from her is blacked out before the network sees it: it would
+        otherwise choose the nearest person in its crop.
+        """
+        self.reset()
+        self._size, self._region = size, next_region(keypoints, size)
+        self._fence, self._fenced = _surroundings(keypoints), FENCED_FRAMES
 
     def __call__(self, frame: NDArray[np.uint8], timestamp: float | None = None) -> Keypoints:
         """Keypoints of FRAME, RGB uint8 (H, W, 3), taken at TIMESTAMP (seconds, increasing; by default now).
@@ -161,8 +185,9 @@ class PoseEstimator:
         if size != self._size:
             self.reset()
             self._size = size
-        k = self._locate(frame)
-        k = self._gate(k)
+        k = self._gate(self._locate(self._behind_fence(frame)))
+        if self._fence and person_present(k):
+            self._fence = _surroundings(k)
         if self._filter:
             seen = k[:, 2] > 0
             k[:, :2] = self._filter(k[:, :2], seen, now, scale=kp.torso_length(k) or max(size) / 4)
@@ -170,6 +195,17 @@ class PoseEstimator:
                 k[kp.NECK, :2] = k[[kp.R_SHOULDER, kp.L_SHOULDER], :2].mean(axis=0)
             k[~seen] = 0
         return k
+
+    def _behind_fence(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """FRAME, black outside the fence while one stands."""
+        if self._fence is None or not self._fenced:
+            self._fence = None
+            return frame
+        self._fenced -= 1
+        x0, y0, x1, y1 = self._fence
+        out = np.zeros_like(frame)
+        out[y0:y1, x0:x1] = frame[y0:y1, x0:x1]
+        return out
 
     def _locate(self, frame: NDArray[np.uint8]) -> Keypoints:
         """One pass on the tracked crop; where there is none or the person left it, the whole frame and then its crop."""

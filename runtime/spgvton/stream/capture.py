@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import socket
 import sys
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from spgvton.errors import SpgvtonError, UsageError
-from spgvton.stream.sources import Frame, Pacer, Source, UInt8, check_size, frame_of
+from spgvton.errors import SpgvtonError
+from spgvton.stream.sources import CameraOptions, Frame, Pacer, Source, UInt8, check_size, frame_of
 from spgvton.video import cv2
 
 DEFAULT_FPS: Final = 30.0
 OPEN_TIMEOUT_S: Final = 10.0
 READ_TIMEOUT_S: Final = 5.0
-PATIENCE_S: Final = 15.0  # how long a lost camera is waited for
-PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
+DEFAULT_OPTIONS: Final = CameraOptions()
+MEASURED_FRAMES: Final = 15
+MEASURE_S: Final = 2.0  # at most, on opening a camera
 # Over UDP half of the pictures of a busy wireless network arrive damaged; the other two keep FFmpeg from queueing frames.
 RTSP_OPTIONS: Final = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
 
@@ -146,19 +146,28 @@ class VideoFile(_Capture):
 
 
 class LiveCapture(_Capture):
-    """A camera or network stream: buffer of one, and reopened with growing pauses when it is lost."""
+    """A camera or network stream: a buffer of one. It does not come back by itself: see supervised.py."""
 
     live = True
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, reopen: Callable[[], cv2.VideoCapture | None]) -> None:
+    def __init__(self, name: str, capture: cv2.VideoCapture) -> None:
         super().__init__(name, capture)
-        self.reconnects = 0
-        self._reopen = reopen
         first = self._try(time.monotonic() + OPEN_TIMEOUT_S)
         if first is None:
             capture.release()
             raise SpgvtonError(f"{name} opens but delivers no frame: is another program using it? unplug and replug it")
         self.size = check_size(first[0], name)
+
+    def measure_fps(self) -> None:
+        """Set `fps` to what really comes: cameras announce 30 and give 10 in a dark room, or when USB is busy."""
+        times: list[float] = []
+        deadline = time.monotonic() + MEASURE_S
+        while len(times) < MEASURED_FRAMES and time.monotonic() < deadline and self._capture.grab():
+            times.append(time.monotonic())
+        # The first ones may have waited in the driver's buffers.
+        steps = [b - a for a, b in itertools.pairwise(times)][2:]
+        if steps and sum(steps) > 0:
+            self.fps = len(steps) / sum(steps)
 
     def _try(self, deadline: float) -> tuple[UInt8, float] | None:
         """A picture and its capture time; cameras may need a few tries after opening."""
@@ -174,31 +183,13 @@ class LiveCapture(_Capture):
         return None
 
     def _read(self) -> Frame | None:
-        taken = self._try(time.monotonic() + 0.3) or self._recover()  # one damaged picture is no loss
+        taken = self._try(time.monotonic() + 0.3)  # one damaged picture is no loss
         if taken is None:
-            return None
+            if self._closing.is_set():
+                return None
+            raise SpgvtonError(f"{self.name} was lost: check its cable or network")
         self._index += 1
         return frame_of(taken[0], self._index - 1, None, taken[1])
-
-    def _recover(self) -> tuple[UInt8, float] | None:
-        deadline, pause = time.monotonic() + PATIENCE_S, 0.25
-        while not self._closing.is_set():
-            self._capture.release()
-            if self._closing.wait(pause):
-                break
-            pause = min(2 * pause, 4.0)
-            fresh = self._reopen()
-            if fresh is not None:
-                self._capture = fresh
-                taken = self._try(time.monotonic() + 1.0)
-                if taken is not None:
-                    self.reconnects += 1
-                    return taken
-            if time.monotonic() > deadline:
-                raise SpgvtonError(
-                    f"{self.name} was lost and did not come back within {PATIENCE_S:.0f} s: check its cable or network"
-                )
-        return None
 
 
 def open_file(path: Path, *, realtime: bool) -> Source:
@@ -221,56 +212,48 @@ def open_file(path: Path, *, realtime: bool) -> Source:
     return VideoFile(str(path), capture, realtime=realtime)
 
 
-def open_camera(index: int) -> Source:
+def negotiate(capture: cv2.VideoCapture, options: CameraOptions) -> None:
+    """Ask a V4L2 camera for motion JPEG, then size, then rate; the order matters, and the driver may refuse each.
+
+    Uncompressed, USB 2 carries 10 frames/s of 1280x720. A camera without MJPG keeps its own format.
+    """
+    height, width = options.size
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+    capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+    capture.set(cv2.CAP_PROP_FPS, options.fps)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # otherwise the driver hands out pictures four frames old
+
+
+def open_camera(index: int, options: CameraOptions = DEFAULT_OPTIONS) -> Source:
     """Camera INDEX. Raises SpgvtonError when it is not there or delivers nothing."""
     quiet_opencv()
     linux = sys.platform == "linux"
     name = f"camera {index}"
     if linux and not Path(f"/dev/video{index}").exists():
         raise SpgvtonError(f"{name} is not there (no /dev/video{index}): plug it in; `spgvton doctor` lists cameras")
-
-    def connect() -> cv2.VideoCapture | None:
-        capture = cv2.VideoCapture(index, cv2.CAP_V4L2 if linux else cv2.CAP_ANY)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # otherwise the driver hands out pictures four frames old
-        return capture if capture.isOpened() else None
-
-    capture = connect()
-    if capture is None:
+    capture = cv2.VideoCapture(index, cv2.CAP_V4L2 if linux else cv2.CAP_ANY)
+    if not capture.isOpened():
         raise SpgvtonError(
             f"{name} cannot be opened: close other programs that use it, and check that you may read /dev/video{index}"
         )
-    return LiveCapture(name, capture, connect)
+    negotiate(capture, options)
+    camera = LiveCapture(name, capture)
+    camera.measure_fps()
+    return camera
 
 
-def open_url(url: str, *, realtime: bool) -> Source:
-    """An http(s) or rtsp stream; an http address of a video with an end is a VideoFile. Raises SpgvtonError."""
+def open_stream(url: str, name: str, *, realtime: bool) -> Source:
+    """What FFmpeg makes of URL; an http address of a video with an end is a VideoFile. Raises SpgvtonError."""
     quiet_opencv()
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or PORTS[parts.scheme]
-    except ValueError as e:
-        raise UsageError(f"{url.rpartition('@')[2]} is not a URL: {e}") from e
-    if not host:
-        raise UsageError(f"{url} names no host: write it as {parts.scheme}://HOST/PATH")
-    name = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()  # no passwords in messages
-    try:
-        socket.create_connection((host, port), timeout=OPEN_TIMEOUT_S).close()  # FFmpeg does not tell why it fails
-    except OSError as e:
-        reason = e.strerror or str(e) or type(e).__name__
-        raise SpgvtonError(f"{name} cannot be reached ({reason}): check the address and that it is switched on") from e
     milliseconds = [
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round(OPEN_TIMEOUT_S * 1e3)),
         *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(READ_TIMEOUT_S * 1e3)),
     ]
-
-    def connect() -> cv2.VideoCapture | None:
-        with _ffmpeg_options(RTSP_OPTIONS if parts.scheme.startswith("rtsp") else None):
-            capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, milliseconds)
-        return capture if capture.isOpened() else None
-
-    capture = connect()
-    if capture is None:
+    with _ffmpeg_options(RTSP_OPTIONS if url.startswith("rtsp") else None):
+        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, milliseconds)
+    if not capture.isOpened():
         raise SpgvtonError(f"{name} answers but is no video stream that can be decoded: check path, user and password")
-    if parts.scheme.startswith("http") and 1 <= capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1e9:
+    if url.startswith("http") and 1 <= capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1e9:
         return VideoFile(name, capture, realtime=realtime)
-    return LiveCapture(name, capture, connect)
+    return LiveCapture(name, capture)

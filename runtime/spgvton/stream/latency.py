@@ -7,6 +7,9 @@ Percentiles are nearest-rank: the smallest duration that at least q% of the fram
 from __future__ import annotations
 
 import math
+import threading
+from bisect import bisect_left
+from collections import deque
 from typing import Final
 
 import numpy as np
@@ -39,6 +42,83 @@ class Histogram:
         at = int(np.searchsorted(np.cumsum(self._counts), rank))
         middle = _LOWEST_MS * math.exp((at - 0.5) * _GROWTH) if at else 0.0
         return min(middle, self.max)
+
+
+# Upper ends, in seconds, of the buckets that a monitoring system gets; what is longer falls into one more.
+LATENCY_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+RECENT_S: Final = 60.0
+
+
+class RateMeter:
+    """Frames per second, over the last FRAMES of them. add() and rate() may be called from different threads."""
+
+    def __init__(self, frames: int = 30) -> None:
+        self._times: deque[float] = deque(maxlen=frames)
+        self._lock = threading.Lock()
+
+    def add(self, now: float) -> None:
+        """Count a frame at NOW, in seconds."""
+        with self._lock:
+            self._times.append(now)
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        with self._lock:
+            self._times.clear()
+
+    def rate(self, since: float = -math.inf) -> float:
+        """Frames per second, of those after SINCE; 0.0 where there are fewer than two."""
+        with self._lock:
+            times = [t for t in self._times if t > since]
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else 0.0
+
+
+class RecentLatency:
+    """Latency and stage times for monitoring: bucket counts since the start, percentiles over the last minute.
+
+    add() and the others may be called from different threads.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, dict[str, float]]] = deque(maxlen=round(RECENT_S * 120))
+        self._counts: dict[str, list[int]] = {}
+        self._sums: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def add(self, total_s: float, stages_s: dict[str, float], now: float) -> None:
+        """Count one frame, presented at NOW: seconds from capture to present ("total"), and seconds per stage."""
+        seconds = {"total": total_s, **stages_s}
+        with self._lock:
+            self._recent.append((now, seconds))
+            self._forget(now)
+            for name, value in seconds.items():
+                counts = self._counts.setdefault(name, [0] * (len(LATENCY_BUCKETS_S) + 1))
+                counts[bisect_left(LATENCY_BUCKETS_S, value)] += 1
+                self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def _forget(self, now: float) -> None:
+        while self._recent and now - self._recent[0][0] > RECENT_S:
+            self._recent.popleft()
+
+    def buckets(self) -> tuple[dict[str, list[int]], dict[str, float]]:
+        """{stage: frames in each bucket, not cumulative}, and {stage: sum of seconds}."""
+        with self._lock:
+            return {name: list(counts) for name, counts in self._counts.items()}, dict(self._sums)
+
+    def stages_ms(self, now: float) -> dict[str, dict[str, float]]:
+        """{stage: {p50, p90, p95, p99}} in ms over the last minute; empty without frames."""
+        with self._lock:
+            self._forget(now)
+            recent = [seconds for _, seconds in self._recent]
+        columns: dict[str, list[float]] = {}
+        for seconds in recent:
+            for name, value in seconds.items():
+                columns.setdefault(name, []).append(value)
+        levels = (50, 90, 95, 99)
+        return {
+            name: {f"p{q}": round(1e3 * float(v), 3) for q, v in zip(levels, np.percentile(values, levels))}
+            for name, values in columns.items()
+        }
 
 
 def _rounded(ms: float | None) -> float | None:

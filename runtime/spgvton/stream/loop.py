@@ -13,9 +13,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,14 @@ CAPTURE, POSE, SYNTHESIS, COMPOSE, PRESENT = "capture", "pose", "synthesis", "co
 
 
 class Perception(NamedTuple):
-    """What perception says about a frame: keypoints (18, 3), and why they cannot be dressed (None where they can)."""
+    """What perception says about a frame: keypoints (18, 3), and why they cannot be dressed (None where they can).
+
+    keep_last: an unusable frame shows the last good image; False where that is not to be seen any more (another person's).
+    """
 
     keypoints: Keypoints
     unusable: str | None = None
+    keep_last: bool = True
 
 
 class Unusable(Exception):
@@ -84,28 +88,72 @@ def _signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(s, handler)
 
 
-class _Loop:
-    """State of one run; see run_loop()."""
+class Loop:
+    """The threads and slots of one run, and what they counted so far; see run_loop(), which has the arguments."""
 
-    def __init__(self, source: Source, sinks: Sequence[Sink], policy: Policy, max_frames: int | None) -> None:
-        self.source, self.sinks, self.max_frames = source, sinks, max_frames
+    def __init__(
+        self,
+        source: Source,
+        perceive: Perceive,
+        synthesise: Synthesise,
+        compose: Compose,
+        sinks: Sequence[Sink],
+        *,
+        policy: Policy | None = None,
+        max_frames: int | None = None,
+        on_view: Callable[[View], None] | None = None,
+        on_idle: Callable[[], UInt8 | None] | None = None,
+        on_sink_error: Callable[[Sink, SpgvtonError], None] | None = None,
+        stop: threading.Event | None = None,
+        stall_s: float = 30.0,
+    ) -> None:
+        self.source, self.sinks, self.max_frames, self.stall_s = source, list(sinks), max_frames, stall_s
+        self._compose, self._stop = compose, stop or threading.Event()
+        self._on_view, self._on_idle, self._on_sink_error = on_view, on_idle, on_sink_error
+        policy = policy or ("latest" if source.live else "wait")
         self.slots: dict[str, Slot[View]] = {name: Slot(policy) for name in (CAPTURE, POSE, SYNTHESIS)}
         self.report = Report(policy=policy)
         self.reading_since: float | None = None
         self._errors: list[BaseException] = []
         self._last_good: UInt8 | None = None
 
-    def fail(self, error: BaseException) -> None:
+        def pose_stage(view: View) -> None:
+            view.perception = perceive(view.frame)
+
+        bodies: list[Callable[[], None]] = [
+            self._capture,
+            lambda: self._work(POSE, self.slots[CAPTURE], pose_stage),
+            lambda: self._work(SYNTHESIS, self.slots[POSE], lambda view: self._synthesise(view, synthesise)),
+        ]
+        self._threads = [
+            threading.Thread(target=body, name=f"spgvton-{i}", daemon=True) for i, body in enumerate(bodies)
+        ]
+
+    @property
+    def dropped_at(self) -> dict[str, int]:
+        """Stage -> frames it had finished and nobody took, so far."""
+        return {name: slot.dropped for name, slot in self.slots.items() if slot.dropped}
+
+    @property
+    def missed(self) -> dict[str, int]:
+        """Sink -> frames it was too slow for, so far."""
+        return {sink.name: sink.dropped for sink in self.sinks if sink.dropped}
+
+    def forget(self) -> None:
+        """Drop the last good image now; Perception.keep_last does so with the next frame. From any thread."""
+        self._last_good = None
+
+    def _fail(self, error: BaseException) -> None:
         """Note ERROR (the first one counts) and stop every stage."""
         self._errors.append(error)
         for slot in self.slots.values():
             slot.close(discard=True)
 
-    def raise_first_error(self) -> None:
+    def _raise_first_error(self) -> None:
         if self._errors:
             raise self._errors[0]
 
-    def capture(self) -> None:
+    def _capture(self) -> None:
         """Thread body of the source."""
         out = self.slots[CAPTURE]
         try:
@@ -120,12 +168,12 @@ class _Loop:
         except Closed:
             pass
         except BaseException as e:  # noqa: BLE001 - raised again in the calling thread
-            self.fail(e)
+            self._fail(e)
         finally:
             self.reading_since = None
             out.close()
 
-    def work(self, name: str, inbox: Slot[View], stage: Callable[[View], None]) -> None:
+    def _work(self, name: str, inbox: Slot[View], stage: Callable[[View], None]) -> None:
         """Thread body of a middle stage."""
         out = self.slots[name]
         try:
@@ -139,26 +187,27 @@ class _Loop:
         except Closed:
             pass
         except BaseException as e:  # noqa: BLE001 - raised again in the calling thread
-            self.fail(e)
+            self._fail(e)
         finally:
             out.close()
 
-    def synthesise(self, view: View, function: Synthesise) -> None:
+    def _synthesise(self, view: View, function: Synthesise) -> None:
         assert view.perception is not None
         if view.perception.unusable is None:
             try:
                 self._last_good = function(view.frame, view.perception.keypoints)
             except Unusable as e:
                 view.perception = view.perception._replace(unusable=str(e))
+        elif not view.perception.keep_last:
+            self._last_good = None
         view.result = self._last_good
 
-    def present(self, view: View, compose: Compose) -> None:
+    def _present(self, view: View) -> None:
         """Compose and write one frame, and count it."""
         start = time.monotonic()
-        image = compose(view)
+        image = self._compose(view)
         composed = time.monotonic()
-        for sink in self.sinks:
-            sink.write(image, view.frame.timestamp)
+        self._write(image, view.frame.timestamp)
         now = time.monotonic()
         view.stages_s |= {COMPOSE: composed - start, PRESENT: now - composed}
         report = self.report
@@ -167,17 +216,41 @@ class _Loop:
         if view.perception and view.perception.unusable:
             reason = view.perception.unusable
             report.unusable[reason] = report.unusable.get(reason, 0) + 1
+        if self._on_view:
+            self._on_view(view)
 
-    def check_stall(self, limit_s: float) -> None:
+    def _write(self, image: UInt8, timestamp: float) -> None:
+        for sink in list(self.sinks):
+            try:
+                sink.write(image, timestamp)
+            except SpgvtonError as e:
+                if self._on_sink_error is None:
+                    raise
+                self.sinks.remove(sink)
+                self._on_sink_error(sink, e)
+                with suppress(SpgvtonError):  # it has said why
+                    sink.close()
+
+    def _idle(self) -> None:
+        for sink in self.sinks:
+            sink.idle()
+        self._check_stall()
+        image = self._on_idle() if self._on_idle else None
+        if image is not None:
+            self._write(image, time.monotonic())
+
+    def _check_stall(self) -> None:
         since = self.reading_since
-        if since is not None and time.monotonic() - since > limit_s:
-            raise SpgvtonError(f"{self.source.name} delivered no frame for {limit_s:.0f} s: check it and start again")
+        if since is not None and time.monotonic() - since > self.stall_s:
+            raise SpgvtonError(
+                f"{self.source.name} delivered no frame for {self.stall_s:.0f} s: check it and start again"
+            )
 
-    def close(self, threads: list[threading.Thread]) -> None:
+    def _close(self) -> None:
         """Release the source, wait for the stages, finish the sinks; an earlier error outranks those found here."""
         closers: list[Callable[[], None]] = [self.source.close]
         # A thread that is stuck in a driver's call cannot be ended; it is a daemon and must not keep the service up.
-        closers += [lambda t=t: t.join(JOIN_S) for t in threads]  # type: ignore[misc]
+        closers += [lambda t=t: t.join(JOIN_S) for t in self._threads]  # type: ignore[misc]
         closers += [sink.close for sink in self.sinks]
         for close in closers:
             try:
@@ -185,70 +258,51 @@ class _Loop:
             except Exception as e:  # noqa: BLE001 - raised again by run_loop; the others must be closed first
                 self._errors.append(e)
 
+    def run(self) -> Report:
+        """See run_loop(). Once only."""
+        start = last = time.monotonic()
+        with _signals(self._stop):
+            try:
+                for thread in self._threads:
+                    thread.start()
+                while True:
+                    if self._stop.is_set() or any(sink.wants_stop for sink in self.sinks):
+                        self.report.interrupted = self.report.interrupted or self._stop.is_set()
+                        self.slots[CAPTURE].close()
+                    try:
+                        view = self.slots[SYNTHESIS].get(POLL_S)
+                    except Closed:
+                        break
+                    if view is None:
+                        self._idle()
+                        continue
+                    self._present(view)
+                    last = time.monotonic()
+            except BaseException as e:  # noqa: BLE001 - raised again below; also KeyboardInterrupt, the second Ctrl-C
+                self._fail(e)
+            finally:
+                self._close()
+        self.report.seconds = last - start
+        self.report.dropped_at, self.report.missed = self.dropped_at, self.missed
+        self.report.problem = self.source.problem
+        self._raise_first_error()
+        return self.report
+
 
 def run_loop(
-    source: Source,
-    perceive: Perceive,
-    synthesise: Synthesise,
-    compose: Compose,
-    sinks: Sequence[Sink],
-    *,
-    policy: Policy | None = None,
-    max_frames: int | None = None,
-    on_view: Callable[[View], None] | None = None,
-    stop: threading.Event | None = None,
-    stall_s: float = 30.0,
+    source: Source, perceive: Perceive, synthesise: Synthesise, compose: Compose, sinks: Sequence[Sink], **options: Any
 ) -> Report:
     """Run SOURCE through the stages into SINKS until it ends, a sink wants to stop, or a signal comes; then close all.
 
     perceive: Frame -> Perception. synthesise: (Frame, keypoints (18, 3)) -> RGB uint8; called for usable poses only,
     and may raise Unusable.
-    compose: View -> RGB uint8 of the sinks' size. policy: by default "latest" for a live source, else "wait".
-    max_frames: captured at most. on_view: called after each presented frame, in the calling thread. stop: set it to end
-    the stream from elsewhere. stall_s: a read() that takes longer is an error.
+    compose: View -> RGB uint8 of the sinks' size. Options, all optional:
+    policy: by default "latest" for a live source, else "wait". max_frames: captured at most. stop: an Event; set it to
+    end the stream from elsewhere. stall_s: a read() that takes longer is an error.
+    on_view: called after each presented frame, in the calling thread. on_idle: called there some fifty times a second
+    while no frame comes; a picture that it returns is written to the sinks. on_sink_error: told which sink failed and
+    why; the loop then goes on without that sink. Otherwise a sink's error ends the loop as any other does.
     Returns the Report; report.problem tells when the source ended otherwise than it should. Raises the first error of
     any stage, source or sink, after everything was closed; frames presented until then are in the file.
     """
-    stop = stop or threading.Event()
-    loop = _Loop(source, sinks, policy or ("latest" if source.live else "wait"), max_frames)
-
-    def pose_stage(view: View) -> None:
-        view.perception = perceive(view.frame)
-
-    bodies: list[Callable[[], None]] = [
-        loop.capture,
-        lambda: loop.work(POSE, loop.slots[CAPTURE], pose_stage),
-        lambda: loop.work(SYNTHESIS, loop.slots[POSE], lambda view: loop.synthesise(view, synthesise)),
-    ]
-    threads = [threading.Thread(target=body, name=f"spgvton-{i}", daemon=True) for i, body in enumerate(bodies)]
-    start = last = time.monotonic()
-    with _signals(stop):
-        try:
-            for thread in threads:
-                thread.start()
-            while True:
-                if stop.is_set() or any(sink.wants_stop for sink in sinks):
-                    loop.report.interrupted = loop.report.interrupted or stop.is_set()
-                    loop.slots[CAPTURE].close()
-                try:
-                    view = loop.slots[SYNTHESIS].get(POLL_S)
-                except Closed:
-                    break
-                if view is None:
-                    for sink in sinks:
-                        sink.idle()
-                    loop.check_stall(stall_s)
-                    continue
-                loop.present(view, compose)
-                last = time.monotonic()
-                if on_view:
-                    on_view(view)
-        except BaseException as e:  # noqa: BLE001 - raised again below; also KeyboardInterrupt, the second Ctrl-C
-            loop.fail(e)
-        finally:
-            loop.close(threads)
-    loop.report.seconds = last - start
-    loop.report.dropped_at = {name: slot.dropped for name, slot in loop.slots.items() if slot.dropped}
-    loop.report.problem = source.problem
-    loop.raise_first_error()
-    return loop.report
+    return Loop(source, perceive, synthesise, compose, sinks, **options).run()

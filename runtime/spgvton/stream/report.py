@@ -13,13 +13,15 @@ from spgvton.stream.latency import LatencyMeter
 class Report:
     """Every captured frame is in exactly one of: frames_out, dropped_at.
 
-    dropped_at: stage -> frames it had finished and nobody took. unusable: reason -> frames (of frames_out) whose pose
+    dropped_at: stage -> frames it had finished and nobody took. missed: sink -> frames (of frames_out) that it was too
+    slow for. unusable: reason -> frames (of frames_out) whose pose
     could not be dressed; they show the last good image. seconds: from the first read to the last frame presented.
     """
 
     frames_in: int = 0
     frames_out: int = 0
     dropped_at: dict[str, int] = field(default_factory=dict)
+    missed: dict[str, int] = field(default_factory=dict)
     unusable: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     policy: str = "wait"
@@ -44,6 +46,7 @@ class Report:
             "frames_out": self.frames_out,
             "dropped": self.dropped,
             "dropped_at": self.dropped_at,
+            "missed": self.missed,
             "unusable": self.unusable,
             "seconds": round(self.seconds, 3),
             "policy": self.policy,
@@ -57,9 +60,10 @@ class Report:
 
     def summary(self) -> str:
         """A small table for people."""
+        missed = "".join(f", {n} missed by {sink}" for sink, n in self.missed.items())
         unusable = "".join(f", {n} with {reason}" for reason, n in self.unusable.items())
         lines = [
-            f"frames   {self.frames_in} in, {self.frames_out} out, {self.dropped} dropped{unusable}",
+            f"frames   {self.frames_in} in, {self.frames_out} out, {self.dropped} dropped{missed}{unusable}",
             f"speed    {self.fps:.1f} frames/s over {self.seconds:.1f} s (policy: {self.policy})",
         ]
         if self.latency.frames:

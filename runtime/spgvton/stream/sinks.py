@@ -31,10 +31,16 @@ class _Discarded(Exception):
 
 
 class Sink(ABC):
-    """Takes composed frames. Used by one thread, the main one: windows allow no other."""
+    """Takes composed frames. Used by one thread: that of the loop's caller, or its own (sink_thread.py)."""
 
     name: str
     wants_stop = False  # the viewer asked for the end
+    own_thread = True  # False: must, or may as well, be used by the caller's thread
+
+    @property
+    def dropped(self) -> int:
+        """Frames that it was too slow for."""
+        return 0
 
     @abstractmethod
     def write(self, image: UInt8, timestamp: float) -> None:
@@ -52,6 +58,7 @@ class NullSink(Sink):
     """Throws frames away."""
 
     name = "null"
+    own_thread = False
 
     def write(self, image: UInt8, timestamp: float) -> None:
         pass
@@ -64,7 +71,8 @@ class FileSink(Sink):
     """A video file, written beside its final name and renamed when it is complete and can be read back.
 
     OpenCV reports no write error whatsoever, so free space is watched while writing, and the result is reopened. What
-    was written before an error elsewhere is kept; a file that cannot be read back is removed.
+    was written before an error is kept as far as it can be read back: all of an .mkv or .avi; of an .mp4 that could not be
+    finished nothing, since its index comes last.
     keep_time: repeat frames where the time stamps leave a gap (dropped frames), so that motion keeps its speed.
     """
 
@@ -140,20 +148,36 @@ class FileSink(Sink):
         if not self.frames:
             self._discard()
             return
-        with self._stack:  # renames; on an error removes
-            self._verify()
+        found = self._readable()
+        if found >= self.frames - 1:
+            self._stack.close()  # renames
+            return
+        words = f"{self.path} was not written completely ({found} of {self.frames} frames can be read back"
+        if found:
+            self._stack.close()
+            raise SpgvtonError(f"{words}, and are kept): is the disk full? free some space and run again")
+        self._discard()
+        raise SpgvtonError(f"{words}): is the disk full? free some space and run again")
 
-    def _verify(self) -> None:
+    def _readable(self) -> int:
+        """How many frames of the file can be read."""
         reader = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)
         try:
-            found = round(reader.get(cv2.CAP_PROP_FRAME_COUNT)) if reader.isOpened() else 0
+            if not reader.isOpened():
+                return 0
             # A header may survive a full disk where the pictures do not: look at the end.
+            announced = round(reader.get(cv2.CAP_PROP_FRAME_COUNT))
             reader.set(cv2.CAP_PROP_POS_FRAMES, max(0, self.frames - 2))
-            if abs(found - self.frames) > 1 or not reader.grab():
-                raise SpgvtonError(
-                    f"{self.path} was not written completely ({max(found, 0)} of {self.frames} frames can be read back): "
-                    "is the disk full? free some space and run again"
-                )
+            if abs(announced - self.frames) <= 1 and reader.grab():
+                return self.frames
+        finally:
+            reader.release()
+        reader = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)  # seeking in a broken file leads astray
+        try:
+            count = 0
+            while count < self.frames and reader.grab():
+                count += 1
+            return count
         finally:
             reader.release()
 
@@ -162,6 +186,7 @@ class WindowSink(Sink):
     """A window on this machine's display; q, Esc or its close button ends the stream."""
 
     name = "window"
+    own_thread = False  # windows belong to the main thread
 
     def __init__(self, size: tuple[int, int], *, fullscreen: bool = False) -> None:
         if not can_show_window():

@@ -28,6 +28,11 @@ class Slot(Generic[T]):
         self._closed = False
         self._changed = threading.Condition()
 
+    @property
+    def closed(self) -> bool:
+        """No more items will come."""
+        return self._closed
+
     def put(self, item: T) -> None:
         """Hand ITEM over. Raises Closed (and counts ITEM as dropped) when the slot is or becomes closed."""
         with self._changed:

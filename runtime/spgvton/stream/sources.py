@@ -1,4 +1,4 @@
-"""Where frames come from: a video file, a camera, a network stream, a picture or a folder of pictures.
+"""Where frames come from: a camera, a network stream, a video file, a picture or a folder of pictures, the shipped clip.
 
 open_source() reads one word, the URI, and returns a Source. A source is *live* when frames come by their own clock
 (camera, network stream, or a file paced like one): then the loop shows the latest frame and drops what it cannot follow.
@@ -11,10 +11,10 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ PICTURE_SUFFIXES: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", "
 PICTURES_FPS: Final = 10.0
 SCHEMES: Final = ("http", "https", "rtsp", "rtsps")
 KINDS: Final = (
-    "a video file, a picture, a folder of pictures, a camera (0, 1, /dev/video0), or an http(s):// or rtsp:// URL"
+    "a video file, a picture, a folder of pictures, a camera (0, 1, /dev/video0; /dev/video0?size=1280x720&fps=30), "
+    "csi://0, an http(s):// or rtsp:// URL, or synthetic:// (the shipped clip without end)"
 )
 
 
@@ -138,38 +139,96 @@ def _open_folder(folder: Path, realtime: bool) -> Source:
     return Pictures(files, str(folder), realtime=realtime)
 
 
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """What a camera is asked for: size (height, width) in pixels and frames per second. It may give something else."""
+
+    size: tuple[int, int] = (720, 1280)
+    fps: float = 30.0
+
+    @staticmethod
+    def parse(query: str, uri: str) -> CameraOptions:
+        """From the part of URI after the "?", such as size=1280x720&fps=30. Raises UsageError."""
+        options = CameraOptions()
+        for part in filter(None, query.split("&")):
+            name, _, value = part.partition("=")
+            size = re.fullmatch(r"(\d{2,4})x(\d{2,4})", value)
+            if name == "size" and size:
+                options = replace(options, size=(int(size[2]), int(size[1])))
+            elif name == "fps" and re.fullmatch(r"\d{1,3}(\.\d+)?", value) and float(value) > 0:
+                options = replace(options, fps=float(value))
+            else:
+                raise UsageError(f"'{part}' in '{uri}' is not understood: write for instance ?size=1280x720&fps=30")
+        return options
+
+
+class Connector(NamedTuple):
+    """How to open a URI. open: raises SpgvtonError. may_be_lost: a device or network stream, which may come back."""
+
+    open: Callable[[], Source]
+    name: str
+    may_be_lost: bool
+
+
+def connector(uri: str, *, realtime: bool = False) -> Connector:
+    """What opens URI once; see open_source(). Raises UsageError for a URI of no known kind."""
+    from spgvton.stream import capture, gstreamer, network, synthetic  # OpenCV's video part; pictures do not need it
+
+    if not uri:
+        raise UsageError(f"the source is empty: give {KINDS}")
+    bare, _, query = uri.partition("?")
+    scheme, _, rest = bare.partition("://") if "://" in bare else ("", "", bare)
+    if scheme in SCHEMES:
+        address = network.Address.parse(uri)
+        return Connector(lambda: network.open_url(address, realtime=realtime), address.name, True)
+    if scheme == "csi":
+        if not re.fullmatch(r"\d", rest):
+            raise UsageError(f"'{uri}' names no CSI camera: write csi://0 or csi://1")
+        options = CameraOptions.parse(query, uri)
+        return Connector(lambda: gstreamer.open_csi(int(rest), options), bare, True)
+    if scheme == "synthetic":
+        scene = synthetic.Scene.parse(rest, query, uri)
+        return Connector(lambda: synthetic.Synthetic(scene), uri, False)
+    if scheme not in ("", "file"):
+        raise UsageError(f"'{scheme}://' is not a source that can be opened: give {KINDS}")
+    # Also /dev/v4l/by-id/...; another camera may have its number tomorrow, so the link is read anew at each opening.
+    if re.fullmatch(r"\d{1,3}", bare) or (bare.startswith("/dev/") and not Path(bare).is_file()):
+        options = CameraOptions.parse(query, uri)
+        return Connector(lambda: capture.open_camera(_camera_index(bare), options), f"camera {bare}", True)
+    path = Path(uri.removeprefix("file://"))
+    return Connector(lambda: _open_path(path, realtime), str(path), False)
+
+
+def _camera_index(device: str) -> int:
+    """The number of a camera that is given as number, /dev/videoN or a link to one."""
+    found = re.fullmatch(r"(?:/dev/video)?(\d{1,3})", device if device.isdigit() else str(Path(device).resolve()))
+    if not found:
+        raise SpgvtonError(f"{device} is not a camera: `spgvton doctor` lists those that are there")
+    return int(found[1])
+
+
+def _open_path(path: Path, realtime: bool) -> Source:
+    from spgvton.stream import capture
+
+    if path.is_dir():
+        return _open_folder(path, realtime)
+    if not path.exists():
+        raise SpgvtonError(f"{path} does not exist: give {KINDS}")
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return Pictures([path], str(path), realtime=realtime)
+    return capture.open_file(path, realtime=realtime)
+
+
 def open_source(uri: str, *, realtime: bool | None = None) -> Source:
     """Open a source and check that its first frame can be decoded.
 
     uri: what KINDS lists. realtime: True hands a file's frames out at their own pace, as a camera would (so it counts as
-    live); False or None as fast as they are asked for. Cameras and network streams always have their own pace.
+    live); False or None as fast as they are asked for. Cameras and streams always have their own pace; one that is lost
+    or stalls is opened again for PATIENCE_S (supervised.py), then read() raises SpgvtonError.
     Raises UsageError for a URI of no known kind, SpgvtonError when it cannot be opened or decoded.
     """
-    from spgvton.stream import capture  # OpenCV's video part; pictures do not need it
+    from spgvton.stream.supervised import SupervisedSource
 
-    paced = bool(realtime)
-    if not uri:
-        raise UsageError(f"the source is empty: give {KINDS}")
-    if re.fullmatch(r"\d{1,3}", uri):
-        return capture.open_camera(int(uri))
-    scheme = urlsplit(uri).scheme if "://" in uri else ""
-    if scheme == "file":
-        uri, scheme = uri[len("file://") :], ""
-    if scheme in SCHEMES:
-        return capture.open_url(uri, realtime=paced)
-    if scheme:
-        raise UsageError(f"'{scheme}://' is not a source that can be opened: give {KINDS}")
-    path = Path(uri)
-    if uri.startswith("/dev/"):
-        device = re.fullmatch(r"/dev/video(\d+)", str(path.resolve()))  # also /dev/v4l/by-id/...
-        if device:
-            return capture.open_camera(int(device.group(1)))
-        if not path.is_file():
-            raise SpgvtonError(f"{uri} is not a camera: `spgvton doctor` lists those that are there")
-    if path.is_dir():
-        return _open_folder(path, paced)
-    if not path.exists():
-        raise SpgvtonError(f"{uri} does not exist: give {KINDS}")
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return Pictures([path], str(path), realtime=paced)
-    return capture.open_file(path, realtime=paced)
+    how = connector(uri, realtime=bool(realtime))
+    source = how.open()
+    return SupervisedSource(how.open, how.name, first=source) if how.may_be_lost and source.live else source

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from spgvton import files, image
-from spgvton.cli.run import read_colour
 from spgvton.errors import SpgvtonError
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.video import cv2
@@ -55,7 +54,7 @@ def make_garment(root: Path, source: Path, size: tuple[int, int]) -> str | None:
         return None
     given = [f for f in (source.with_name(f"{source.stem}_mask{suffix}") for suffix in PICTURES) if f.is_file()]
     try:
-        picture = read_colour(str(source), keep_alpha=not given)
+        picture = image.read_colour(source, keep_alpha=not given)
         mask = image.read(given[0], flags=cv2.IMREAD_GRAYSCALE) if given else garment_mask(picture)
     except SpgvtonError as e:
         return str(e).replace("--garment-mask", f"its mask as {source.stem}_mask.png")

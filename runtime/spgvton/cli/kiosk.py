@@ -1,0 +1,54 @@
+"""Run a mirror as a kiosk: web page, catalogue, metrics, watchdog; and install it as a service.
+
+examples:
+  spgvton kiosk init shop                        a folder with kiosk.yaml and three garments, ready to run
+  spgvton kiosk run --config shop/kiosk.yaml     then open http://127.0.0.1:8080/ (staff: /operator)
+  spgvton kiosk run --config shop/kiosk.yaml --host 0.0.0.0      for other machines too: a token is needed
+  spgvton kiosk install --config /etc/spgvton/kiosk.yaml --dry-run
+  sudo spgvton kiosk install --config /etc/spgvton/kiosk.yaml --browser
+
+Exit codes: 0 stopped as asked, 1 failed, 2 wrong use, 75 could not heal itself: start it again (the service does).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `spgvton kiosk`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    init = actions.add_parser("init", help="make a folder with kiosk.yaml and the three shipped garments")
+    init.add_argument("folder", type=Path, metavar="DIR")
+    run_ = actions.add_parser("run", help="run the kiosk")
+    run_.add_argument("--config", required=True, type=Path, metavar="YAML")
+    run_.add_argument("--host", help="listen on this address instead of web.host; not loopback: a token is needed")
+    run_.add_argument("--port", type=int, help="instead of web.port")
+    install = actions.add_parser("install", help="write the systemd units")
+    install.add_argument("--config", required=True, type=Path, metavar="YAML", help="as the service reads it")
+    install.add_argument("--user", default="spgvton", help="system user of the service (spgvton)")
+    install.add_argument("--browser", action="store_true", help="also a unit that shows the page full-screen")
+    install.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="write below DIR (for images)")
+    install.add_argument("--dry-run", action="store_true", help="print what would be written")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`spgvton kiosk`. Returns the exit code; raises SpgvtonError."""
+    from spgvton.kiosk import config as kiosk_config
+
+    if args.action == "init":
+        from spgvton.kiosk.example import make_example
+
+        path = make_example(args.folder)
+        print(f"written: {path}; now: spgvton kiosk run --config {path}", file=sys.stderr)
+        return 0
+    config = kiosk_config.load(args.config)
+    if args.action == "install":
+        from spgvton.kiosk.units import install
+
+        return install(config, args.config, user=args.user, browser=args.browser, root=args.root, dry_run=args.dry_run)
+    from spgvton.kiosk.server import run_kiosk
+
+    return run_kiosk(kiosk_config.with_address(config, args.host, args.port))

@@ -1,0 +1,339 @@
+"""The web application: pages, REST API (described by /openapi.json), live view, metrics and health."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
+
+from spgvton import __version__
+from spgvton.errors import SpgvtonError
+from spgvton.kiosk.control import Kiosk
+from spgvton.kiosk.guard import COOKIE, Guard, Rates, Token
+from spgvton.kiosk.mjpeg import MjpegResponse, Viewers
+from spgvton.kiosk.models import (
+    Choice,
+    GarmentId,
+    GarmentList,
+    GarmentView,
+    Name,
+    Problem,
+    Secret,
+    StatusView,
+    Switch,
+    UploadId,
+    UploadView,
+)  # fmt: skip
+from spgvton.kiosk.supervisor import Health
+from spgvton.kiosk.uploads import Upload, overlay
+from spgvton.kiosk.uploads import jpeg as encode_jpeg
+
+log = logging.getLogger(__name__)
+
+STATIC: Final = Path(__file__).parent / "static"
+PAGES: Final = {"/": "mirror.html", "/operator": "operator.html", "/login": "login.html"}
+YEAR_S: Final = 365 * 24 * 3600
+JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}}
+Errors = dict[int | str, dict[str, Any]]
+
+
+def errors(*codes: int) -> Errors:
+    """OpenAPI's `responses` for these codes; the guard's own codes can follow any request."""
+    return {code: {"model": Problem} for code in (*codes, 400, 401, 403, 408, 413, 421, 429)}
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the application serves. registry: of /metrics. health: called for each probe."""
+
+    kiosk: Kiosk
+    viewers: Viewers
+    registry: CollectorRegistry
+    health: Callable[[], Health]
+    token: Token | None = None
+    hosts: tuple[str, ...] = ()
+    upload_bytes: int = 12 * 2**20
+
+
+def build_app(services: Services) -> ASGIApp:
+    """The whole application behind its guard."""
+    failures = Rates(rate=5 / 60, burst=5)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        services.kiosk.sink.attach()
+        yield
+
+    app = FastAPI(
+        title="spgvton kiosk", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.add_exception_handler(Exception, _failed)
+    _add_pages(app)
+    _add_operations(app, services)
+    _add_mirror(app, services)
+    _add_garments(app, services)
+    _add_uploads(app, services)
+    _add_login(app, services.token, failures)
+    _describe_security(app)
+    return Guard(
+        app, token=services.token, hosts=services.hosts, rates=Rates(rate=100, burst=300), failures=failures,
+        upload_bytes=services.upload_bytes,
+    )  # fmt: skip
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("request failed", extra={"path": request.url.path, "method": request.method}, exc_info=error)
+    return JSONResponse({"detail": "the kiosk failed to answer this; its log says why"}, 500)
+
+
+def _describe_security(app: FastAPI) -> None:
+    """OpenAPI says how the token is given, and that the framework's 422 is ours."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            schema["components"]["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            }
+            schema["security"] = [{}, {"bearer": []}, {"cookie": []}]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_pages(app: FastAPI) -> None:
+    for path, file in PAGES.items():
+
+        @app.get(path, include_in_schema=False)
+        async def page(file: str = file) -> FileResponse:
+            return FileResponse(STATIC / file)
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+
+def _add_operations(app: FastAPI, services: Services) -> None:
+    def probe(fine: bool, words: str) -> Response:
+        return Response(words + "\n", 200 if fine else 503, media_type="text/plain")
+
+    @app.get("/healthz", responses={200: {"content": {"text/plain": {}}}, 503: {}}, response_class=Response)
+    def healthz() -> Response:
+        """200 while the loop makes progress or waits for its source; 503 when it is about to be restarted."""
+        health = services.health()
+        return probe(health.alive, health.words)
+
+    @app.get("/readyz", responses={200: {"content": {"text/plain": {}}}, 503: {}}, response_class=Response)
+    def readyz() -> Response:
+        """200 while pictures come out."""
+        health = services.health()
+        return probe(health.ready, health.words)
+
+    @app.get("/metrics", responses={**errors(), 200: {"content": {"text/plain": {}}}}, response_class=Response)
+    def metrics() -> Response:
+        """Prometheus text format."""
+        return Response(generate_latest(services.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _add_mirror(app: FastAPI, services: Services) -> None:
+    kiosk, boot = services.kiosk, secrets.token_hex(4)
+
+    @app.get("/api/status", responses=errors())
+    def status() -> StatusView:
+        """State of the loop, for pages."""
+        found = kiosk.status()
+        wanted = {f.name: getattr(found, f.name) for f in fields(found) if f.name in StatusView.model_fields}
+        return StatusView(boot=boot, can_record=kiosk.recording is not None, viewers=kiosk.sink.viewers, **wanted)
+
+    @app.get("/stream.mjpg", responses={**errors(503), 200: {"content": {"multipart/x-mixed-replace": {}}}},
+             response_class=Response)  # fmt: skip
+    async def stream(request: Request) -> Response:
+        """The live view, endless."""
+        assert request.client is not None  # uvicorn on TCP always has one
+        refusal = services.viewers.refusal(request.client.host)
+        if refusal:
+            raise HTTPException(503, refusal, {"retry-after": "5"})
+        return MjpegResponse(services.viewers)
+
+    @app.get("/api/frame.jpg", responses={**errors(503), **JPEG}, response_class=Response)
+    async def frame() -> Response:
+        """The next frame as one JPEG."""
+        with kiosk.sink.watching():
+            try:
+                encoded = await asyncio.wait_for(kiosk.sink.next(), 5)
+            except asyncio.TimeoutError:
+                encoded = None
+        if encoded is None:
+            raise HTTPException(503, "no picture comes from the mirror now")
+        return Response(encoded.data, media_type="image/jpeg")
+
+    @app.put("/api/garment", responses=errors(404, 409))
+    def choose(choice: Choice) -> GarmentView:
+        """Wear a garment from the next frame on."""
+        if kiosk.catalogue.get(choice.id) is None:
+            raise HTTPException(404, "there is no such garment")
+        try:
+            return GarmentView.of(kiosk.choose(choice.id), choice.id)
+        except SpgvtonError as e:
+            raise HTTPException(409, str(e)) from e
+
+    @app.post("/api/retake", status_code=204, responses=errors())
+    def retake() -> None:
+        """Forget the person and take a new source picture."""
+        kiosk.retake()
+
+    @app.put("/api/privacy", status_code=204, responses=errors())
+    def privacy(switch: Switch) -> None:
+        """Show and keep no camera picture while on."""
+        kiosk.set_privacy(switch.on)
+
+    @app.put("/api/recording", status_code=204, responses=errors(409))
+    def recording(switch: Switch) -> None:
+        """Write the shown pictures to a file while on; a badge says so."""
+        try:
+            kiosk.set_recording(switch.on)
+        except SpgvtonError as e:
+            raise HTTPException(409, str(e)) from e
+
+
+def _add_garments(app: FastAPI, services: Services) -> None:
+    kiosk, catalogue = services.kiosk, services.kiosk.catalogue
+
+    @app.get("/api/garments", responses=errors())
+    def garments() -> GarmentList:
+        """The catalogue by name; those with a problem cannot be worn."""
+        worn = kiosk.garment
+        views = [GarmentView.of(garment, worn) for garment in catalogue.garments()]
+        return GarmentList(garments=views, problem=catalogue.problem)
+
+    @app.get("/api/garments/{garment}/thumbnail.jpg", responses={**errors(404), **JPEG}, response_class=Response)
+    def thumbnail(garment: GarmentId) -> Response:
+        """240 x 240 pixels."""
+        entry = catalogue.get(garment)
+        if entry is None or not entry.thumbnail:
+            raise HTTPException(404, "there is no such garment, or it has no picture")
+        # Its URL changes with the file.
+        return Response(entry.thumbnail, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+
+    @app.get("/api/garments/{garment}/mask.jpg", responses={**errors(404, 409), **JPEG}, response_class=Response)
+    def mask(garment: GarmentId) -> Response:
+        """The garment with the mask that is used."""
+        if catalogue.get(garment) is None:
+            raise HTTPException(404, "there is no such garment")
+        try:
+            return Response(encode_jpeg(overlay(*catalogue.load(garment))), media_type="image/jpeg")
+        except SpgvtonError as e:
+            raise HTTPException(409, str(e)) from e
+
+    @app.delete("/api/garments/{garment}", status_code=204, responses=errors(404, 507))
+    def remove(garment: GarmentId) -> None:
+        """Delete a garment's files. Who wears it keeps it on."""
+        try:
+            found = catalogue.remove(garment)
+        except SpgvtonError as e:
+            raise HTTPException(507, str(e)) from e
+        if not found:
+            raise HTTPException(404, "there is no such garment")
+        log.info("garment removed", extra={"garment": garment})
+
+
+def _add_uploads(app: FastAPI, services: Services) -> None:
+    uploads, catalogue = services.kiosk.uploads, services.kiosk.catalogue
+    # One picture of 24 megapixels is 72 MB decoded: two at a time are enough.
+    decoding = asyncio.Semaphore(2)
+    body: dict[str, Any] = {
+        "requestBody": {
+            "required": True,
+            "content": {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
+                        for kind in ("png", "jpeg", "webp")},
+        }
+    }  # fmt: skip
+
+    def view(upload: Upload) -> UploadView:
+        height, width = upload.picture.shape[:2]
+        return UploadView(
+            id=upload.id, width=width, height=height, mask=upload.mask is not None, problem=upload.problem,
+            preview=f"/api/uploads/{upload.id}/preview.jpg",
+        )  # fmt: skip
+
+    def pending(upload_id: str) -> Upload:
+        upload = uploads.get(upload_id)
+        if upload is None:
+            raise HTTPException(404, "there is no such upload: it may have been too old, send the picture again")
+        return upload
+
+    @app.post("/api/uploads", status_code=201, responses=errors(422), openapi_extra=body)
+    async def upload(request: Request) -> UploadView:
+        """Send a garment's picture (PNG, JPEG or WebP as the body); its mask is found and waits to be accepted."""
+        data = await request.body()
+        async with decoding:
+            try:
+                return view(await run_in_threadpool(uploads.add, data))
+            except SpgvtonError as e:
+                raise HTTPException(422, str(e)) from e
+
+    @app.put("/api/uploads/{upload_id}/mask", responses=errors(404, 422), openapi_extra=body)
+    async def set_mask(upload_id: UploadId, request: Request) -> UploadView:
+        """Give the mask oneself: white where the garment is, of the picture's shape."""
+        found = pending(upload_id)
+        data = await request.body()
+        async with decoding:
+            try:
+                return view(await run_in_threadpool(uploads.set_mask, found, data))
+            except SpgvtonError as e:
+                raise HTTPException(422, str(e)) from e
+
+    @app.get("/api/uploads/{upload_id}/preview.jpg", responses={**errors(404), **JPEG}, response_class=Response)
+    def preview(upload_id: UploadId) -> Response:
+        """The picture, dark where the mask takes it for background."""
+        return Response(pending(upload_id).preview(), media_type="image/jpeg")
+
+    @app.post("/api/uploads/{upload_id}/accept", status_code=201, responses=errors(404, 409, 507))
+    def accept(upload_id: UploadId, name: Name) -> GarmentView:
+        """Put the garment into the catalogue."""
+        found = pending(upload_id)
+        if found.mask is None:
+            raise HTTPException(409, "it has no mask yet: send one, or another picture")
+        try:
+            garment = catalogue.save(found.picture, found.mask, name.name)
+        except SpgvtonError as e:
+            raise HTTPException(507, str(e)) from e
+        uploads.discard(upload_id)
+        log.info("garment added", extra={"garment": garment.id})
+        return GarmentView.of(garment, services.kiosk.garment)
+
+    @app.delete("/api/uploads/{upload_id}", status_code=204, responses=errors(404))
+    def discard(upload_id: UploadId) -> None:
+        """Forget an upload."""
+        if not uploads.discard(upload_id):
+            raise HTTPException(404, "there is no such upload")
+
+
+def _add_login(app: FastAPI, token: Token | None, failures: Rates) -> None:
+    @app.post("/api/login", status_code=204, responses=errors())
+    def login(secret: Secret, request: Request, response: Response) -> None:
+        """Exchange the token for a cookie."""
+        address = request.client.host if request.client else ""
+        if token is None:
+            return
+        if failures.spent(address):
+            raise HTTPException(429, "too many wrong tokens: wait a minute", {"retry-after": "60"})
+        if not token.is_secret(secret.token.strip()):
+            failures.allows(address)
+            log.warning("wrong token", extra={"address": address})
+            raise HTTPException(401, "wrong token")
+        response.set_cookie(COOKIE, token.cookie, max_age=YEAR_S, httponly=True, samesite="strict")

@@ -1,0 +1,48 @@
+"""A first kiosk: kiosk.yaml with every setting that people change, and the three shipped garments."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from spgvton.demo_assets import GARMENTS, DemoAssets
+from spgvton.errors import SpgvtonError
+from spgvton.files import make_folder, write_text
+
+NAMES: Final = ("striped-shirt", "nova-shirt", "flower-blouse")
+TEXT: Final = """\
+# One kiosk. Paths are relative to this file. What is not said here has the default that docs/kiosk.md lists.
+source: synthetic://      # a moving rendered person. A camera: 0, /dev/video0, csi://0; a stream: rtsp://...
+catalogue: garments       # watched: shirt.jpg, and where wanted shirt_mask.png and shirt.txt (its name)
+state: state              # what survives a restart, and the token
+screen: none              # window, window:fullscreen: shown by this process, without a browser
+
+mirror:
+  view: result            # side-by-side shows the camera too
+  wipe_after_s: 10        # the customer is forgotten so long after she left
+
+web:
+  host: 127.0.0.1         # anything else makes a token necessary
+  port: 8080
+
+# recording:
+#   folder: recordings    # without it recording cannot be switched on
+"""
+
+
+def make_example(folder: Path) -> Path:
+    """Write kiosk.yaml and garments/ into FOLDER, which must not have a kiosk.yaml yet. Raises SpgvtonError."""
+    config = folder / "kiosk.yaml"
+    if config.exists():
+        raise SpgvtonError(f"{config} is there already: choose another folder")
+    garments = make_folder(folder / "garments")
+    assets = DemoAssets.open().folder
+    try:
+        for number, name in zip(range(1, GARMENTS + 1), NAMES):
+            shutil.copyfile(assets / f"garment_{number}.jpg", garments / f"{name}.jpg")
+            shutil.copyfile(assets / f"garment_{number}_mask.png", garments / f"{name}_mask.png")
+    except OSError as e:
+        raise SpgvtonError(f"cannot write {garments}: {e.strerror or e}") from e
+    write_text(config, TEXT)
+    return config

@@ -1,0 +1,123 @@
+"""Prometheus metrics, read from the mirror's own status at each scrape: nothing is counted twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, get_args
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from spgvton import __version__
+from spgvton.kiosk import sensors
+from spgvton.kiosk.lifecycle import State
+from spgvton.kiosk.mirror import LATENCY_BUCKETS_S, MirrorStatus
+from spgvton.kiosk.mjpeg import Viewers
+
+STATES: Final = get_args(State)
+
+
+class KioskCollector(Collector):
+    """Metrics of one kiosk; names begin with spgvton_."""
+
+    def __init__(self, status: Callable[[], MirrorStatus], viewers: Viewers, gpu: sensors.Gpu) -> None:
+        self._status, self._viewers, self._gpu = status, viewers, gpu
+        self._start = time.time()
+
+    def describe(self) -> list[Metric]:
+        return []  # keeps the registry from collecting at registration, before there is a mirror
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+        yield from self._loop(status)
+        yield from self._stages(status)
+        yield from self._web()
+        yield from self._machine()
+
+    def _loop(self, status: MirrorStatus) -> Iterator[Metric]:
+        versions = {"version": __version__, "source": status.source, "garment": status.garment or ""}
+        yield InfoMetricFamily(
+            "spgvton", "what runs", {**versions, **{f"backend_{k}": v for k, v in status.backend.items()}}
+        )
+        yield GaugeMetricFamily("spgvton_start_time_seconds", "start of the process, Unix time", self._start)
+        yield CounterMetricFamily("spgvton_frames_in", "frames captured", status.frames_in)
+        yield CounterMetricFamily("spgvton_frames_out", "frames presented", status.frames_out)
+        yield GaugeMetricFamily("spgvton_fps_in", "frames captured a second, lately", status.fps_in)
+        yield GaugeMetricFamily("spgvton_fps_out", "frames presented a second, lately", status.fps_out)
+        if status.frame_age_s is not None:
+            yield GaugeMetricFamily("spgvton_frame_age_seconds", "age of the newest frame", status.frame_age_s)
+        yield GaugeMetricFamily("spgvton_source_ok", "1 while the source delivers", status.source_ok)
+        yield CounterMetricFamily(
+            "spgvton_restarts", "times that source or back end were opened again", status.restarts
+        )
+        yield GaugeMetricFamily("spgvton_privacy", "1 while no camera picture is shown", status.privacy)
+        yield GaugeMetricFamily("spgvton_recording", "1 while pictures are recorded", status.recording)
+        state = GaugeMetricFamily("spgvton_state", "1 for the state of the person before the mirror", labels=["state"])
+        for name in STATES:
+            state.add_metric([name], name == status.state)
+        yield state
+
+    def _stages(self, status: MirrorStatus) -> Iterator[Metric]:
+        dropped = CounterMetricFamily(
+            "spgvton_dropped", "frames that a stage finished and nobody took", labels=["stage"]
+        )
+        for stage, count in status.dropped.items():
+            dropped.add_metric([stage], count)
+        yield dropped
+        latency = HistogramMetricFamily(
+            "spgvton_latency_seconds", "time per stage, and capture to present", labels=["stage"]
+        )
+        for stage, counts in status.latency_s.items():
+            total, buckets = 0, []
+            for bound, count in zip((*map(str, LATENCY_BUCKETS_S), "+Inf"), counts):
+                total += count
+                buckets.append((bound, total))
+            latency.add_metric([stage], buckets, status.latency_sum_s.get(stage))
+        yield latency
+
+    def _web(self) -> Iterator[Metric]:
+        viewers = self._viewers
+        yield GaugeMetricFamily("spgvton_web_viewers", "live views", viewers.sink.viewers)
+        yield CounterMetricFamily(
+            "spgvton_web_viewers_dropped", "views ended because they took no frame", viewers.dropped_slow
+        )
+        yield CounterMetricFamily(
+            "spgvton_web_frames_encoded", "JPEGs made, one per frame for all views", viewers.sink.encoded
+        )
+        connections = viewers.connections
+        yield GaugeMetricFamily("spgvton_web_connections", "open connections", len(connections))
+        yield CounterMetricFamily("spgvton_web_connections_refused", "connections over the limit", connections.refused)
+
+    def _machine(self) -> Iterator[Metric]:
+        temperature = GaugeMetricFamily(
+            "spgvton_temperature_celsius", "of the machine's zones and GPUs", labels=["zone"]
+        )
+        for zone, degrees in sensors.temperatures().items():
+            temperature.add_metric([zone], degrees)
+        memory = GaugeMetricFamily(
+            "spgvton_memory_bytes", "resident: this process; total, available: the machine", labels=["kind"]
+        )
+        for kind, amount in sensors.memory().items():
+            memory.add_metric([kind], amount)
+        for index, gpu in enumerate(self._gpu.read()):
+            if "temperature.gpu" in gpu:
+                temperature.add_metric([f"gpu{index}"], gpu["temperature.gpu"])
+            for kind in ("used", "total"):
+                if f"memory.{kind}" in gpu:
+                    memory.add_metric([f"gpu{index}_{kind}"], gpu[f"memory.{kind}"] * 2**20)
+        yield temperature
+        yield memory
+
+
+def registry(collector: Collector) -> CollectorRegistry:
+    """A registry of its own, so that several kiosks fit into one process (as tests have them)."""
+    out = CollectorRegistry(auto_describe=False)
+    out.register(collector)
+    return out

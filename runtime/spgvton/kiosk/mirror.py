@@ -1,0 +1,305 @@
+"""The mirror: a camera, a customer, a garment, and a loop that goes on for months.
+
+camera (supervised.py) -> pose + lifecycle -> dresser -> view -> sinks, each in its own thread
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.errors import SpgvtonError
+from spgvton.kiosk.dresser import CHOOSE, Dresser, Session
+from spgvton.kiosk.lifecycle import Lifecycle, State
+from spgvton.kiosk.source_capture import SourceCapture
+from spgvton.kiosk.view import MirrorView
+from spgvton.perception.composed import ComposedParser
+from spgvton.perception.parsing import Parser
+from spgvton.perception.pose import PoseEstimator
+from spgvton.person import Garment
+from spgvton.session import TryOn
+from spgvton.stream.compose import Layout
+from spgvton.stream.latency import LATENCY_BUCKETS_S, RateMeter, RecentLatency
+from spgvton.stream.loop import Loop, Perception, View
+from spgvton.stream.sink_thread import in_threads
+from spgvton.stream.sinks import Sink
+from spgvton.stream.slot import Policy
+from spgvton.stream.sources import Frame, Source, connector
+from spgvton.stream.supervised import SupervisedSource
+
+__all__ = ["EXIT_GAVE_UP", "LATENCY_BUCKETS_S", "Mirror", "MirrorStatus"]
+
+LOG: Final = logging.getLogger(__name__)
+
+UInt8 = NDArray[np.uint8]
+
+EXIT_GAVE_UP: Final = os.EX_TEMPFAIL  # 75: a supervisor such as systemd should start the process again
+PATIENCE_S: Final = 120.0
+NOTICE_AFTER_S: Final = 1.0  # without a frame the view says so
+NOTICE_EVERY_S: Final = 0.5
+RATE_S: Final = 5.0
+
+
+@dataclass(frozen=True)
+class MirrorStatus:
+    """A moment of a mirror. Times in seconds unless the name says otherwise; rates are of the last second or so.
+
+    dropped: stage -> frames it had finished and nobody took; "sink NAME" -> frames a sink was too slow for.
+    latency_s: stage -> frames per bucket since the start, not cumulative; the upper ends are LATENCY_BUCKETS_S, and the
+    last entry counts what is longer. latency_sum_s: stage -> sum of seconds. stages_ms: stage -> {p50, p90, p95, p99} over
+    the last minute. Stage "total" is capture to present. frame_age_s: since the newest frame was captured; None before
+    run(). restarts: how often source or back end were opened again. garment: its name.
+    """
+
+    state: State = "nobody"
+    hint: str = ""
+    garment: str | None = None
+    fps_in: float = 0.0
+    fps_out: float = 0.0
+    frames_in: int = 0
+    frames_out: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    latency_s: dict[str, list[int]] = field(default_factory=dict)
+    latency_sum_s: dict[str, float] = field(default_factory=dict)
+    stages_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    frame_age_s: float | None = None
+    source: str = ""
+    source_ok: bool = False
+    restarts: int = 0
+    backend: dict[str, str] = field(default_factory=dict)
+    privacy: bool = False
+    recording: bool = False
+    last_error: str = ""
+
+
+class _Shutter(Source):
+    """SOURCE, whose frames are black while CLOSED() is true: with privacy on no camera pixel enters the loop."""
+
+    live = True
+
+    def __init__(self, source: SupervisedSource, closed: Callable[[], bool]) -> None:
+        self.name, self.fps, self.size = source.name, source.fps, source.size
+        self._source, self._closed = source, closed
+
+    def read(self) -> Frame | None:
+        frame = self._source.read()
+        if frame is None or not self._closed():
+            return frame
+        return Frame(np.zeros_like(frame.image), frame.index, frame.timestamp, frame.captured)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class Mirror:
+    """Shows whoever stands before SOURCE_URI in the garment that is set. All methods may be called from any thread.
+
+    source_uri: as spgvton.stream.sources takes it; a file plays at its own pace, again and again, as a camera would.
+    bundle, backend, threads: as TryOn takes them. policy: "latest" for a mirror; "wait" presents every frame that it
+    reads. wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map of the source
+    picture; None = composed. mirrored: flip left and right. view: "result", or "side-by-side" with the camera.
+    patience_s: how long the source may be away before run() gives up; float("inf") = for ever.
+    open_session: instead of TryOn(bundle, ...).
+    Raises UsageError for a source of no known kind, SpgvtonError when the models cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        source_uri: str,
+        bundle: str | Path | None = None,
+        *,
+        backend: str = "onnxruntime",
+        threads: int | None = None,
+        policy: Policy = "latest",
+        wipe_after_s: float = 10.0,
+        parser: Parser | None = None,
+        mirrored: bool = True,
+        view: Layout = "result",
+        patience_s: float = PATIENCE_S,
+        open_session: Callable[[], Session] | None = None,
+    ) -> None:
+        self._connector = connector(source_uri, realtime=True)
+        self._policy, self._patience_s = policy, patience_s
+        parser = parser or ComposedParser()
+
+        def open_tryon() -> Session:
+            session = TryOn(bundle, backend=backend, threads=threads)
+            if session.bundle.label_set != parser.label_set:
+                raise SpgvtonError(
+                    f"the parser gives {parser.label_set} labels, the bundle was trained on {session.bundle.label_set}"
+                )
+            return session
+
+        self._dresser = Dresser(open_session or open_tryon)
+        self._pose = PoseEstimator()
+        self._view = MirrorView(layout=view, mirrored=mirrored)
+        self._lock = threading.RLock()  # of the lifecycle and the switches
+        self._lifecycle = Lifecycle(
+            SourceCapture(parser, self._dresser.size), self._dresser, self._pose.follow, self._forget_image,
+            wipe_after_s=wipe_after_s,
+        )  # fmt: skip
+        self._garment: str | None = None
+        self._forget_pose = False
+        self._last_error = ""
+        self._latency = RecentLatency()
+        self._presented = RateMeter()
+        self._noticed = 0.0
+        self._source: SupervisedSource | None = None
+        self._loop: Loop | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures that sinks get."""
+        return self._view.size
+
+    @property
+    def fps(self) -> float:
+        """Nominal rate of the source, for sinks that want one before the first frame."""
+        return self._source.fps if self._source else 30.0
+
+    def set_garment(self, name: str, picture: UInt8, mask: UInt8) -> None:
+        """Wear a garment from the next frame on: RGB uint8 (H, W, 3) and mask (H, W), 255 = garment.
+
+        Raises SpgvtonError when sizes differ or the mask is empty; the garment before then stays on.
+        """
+        garment = Garment.of(np.ascontiguousarray(picture[..., :3]), mask, size=self._dresser.size)
+        with self._lock:
+            self._dresser.set_garment(garment)
+            self._view.garment = picture
+            self._garment = name
+
+    def retake(self) -> None:
+        """Take the customer's source picture anew."""
+        with self._lock:
+            self._lifecycle.retake()
+
+    def set_privacy(self, on: bool) -> None:
+        """ON: the customer is forgotten, frames are blackened as they are read, and the view is blank."""
+        with self._lock:
+            self._view.privacy = on
+            if on:
+                self._lifecycle.wipe()
+                self._forget_pose = True
+
+    def set_recording(self, on: bool) -> None:
+        """Show the badge that tells people they are being recorded. Recording itself is a sink's business."""
+        self._view.recording = on
+
+    def status(self) -> MirrorStatus:
+        """How things are now."""
+        now = time.monotonic()
+        loop, source = self._loop, self._source
+        missed = {f"sink {name}": count for name, count in loop.missed.items()} if loop else {}
+        buckets, sums = self._latency.buckets()
+        with self._lock:
+            lifecycle = self._lifecycle
+            undressed = lifecycle.state == "live" and self._garment is None
+            return MirrorStatus(
+                state=lifecycle.state,
+                hint=CHOOSE if undressed else lifecycle.hint,
+                garment=self._garment,
+                fps_in=source.measured_fps if source else 0.0,
+                fps_out=self._presented.rate(since=now - RATE_S),
+                frames_in=loop.report.frames_in if loop else 0,
+                frames_out=loop.report.frames_out if loop else 0,
+                dropped={**loop.dropped_at, **missed} if loop else {},
+                latency_s=buckets,
+                latency_sum_s=sums,
+                stages_ms=self._latency.stages_ms(now),
+                frame_age_s=source.frame_age_s if source else None,
+                source=self._connector.name,
+                source_ok=bool(source and source.ok),
+                restarts=(source.restarts if source else 0) + self._dresser.rebuilds,
+                backend=self._dresser.describe(),
+                privacy=self._view.privacy,
+                recording=self._view.recording,
+                last_error=self._last_error or lifecycle.problem,
+            )
+
+    def run(self, sinks: Sequence[Sink], stop: threading.Event) -> int:
+        """Run until STOP is set or a sink wants to end; closes the sinks. In the main thread where a sink is a window.
+
+        A sink that fails is left out, with one line in the log; the loop goes on, also without any sink.
+        Returns 0, or EXIT_GAVE_UP (75) when source or back end could not be healed; the log and last_error say why.
+        """
+        how = self._connector
+        source = SupervisedSource(
+            how.open, how.name, patience_s=self._patience_s, replay=not how.may_be_lost, on_loss=self._source_lost
+        )
+        self._source = source
+        self._loop = Loop(
+            _Shutter(source, lambda: self._view.privacy),
+            self._perceive,
+            self._dresser,
+            self._view,
+            in_threads(sinks, self._policy),
+            policy=self._policy,
+            on_view=self._count,
+            on_idle=self._idle,
+            on_sink_error=self._sink_failed,
+            stop=stop,
+            stall_s=float("inf"),  # the source looks after that
+        )
+        try:
+            self._loop.run()
+        except SpgvtonError as e:
+            self._last_error = str(e)
+            LOG.error("%s", e)
+            return EXIT_GAVE_UP
+        except Exception as e:
+            self._last_error = f"{type(e).__name__}: {e}"
+            LOG.exception("the mirror failed")
+            return EXIT_GAVE_UP
+        finally:
+            with self._lock:
+                self._lifecycle.wipe()
+        return 0
+
+    def _forget_image(self) -> None:
+        if self._loop:
+            self._loop.forget()
+
+    def _perceive(self, frame: Frame) -> Perception:
+        """The pose stage."""
+        if self._forget_pose:
+            self._forget_pose = False
+            self._pose.reset()
+        if self._view.privacy:
+            return Perception(np.zeros((18, 3), np.float32), "", keep_last=False)
+        keypoints = self._pose(frame.image, frame.timestamp)
+        with self._lock:
+            if self._view.privacy:  # switched on meanwhile
+                return Perception(keypoints, "", keep_last=False)
+            return self._lifecycle.step(frame.image, keypoints, frame.captured)
+
+    def _count(self, view: View) -> None:
+        now = time.monotonic()
+        self._latency.add(now - view.frame.captured, view.stages_s, now)
+        self._presented.add(now)
+
+    def _idle(self) -> UInt8 | None:
+        """While no frame comes: customers leave all the same, and the view says that the camera is away."""
+        assert self._source is not None
+        now = time.monotonic()
+        if self._source.frame_age_s < NOTICE_AFTER_S or now - self._noticed < NOTICE_EVERY_S:
+            return None
+        with self._lock:
+            self._lifecycle.tick(now)
+        self._noticed = now
+        return self._view.notice("camera off" if self._view.privacy else "waiting for the camera")
+
+    def _source_lost(self, reason: str) -> None:
+        self._last_error = reason
+
+    def _sink_failed(self, sink: Sink, error: SpgvtonError) -> None:
+        self._last_error = f"{sink.name} is left out: {error}"
+        LOG.error("%s", self._last_error)

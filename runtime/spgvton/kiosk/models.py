@@ -1,0 +1,103 @@
+"""What the API says and takes, as OpenAPI describes it."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from spgvton.kiosk.catalogue import MAX_NAME, Garment
+from spgvton.kiosk.lifecycle import State
+
+GarmentId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="as listed by /api/garments")]
+UploadId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{16}$", description="as answered by POST /api/uploads")]
+
+
+class Body(BaseModel):
+    """A request's JSON: nothing unknown, no guessing of types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Choice(Body):
+    id: str = Field(max_length=64)
+
+
+class Switch(Body):
+    on: bool
+
+
+class Name(Body):
+    name: str = Field(min_length=1, max_length=MAX_NAME)
+
+
+class Secret(Body):
+    token: str = Field(min_length=1, max_length=200)
+
+
+class Problem(BaseModel):
+    """Every error."""
+
+    detail: str
+
+
+class GarmentView(BaseModel):
+    """One garment; problem says why it cannot be worn."""
+
+    id: str
+    name: str
+    thumbnail: str
+    problem: str | None
+    worn: bool
+
+    @staticmethod
+    def of(garment: Garment, worn: str | None) -> GarmentView:
+        # The stamp changes with the file, so that a browser may keep the thumbnail.
+        version = zlib.crc32(repr(garment.stamp).encode())
+        url = f"/api/garments/{garment.id}/thumbnail.jpg?v={version}"
+        return GarmentView(
+            id=garment.id, name=garment.name, thumbnail=url, problem=garment.problem, worn=garment.id == worn
+        )
+
+
+class GarmentList(BaseModel):
+    garments: list[GarmentView]
+    problem: str | None
+
+
+class UploadView(BaseModel):
+    """An upload that waits to be accepted. mask: whether there is one; where not, problem says why."""
+
+    id: str
+    width: int
+    height: int
+    mask: bool
+    problem: str | None
+    preview: str
+
+
+class StatusView(BaseModel):
+    """What pages show. boot changes with every start of the process."""
+
+    boot: str
+    state: State
+    hint: str
+    garment: str | None
+    fps_in: float
+    fps_out: float
+    frames_in: int
+    frames_out: int
+    dropped: dict[str, int]
+    stages_ms: dict[str, dict[str, float]]
+    frame_age_s: float | None = Field(description="null before the first frame")
+    source: str
+    source_ok: bool
+    restarts: int
+    backend: dict[str, str]
+    privacy: bool
+    recording: bool
+    can_record: bool
+    viewers: int
+    last_error: str

@@ -1,0 +1,177 @@
+"""Everything together: the mirror in the calling thread, the web server and the watchdog beside it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+
+from spgvton.errors import SpgvtonError
+from spgvton.kiosk import logs, sensors, supervisor
+from spgvton.kiosk.app import Services, build_app
+from spgvton.kiosk.catalogue import Catalogue
+from spgvton.kiosk.config import KioskConfig
+from spgvton.kiosk.connections import Connections, protocol
+from spgvton.kiosk.control import Kiosk
+from spgvton.kiosk.guard import Token, is_loopback
+from spgvton.kiosk.metrics import KioskCollector, registry
+from spgvton.kiosk.mirror import EXIT_GAVE_UP, Mirror
+from spgvton.kiosk.mjpeg import Viewers
+from spgvton.kiosk.state import StateFile, obtain_token
+from spgvton.kiosk.web_sink import WebSink
+from spgvton.perception.parsing import OnnxParser
+from spgvton.stream.sinks import Sink, WindowSink
+
+log = logging.getLogger(__name__)
+
+SPARE_CONNECTIONS: Final = 32  # per address, beside its live views
+START_S: Final = 10.0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises SpgvtonError: port in use, no such address, below 1024 without the right."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=256)
+    except OSError as e:
+        reason = os.strerror(e.errno) if e.errno and e.errno > 0 else e.strerror  # getaddrinfo's numbers are negative
+        raise SpgvtonError(f"cannot listen on {host}:{port}: {reason}; choose another web.port or web.host") from e
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a browser on this machine finds the page."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+class WebServer:
+    """uvicorn in a thread of its own."""
+
+    def __init__(self, services: Services, listener: socket.socket) -> None:
+        self._listener = listener
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                build_app(services), http=protocol(services.viewers.connections), ws="none", lifespan="on",
+                log_config=None, access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=5,
+                timeout_graceful_shutdown=1, h11_max_incomplete_event_size=16 * 2**10,
+            )
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._run, name="spgvton-web", daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._listener])
+        except Exception:
+            log.exception("web server ended")
+
+    def start(self) -> None:
+        """Returns once requests are answered. Raises SpgvtonError when that does not come about."""
+        self._thread.start()
+        waited = threading.Event()
+        for _ in range(round(START_S / 0.02)):
+            if self._server.started:
+                return
+            waited.wait(0.02)
+        raise SpgvtonError("the web server did not start: the log says why")
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(5)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A kiosk whose web server answers; its loop is run by the caller, with these sinks."""
+
+    kiosk: Kiosk
+    viewers: Viewers
+    sinks: list[Sink]
+    url: str
+    gave_up: threading.Event
+
+
+@contextmanager
+def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
+    """Everything but the loop, which should run until STOP is set. Raises SpgvtonError."""
+    web, gave_up = config.web, threading.Event()
+    token = _token(config)
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(web.host, web.port))
+        sink = WebSink(web.jpeg_quality)
+        catalogue = Catalogue(config.catalogue)
+        mirror = make_mirror(config)
+        recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
+        kiosk = Kiosk(mirror, catalogue, StateFile(config.state), sink, recording)
+        kiosk.restore()
+        catalogue.watch(kiosk.wear_something)
+        stack.callback(catalogue.close)
+
+        def give_up(reason: str) -> None:
+            gave_up.set()
+            stop.set()
+            supervisor.exit_soon(EXIT_GAVE_UP)
+
+        limits = config.watchdog
+        watchdog = supervisor.Watchdog(mirror.status, give_up, start_s=limits.start_s, stall_s=limits.stall_s)
+        viewers = Viewers(
+            sink, Connections(web.viewers_per_address + SPARE_CONNECTIONS),
+            total=web.viewers, per_address=web.viewers_per_address, fps=web.fps,
+        )  # fmt: skip
+        services = Services(
+            kiosk, viewers, registry(KioskCollector(mirror.status, viewers, sensors.Gpu())), watchdog.health, token,
+            (web.host, socket.gethostname(), *web.allowed_hosts), web.upload_mib * 2**20,
+        )  # fmt: skip
+        server = WebServer(services, listener)
+        server.start()
+        stack.callback(server.close)
+        sinks = kiosk.sinks
+        if config.screen != "none":
+            sinks.append(WindowSink(mirror.size, fullscreen=config.screen == "window:fullscreen"))
+        watchdog.start()
+        stack.callback(watchdog.close)
+        url = url_of(listener)
+        log.info("kiosk started", extra={"url": url, "source": config.source, "garment": kiosk.garment})
+        yield Running(kiosk, viewers, sinks, url, gave_up)
+
+
+def run_kiosk(config: KioskConfig) -> int:
+    """Run until SIGTERM, Ctrl-C or the window's end. Returns 0, or 75 when the supervisor should start it again.
+
+    Raises UsageError and SpgvtonError for what no restart can mend (wrong settings, port in use).
+    """
+    logs.set_up()
+    stop = threading.Event()
+    with started(config, stop) as running:
+        code = running.kiosk.mirror.run(running.sinks, stop)
+        supervisor.notify(STOPPING="1")
+    return EXIT_GAVE_UP if running.gave_up.is_set() else code
+
+
+def _token(config: KioskConfig) -> Token | None:
+    """The token where one is needed; printed when it is made."""
+    if config.web.token == "auto" and is_loopback(config.web.host):
+        return None
+    secret, new = obtain_token(config.state)
+    if new:
+        print(f"spgvton kiosk: the token is {secret} (kept in {config.state / 'token'})", file=sys.stderr)
+    return Token(secret)
+
+
+def make_mirror(config: KioskConfig) -> Mirror:
+    """The mirror that CONFIG asks for. Raises SpgvtonError."""
+    options = config.mirror
+    parser = OnnxParser(str(options.parser), options.label_set) if options.parser else None
+    return Mirror(
+        config.source, config.bundle, threads=options.threads, policy=options.policy,
+        wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view,
+        backend=options.backend, patience_s=config.watchdog.source_s or float("inf"),
+    )  # fmt: skip

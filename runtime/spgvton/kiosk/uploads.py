@@ -1,0 +1,150 @@
+"""Pictures that come from a browser: their type and size are read from the first bytes, before anything is decoded.
+
+A decoder allocates what the header asks for, so a file of 100 bytes may cost gigabytes. Only PNG, JPEG and WebP are taken,
+of at most 24 megapixels; what is kept is a new file made from the decoded pixels, so nothing else that was in the upload
+(metadata, scripts, a second format) reaches the disk.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import image
+from spgvton.errors import SpgvtonError
+from spgvton.image_header import read_header
+from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, garment_mask
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+
+MAX_PIXELS: Final = 24_000_000
+MAX_SIDE: Final = 1200  # kept of an upload, pixels; the network sees 256
+PENDING: Final = 8
+PENDING_S: Final = 15 * 60.0
+MASK_TINT: Final = (0, 170, 140)
+
+
+def decode_upload(data: bytes, name: str, *, keep_alpha: bool) -> UInt8:
+    """RGB (H, W, 3), or RGBA where KEEP_ALPHA and the file has it; at most MAX_SIDE pixels on the long side.
+
+    Raises SpgvtonError for another type, more than 24 megapixels, fewer than 16 pixels on a side, or damage.
+    """
+    header = read_header(data)
+    if header is None:
+        raise SpgvtonError(f"{name} is not a PNG, JPEG or WebP picture")
+    if header.width * header.height > MAX_PIXELS:
+        raise SpgvtonError(
+            f"{name} has {header.width}x{header.height} pixels; at most {MAX_PIXELS // 10**6} megapixels are taken"
+        )
+    picture = image.decode_colour(data, name, keep_alpha=keep_alpha and header.format != "JPEG")
+    if sorted(picture.shape[:2]) != sorted((header.height, header.width)):  # EXIF may have turned it
+        raise SpgvtonError(f"{name} is damaged: its header and its pixels differ in size")
+    return smaller(picture)
+
+
+def smaller(picture: UInt8, side: int = MAX_SIDE) -> UInt8:
+    """PICTURE with at most SIDE pixels on the long side; never under 16 on the short one."""
+    h, w = picture.shape[:2]
+    scale = side / max(h, w)
+    if scale >= 1:
+        return picture
+    size = (max(image.MIN_SIDE, round(w * scale)), max(image.MIN_SIDE, round(h * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def overlay(picture: UInt8, mask: UInt8) -> UInt8:
+    """PICTURE (H, W, 3) as people judge a mask (H, W): the garment as it is, the rest dark, a line along the edge."""
+    out = np.where(mask[..., None] > 127, picture, picture // 5 + np.uint8(24))
+    contours, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(out, contours, -1, MASK_TINT, max(2, round(max(mask.shape) / 250)))  # type: ignore[return-value]
+
+
+def jpeg(picture: UInt8, quality: int = 85) -> bytes:
+    """PICTURE, RGB (H, W, 3), as JPEG. Raises SpgvtonError."""
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise SpgvtonError(f"cannot encode a picture of shape {picture.shape} as JPEG")
+    return data.tobytes()
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A garment that waits for someone to say that its mask is right.
+
+    picture: RGB (H, W, 3). mask: (H, W), 255 = garment; None where none was found, and `problem` says why.
+    """
+
+    id: str
+    picture: UInt8
+    mask: UInt8 | None
+    problem: str | None
+    received: float
+
+    def preview(self) -> bytes:
+        """JPEG of the picture with its mask, or of the bare picture."""
+        return jpeg(self.picture if self.mask is None else overlay(self.picture, self.mask))
+
+
+class Uploads:
+    """At most 8 pending uploads, in memory, for 15 minutes; the oldest gives way. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: OrderedDict[str, Upload] = OrderedDict()
+
+    def _drop_old(self) -> None:
+        now = time.monotonic()
+        for upload in [u for u in self._pending.values() if now - u.received > PENDING_S]:
+            del self._pending[upload.id]
+        while len(self._pending) > PENDING:
+            self._pending.popitem(last=False)
+
+    def add(self, data: bytes) -> Upload:
+        """Decode a garment's picture and find its mask (alpha counts). Raises SpgvtonError for a bad picture."""
+        picture = decode_upload(data, "the picture", keep_alpha=True)
+        mask, problem = None, None
+        try:
+            mask = garment_mask(picture)
+        except SpgvtonError as e:
+            problem = str(e).replace("give --garment-mask", "send a mask for it")
+        upload = Upload(
+            secrets.token_urlsafe(12), np.ascontiguousarray(picture[..., :3]), mask, problem, time.monotonic()
+        )
+        with self._lock:
+            self._pending[upload.id] = upload
+            self._drop_old()
+        return upload
+
+    def get(self, upload_id: str) -> Upload | None:
+        """A pending upload, or None."""
+        with self._lock:
+            self._drop_old()
+            return self._pending.get(upload_id)
+
+    def set_mask(self, upload: Upload, data: bytes) -> Upload:
+        """UPLOAD with the mask of its own size in DATA (grey picture, white = garment). Raises SpgvtonError."""
+        grey = decode_upload(data, "the mask", keep_alpha=False)[..., 0]
+        h, w = upload.picture.shape[:2]
+        if abs(grey.shape[1] / grey.shape[0] - w / h) > 0.02 * w / h:
+            raise SpgvtonError(f"the mask has {grey.shape[1]}x{grey.shape[0]} pixels, its picture {w}x{h}")
+        mask = np.where(cv2.resize(grey, (w, h), interpolation=cv2.INTER_LINEAR) > 127, 255, 0).astype(np.uint8)
+        if not MIN_AREA < (mask > 0).mean() < MAX_AREA:
+            raise SpgvtonError("the mask should be white where the garment is and black around it")
+        changed = replace(upload, mask=mask, problem=None)
+        with self._lock:
+            if upload.id in self._pending:
+                self._pending[upload.id] = changed
+        return changed
+
+    def discard(self, upload_id: str) -> bool:
+        """Forget an upload; False when there was none."""
+        with self._lock:
+            return self._pending.pop(upload_id, None) is not None

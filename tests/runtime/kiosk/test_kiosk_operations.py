@@ -1,0 +1,247 @@
+"""Watchdog, notifications, logs, sensors, systemd units, recordings and the catalogue's corners."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from kiosk_shop import make_shop, wait_for
+
+from spgvton.cli import main
+from spgvton.errors import SpgvtonError
+from spgvton.kiosk import catalogue, config, logs, sensors, supervisor, units
+from spgvton.kiosk.recording import RecordingSink
+from spgvton.stream import sinks
+
+
+@dataclass
+class Told:
+    """A status for the watchdog."""
+
+    frames_out: int = 0
+    source_ok: bool = True
+    state: str = "live"
+    fps_out: float = 15.0
+    source: str = "cam"
+
+
+def make_watchdog(status: Told) -> tuple[supervisor.Watchdog, list[str]]:
+    reasons: list[str] = []
+    return supervisor.Watchdog(lambda: status, reasons.append, start_s=60, stall_s=10), reasons
+
+
+def test_the_watchdog_judges() -> None:
+    status = Told()
+    dog, _ = make_watchdog(status)
+    now = time.monotonic()
+    assert dog.judge(status, now + 50) == supervisor.Health(True, False, "starting")
+    assert "no picture for 6" in dog.judge(status, now + 62).words and not dog.judge(status, now + 62).alive
+    status.frames_out = 5
+    assert dog.judge(status, now + 63) == supervisor.Health(True, True, "live, 15.0 frames/s")
+    assert dog.judge(status, now + 70) == supervisor.Health(True, False, "live, 15.0 frames/s")
+    assert not dog.judge(status, now + 74).alive
+    status.source_ok = False  # being reconnected is no stall, however long it takes
+    assert dog.judge(status, now + 900) == supervisor.Health(True, False, "waiting for cam")
+    status.source_ok = True
+    assert dog.judge(status, now + 905).alive
+    assert not dog.judge(status, now + 911).alive
+
+
+def test_a_stall_gives_up_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With a real socket in systemd's place."""
+    monkeypatch.setattr(supervisor, "POLL_S", 0.02)
+    monkeypatch.setenv("NOTIFY_SOCKET", f"@spgvton-test-{os.getpid()}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(f"\0spgvton-test-{os.getpid()}")
+        listener.settimeout(30)
+        status = Told(frames_out=1)
+        reasons: list[str] = []
+        dog = supervisor.Watchdog(lambda: status, reasons.append, start_s=60, stall_s=0.3)
+        dog.start()
+        heard = [listener.recv(1000).decode() for _ in range(2)]
+        assert "READY=1" in heard[0] and "WATCHDOG=1" in heard[0] and "READY=1" not in heard[1]
+        wait_for(lambda: reasons)
+        dog.close()
+    assert len(reasons) == 1 and "although cam delivers" in reasons[0] and not dog.health().alive
+
+
+def test_a_mirror_in_pieces_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "POLL_S", 0.02)
+    reasons: list[str] = []
+
+    def broken() -> Told:
+        raise RuntimeError("in pieces")
+
+    dog = supervisor.Watchdog(broken, reasons.append, start_s=60, stall_s=10)
+    dog.start()
+    wait_for(lambda: reasons)
+    assert "in pieces" in reasons[0]
+
+
+def test_nobody_to_notify(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    assert not supervisor.notify(READY="1")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
+    assert not supervisor.notify(READY="1")
+
+
+def test_logs_are_json_lines() -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as e:
+        record = logging.LogRecord(
+            "a.b", logging.ERROR, "f.py", 1, "broke %s", ("it",), (ValueError, e, e.__traceback__)
+        )
+    record.path = Path("/x")
+    line = logs.JsonFormatter().format(record)
+    data = json.loads(line)
+    assert "\n" not in line and data["message"] == "broke it" and data["level"] == "error" and data["path"] == "/x"
+    assert "two\nlines" in data["exception"] and data["time"].endswith("Z")
+
+
+def test_sensors_read_what_is_there(tmp_path: Path) -> None:
+    for number, (kind, value) in enumerate([("CPU-therm", "45500"), ("GPU-therm", "junk"), ("CPU-therm", "50000")]):
+        zone = tmp_path / f"thermal_zone{number}"
+        zone.mkdir()
+        (zone / "type").write_text(kind + "\n")
+        (zone / "temp").write_text(value)
+    assert sensors.temperatures(tmp_path) == {"CPU-therm": 45.5, "CPU-therm-2": 50.0}
+    found = sensors.memory()
+    assert found["total"] > found["available"] > 0 and found["resident"] > 10**6
+    assert sensors.memory(tmp_path / "none") == {}
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '61, 1024, 8192, 37'\necho '[N/A], 1, 2, 3'\n")
+    tool.chmod(0o755)
+    first, second = sensors.Gpu(str(tool)).read()
+    assert first == {"temperature.gpu": 61, "memory.used": 1024, "memory.total": 8192, "utilization.gpu": 37}
+    assert "temperature.gpu" not in second
+    assert sensors.Gpu("/bin/false").read() == []
+
+
+def test_units_are_hardened_and_valid(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = make_shop(tmp_path / "a shop", tiny_bundle, source="csi://0", recording="{folder: /srv/rec}")
+    root = tmp_path / "root"
+    assert main(["kiosk", "install", "--config", str(path), "--root", str(root)]) == 0  # systemd-analyze found no fault
+    unit = root / "etc/systemd/system" / units.SERVICE
+    text = unit.read_text()
+    for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "PrivateTmp=yes", "BindPaths=-/tmp/argus_socket",
+                 "User=spgvton", "Type=notify", "WatchdogSec=20", "CapabilityBoundingSet=", "DevicePolicy=closed",
+                 "DeviceAllow=char-video4linux rw", "RestartPreventExitStatus=2"):  # fmt: skip
+        assert line in text.splitlines()
+    assert f'--config "{path.resolve()}"' in text and "/srv/rec" in text
+    assert "m spgvton video" in (root / "etc/sysusers.d" / units.USERS).read_text()
+    assert main(["kiosk", "install", "--config", str(path), "--dry-run", "--root", str(tmp_path / "none")]) == 0
+    assert "ProtectSystem=strict" in capsys.readouterr().out and not (tmp_path / "none").exists()
+    for user in ("root", "a b", "x\nUser=root"):
+        assert main(["kiosk", "install", "--config", str(path), "--user", user]) == 2
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+def test_systemd_rates_the_unit(tmp_path: Path, tiny_bundle: Path) -> None:
+    shop = config.load(make_shop(tmp_path / "shop", tiny_bundle))
+    unit = tmp_path / units.SERVICE
+    unit.write_text(units.service_unit(shop, tmp_path / "shop/kiosk.yaml", "spgvton"))
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]  # 2.0 of 10
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-400:]
+    unit.write_text(unit.read_text() + "\nNonsense")
+    assert units.check({unit: ""})
+
+
+def test_a_browser_unit_needs_its_programs(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = config.load(make_shop(tmp_path / "shop", tiny_bundle))
+    monkeypatch.setattr(units.shutil, "which", lambda name: None)
+    with pytest.raises(SpgvtonError, match="apt-get install cage"):
+        units.browser_unit(shop, "spgvton")
+    monkeypatch.setattr(units.shutil, "which", lambda name: f"/usr/bin/{name}")
+    text = units.browser_unit(shop, "spgvton")
+    assert "/usr/bin/cage -- /usr/bin/chromium --kiosk" in text and "http://127.0.0.1:8080/" in text
+
+
+def test_a_recording_that_meets_a_full_disk_ends_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    sink = RecordingSink(tmp_path, 1, ended.set)
+    picture = np.zeros((64, 48, 3), np.uint8)
+    sink.write(picture, 0.0)
+    assert not list(tmp_path.iterdir())  # nobody asked
+    monkeypatch.setattr(sinks, "MIN_FREE_BYTES", 2**62)
+    sink.start()
+    sink.write(picture, 0.1)
+    assert ended.is_set() and "are free" in (sink.problem or "")
+    monkeypatch.undo()
+    sink.start()
+    for n in range(20):
+        sink.write(picture, n / 15)
+    assert sink.problem is None
+    sink.stop()
+    sink.idle()
+    (file,) = [p for p in tmp_path.iterdir() if not p.name.startswith(".")]
+    assert cv2.VideoCapture(str(file)).read()[0]
+
+
+def test_a_recording_ends_by_itself(tmp_path: Path) -> None:
+    ended = threading.Event()
+    sink = RecordingSink(tmp_path, 1e-6, ended.set)
+    sink.start()
+    sink.write(np.zeros((64, 48, 3), np.uint8), 0.0)
+    assert ended.is_set() and sink.problem is None and list(tmp_path.iterdir())
+
+
+def test_names_of_files_become_ids() -> None:
+    assert catalogue.garment_id("red-shirt") == "red-shirt"
+    assert catalogue.garment_id("Red Shirt") == "red-shirt-" + catalogue.garment_id("Red Shirt")[-8:]
+    assert catalogue.garment_id("Red Shirt") != catalogue.garment_id("Red_Shirt")
+    assert catalogue.garment_id("..").startswith("garment-") and catalogue.garment_id("衣").startswith("garment-")
+    assert catalogue.clean_name("a\n\x00b\u202e  c" + "x" * 100) == ("a b c" + "x" * 100)[: catalogue.MAX_NAME]
+
+
+def test_a_catalogue_with_everything_wrong_in_it(tmp_path: Path, shirt: bytes) -> None:
+    (tmp_path / "twice.png").write_bytes(shirt)
+    (tmp_path / "twice.jpg").write_bytes(shirt)
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "other_mask.png").write_bytes(shirt)
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("/dev/zero")
+    (tmp_path / ".hidden.png").write_bytes(shirt)
+    (tmp_path / "named.png").write_bytes(shirt)
+    (tmp_path / "named.txt").write_bytes("Grün \xff\n2".encode("latin-1"))
+    (tmp_path / "mismatch.png").write_bytes(shirt)
+    (tmp_path / "mismatch_mask.png").write_bytes(cv2.imencode(".png", np.zeros((50, 50), np.uint8))[1].tobytes())
+    found = catalogue.Catalogue(tmp_path)
+    problems = {g.id: g.problem for g in found.garments()}
+    assert len(problems) == 5 and "rename one" in str(problems.pop(catalogue.garment_id("twice.png")))
+    assert problems["twice"] is None and "empty.png" in str(problems["empty"])
+    assert found.get("named").name.startswith("Gr")  # type: ignore[union-attr]
+    with pytest.raises(SpgvtonError, match="50x50 pixels"):
+        found.load("mismatch")
+    assert "50x50" in str(found.get("mismatch").problem)  # type: ignore[union-attr]
+    assert not found.refresh()  # and it is not forgotten, nor tried again, until the file changes
+    (tmp_path / "mismatch_mask.png").unlink()
+    assert found.refresh() and found.load("mismatch")[1].any()
+    with pytest.raises(SpgvtonError, match="there is no garment"):
+        found.load("../secret")
+
+
+def test_a_folder_that_goes_away_keeps_its_garments(tmp_path: Path, shirt: bytes) -> None:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(shirt)
+    found = catalogue.Catalogue(folder)
+    folder.rename(tmp_path / "away")
+    found.refresh()
+    assert [g.id for g in found.garments()] == ["a"] and "cannot read" in str(found.problem)
+    (tmp_path / "away").rename(folder)
+    found.refresh()
+    assert found.problem is None

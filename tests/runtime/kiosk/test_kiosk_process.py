@@ -1,0 +1,128 @@
+"""The kiosk as a process under a supervisor: killed, stopped, and giving up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from kiosk_shop import make_shop, wait_for
+
+from spgvton.cli import main
+
+RESTART_CPU_S = 5.0  # of processor time until live again; wall time is the same on a machine that does nothing else
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class Supervisor:
+    """systemd in 40 lines: starts the process, hears its notifications, starts it again when it dies."""
+
+    def __init__(self, folder: Path, config: Path, port: int) -> None:
+        self._path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self._path))
+        self._socket.settimeout(90)
+        self._command = [sys.executable, "-m", "spgvton", "kiosk", "run", "--config", str(config), "--port", str(port)]
+        self._log = folder / "log"
+        self.start()
+
+    def start(self) -> None:
+        environment = os.environ | {"NOTIFY_SOCKET": str(self._path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, env=environment, stderr=log)
+
+    def wait_for(self, word: str) -> None:
+        """Until the process says WORD."""
+        while word not in self._socket.recv(4096).decode().splitlines():
+            assert self.process.poll() is None, self.log()
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(30)
+        self._socket.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, tiny_bundle: Path) -> Path:
+    return make_shop(tmp_path, tiny_bundle, web="{port: 0}")
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, shop: Path) -> Iterator[tuple[Supervisor, str]]:
+    port = free_port()
+    found = Supervisor(tmp_path, shop, port)
+    try:
+        yield found, f"http://127.0.0.1:{port}"
+    finally:
+        found.end()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_killed_and_live_again_with_the_same_garment(supervisor: tuple[Supervisor, str]) -> None:
+    service, url = supervisor
+    service.wait_for("READY=1")
+    assert httpx.put(f"{url}/api/garment", json={"id": "nova"}, timeout=60).status_code == 200
+    wait_for(lambda: httpx.get(f"{url}/api/status", timeout=60).json()["garment"] == "nova")
+    service.process.send_signal(signal.SIGKILL)
+    assert service.process.wait(30) == -signal.SIGKILL
+    service.start()
+    service.wait_for("READY=1")
+    spent = cpu_seconds(service.process.pid)
+    assert spent < RESTART_CPU_S
+    assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
+    status = httpx.get(f"{url}/api/status", timeout=60).json()
+    assert status["garment"] == "nova" and status["frames_out"] > 0
+    service.wait_for("WATCHDOG=1")
+    service.process.terminate()
+    service.wait_for("STOPPING=1")
+    assert service.process.wait(60) == 0
+    for line in service.log().splitlines():
+        assert {"time", "level", "logger", "message"} <= set(json.loads(line))
+
+
+def test_a_source_that_stays_away_ends_with_75(tmp_path: Path, tiny_bundle: Path) -> None:
+    gone = f"rtsp://127.0.0.1:{free_port()}/gone"
+    config = make_shop(tmp_path, tiny_bundle, source=gone, web="{port: 0}", watchdog="{source_s: 1}")
+    service = Supervisor(tmp_path, config, 0)
+    try:
+        service.wait_for("READY=1")  # the page is up and says what is missing
+        end = time.monotonic() + 90
+        while service.process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert service.process.returncode == 75, service.log()
+        assert gone in service.log()
+    finally:
+        service.end()
+
+
+def test_what_no_restart_mends_is_one_line(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["kiosk", "run", "--config", str(shop), "--port", str(port)]) == 1
+    error = capsys.readouterr().err.strip()
+    assert (
+        error
+        == f"spgvton kiosk: cannot listen on 127.0.0.1:{port}: Address already in use; choose another web.port or web.host"
+    )
+    assert main(["kiosk", "run", "--config", str(shop), "--port", "-1"]) == 2

@@ -26,7 +26,7 @@ from spgvton.labels import check_label_set
 FORMAT: Final = "spgvton-bundle-1"
 MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
-PRECISIONS: Final = ("fp32", "fp16")  # what the graphs compute in
+PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
 SESSION_AND_FRAME: Final = ("session", "frame")  # optional, for one person at a time
 

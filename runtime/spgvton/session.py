@@ -12,6 +12,7 @@ from spgvton import labels as lb
 from spgvton.backends import Backend, open_backend
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
+from spgvton.files import make_folder
 from spgvton.image import Letterbox
 from spgvton.keypoints import check_keypoints
 from spgvton.perception.composed import ComposedParser
@@ -19,6 +20,7 @@ from spgvton.perception.garment_mask import garment_mask
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import Garment, PersonRepresentation, framing, place
+from spgvton.recording import Recorder
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -62,6 +64,16 @@ class TryOn:
     def describe(self) -> dict[str, str]:
         """Back end, version, device, threads."""
         return self._backend.describe()
+
+    def record(self, path: str | Path, count: int) -> Recorder:
+        """Record what the network is fed from now on, up to COUNT poses, into the file PATH (see spgvton.recording).
+
+        Call it before set_person() and set_garment(). The file is written by the recorder's save(), by close(), or when it
+        is full. Raises SpgvtonError where PATH cannot be written.
+        """
+        make_folder(Path(path).resolve().parent)  # now rather than after an hour of recording
+        self._backend = recorder = Recorder(self._backend, path, count, self.size, self.bundle.label_set)
+        return recorder
 
     def _pose(self, picture: UInt8) -> Float:
         if self._still_pose is None:

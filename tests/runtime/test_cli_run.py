@@ -17,6 +17,7 @@ import spgvton
 from spgvton import image
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
+from spgvton.recording import EVERY, Recording
 from spgvton.stream.sinks import FileSink
 from spgvton.stream.sources import open_source
 from spgvton.video import cv2
@@ -224,3 +225,18 @@ def test_ctrl_c_finishes_the_file_and_says_so(arguments: list[str], tmp_path: Pa
     assert 0 < data["frames_out"] < 400
     assert len(frames_of(out)) == data["frames_out"]
     assert "Traceback" not in stderr
+
+
+def test_recording_for_calibration(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every fifth pose with what stays the same between them; a folder that cannot be written is found at once."""
+    file = tmp_path / "session.npz"
+    assert main([*arguments, "--sink", "null", "--record-calibration", "50", "--recording", str(file)]) == 0
+    recording = Recording.load(file)
+    assert (
+        len(recording) == len(range(0, FRAMES, EVERY))
+        and f"{len(recording)} poses recorded in {file}" in capsys.readouterr().err
+    )
+    inputs = recording.inputs(0)
+    assert inputs["body"].shape == (1, 3, 256, 192) and inputs["cloth"].shape == (1, 3, 256, 192)
+    assert main([*arguments, "--sink", "null", "--record-calibration", "5", "--recording", "/proc/none/s.npz"]) == 1
+    assert "cannot create folder /proc/none" in capsys.readouterr().err

@@ -28,6 +28,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
         "export",
         "checkpoint -> model bundle (ONNX), or fp32 -> fp16 bundle; each checked",
     ),
+    "calibrate": ("spgvton_calibration.cli", "calibrate", "fp32 or fp16 bundle -> INT8 bundle that keeps the picture"),
 }
 
 

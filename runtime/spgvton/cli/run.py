@@ -83,6 +83,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-frames", type=positive, metavar="N", help="stop after N captured frames")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of the try-on network on the CPU")
+    parser.add_argument(
+        "--record-calibration",
+        type=positive,
+        metavar="N",
+        help="record up to N poses for spgvton calibrate (see --recording)",
+    )
+    parser.add_argument(
+        "--recording", metavar="NPZ", default="session.npz",
+        help="where to; it holds the person's picture without clothes, and no frame of the camera (session.npz)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout")
 
 
@@ -182,6 +192,10 @@ def prepare(args: argparse.Namespace, stack: ExitStack) -> tuple[TryOn, TryOnSta
     parser = choose_parser(args, bundle.label_set)
     session = backend.open_session(args, bundle, threads=args.threads, parser=parser)
     stack.callback(session.close)
+    if args.record_calibration:
+        recorder = session.record(args.recording, args.record_calibration)
+        stack.callback(lambda: say(f"{len(recorder)} poses recorded{f' in {recorder.path}' if len(recorder) else ''}"))
+        stack.callback(recorder.save)
     garment = set_garment(session, args.garment, args.garment_mask)
     if not args.person:
         say("no --person: the first frame with a usable pose becomes the person")

@@ -1,0 +1,137 @@
+"""Float bundle + ranges -> INT8 bundle: every graph with Q/DQ at the same layers, one weights file for all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+from safetensors.numpy import save
+
+from spgvton import __version__
+from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, sha256, write_manifest
+from spgvton.errors import SpgvtonError, UsageError
+from spgvton.files import make_folder, write_bytes
+from spgvton_calibration.network import Layer, Network
+from spgvton_calibration.qdq import OPSET, Int8Weight, insert
+from spgvton_export.shared_weights import safetensors_index, stored_name
+
+_SMALL: Final = 1024  # bytes; what is smaller stays in the graph
+NOTE: Final = "INT8 for inference: training continues from the float bundle that it was made of"
+
+
+def module_graph(
+    network: Network, joint: Network, chosen: Collection[str], amax: Mapping[str, float],
+    weights: Mapping[str, Int8Weight],
+) -> onnx.ModelProto:  # fmt: skip
+    """The graph of one module quantised as it is inside the JOINT graph: same layers, ranges and weights.
+
+    Tensors have other names in the module's graph, so ranges are found by the layer that reads them.
+    """
+    ranges: dict[str, float] = {}
+    inside = {layer.name: layer for layer in joint.layers}
+    layers = [layer for layer in network.layers if layer.name in chosen]
+    for layer in layers:
+        twin = inside[layer.name]
+        if len(twin.tensors) != len(layer.tensors):
+            raise SpgvtonError(f"{network.path.name}: {layer.name} is not as in tryon.onnx: export the bundle again")
+        ranges.update((own, amax[theirs]) for own, theirs in zip(layer.tensors, twin.tensors))
+    return insert(network, layers, ranges, weights) if layers else network.model
+
+
+def share(models: Mapping[str, onnx.ModelProto], file: Path) -> None:
+    """Move the tensors of MODELS (by graph name, changed in place) into the safetensors FILE, each once."""
+    stored: dict[str, NDArray[Any]] = {}
+    moved: list[tuple[onnx.TensorProto, str]] = []
+    for graph, model in models.items():
+        for tensor in model.graph.initializer:
+            array = numpy_helper.to_array(tensor)
+            if array.nbytes < _SMALL:
+                continue
+            key = stored_name(tensor.name)
+            if key in stored and not (stored[key].dtype == array.dtype and np.array_equal(stored[key], array)):
+                key = f"{graph}.{key}"  # a folded constant; the graphs number these alike
+            stored[key] = np.ascontiguousarray(array)
+            moved.append((tensor, key))
+    write_bytes(file, save(stored, {"note": NOTE}))
+    index = safetensors_index(file)
+    for tensor, key in moved:
+        _, _, offset, size = index[key]
+        for field in ("raw_data", "float_data", "int64_data", "int32_data"):
+            tensor.ClearField(field)
+        tensor.data_location = TensorProto.EXTERNAL
+        for name, value in (("location", file.name), ("offset", offset), ("length", size)):
+            tensor.external_data.add(key=name, value=str(value))
+
+
+def check_folder(source: Bundle, out: Path) -> None:
+    """Raise UsageError when OUT is SOURCE or holds anything that is no bundle, SpgvtonError when it cannot be made."""
+    if out.resolve() == source.folder.resolve():
+        raise UsageError(f"--out {out} is the bundle itself: name another folder")
+    if out.exists() and not (out / MANIFEST).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out} is not a bundle and not empty: name another folder")
+    make_folder(out.resolve().parent)
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of OUT when all went well, and vanishes otherwise."""
+    parent = make_folder(out.resolve().parent)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        if out.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=parent))
+            os.replace(out, old / "bundle")
+            os.replace(work, out)
+            shutil.rmtree(old)
+        else:
+            os.replace(work, out)
+    except OSError as e:
+        raise SpgvtonError(f"cannot write {out}: {e.strerror or e}") from e
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def write_int8(
+    source: Bundle, joint: Network, chosen: Collection[Layer], amax: Mapping[str, float],
+    weights: Mapping[str, Int8Weight], out: Path, facts: dict[str, Any], extra: Callable[[Path], None],
+) -> Bundle:  # fmt: skip
+    """Write the INT8 bundle of SOURCE into folder OUT. FACTS: for bundle.json. EXTRA writes more files into the folder.
+
+    OUT has passed check_folder(). Raises SpgvtonError when it cannot be written. A run that fails or is interrupted leaves
+    OUT as it was.
+    """
+    names = {layer.name for layer in chosen}
+    with staged(out) as work:
+        models: dict[str, onnx.ModelProto] = {}
+        for name in GRAPHS:
+            if name == "tryon":
+                models[name] = insert(joint, chosen, amax, weights)
+            else:
+                models[name] = module_graph(Network(source.graph(name)), joint, names, amax, weights)
+        share(models, work / WEIGHTS)
+        for name, model in models.items():
+            write_bytes(work / f"{name}.onnx", model.SerializeToString(deterministic=True))
+        extra(work)
+        files = [WEIGHTS, *(f"{name}.onnx" for name in models)]
+        manifest: dict[str, Any] = {k: v for k, v in source.manifest.items() if k not in ("format", "files", "rewrites")}
+        manifest |= {
+            "spgvton": __version__, "precision": "int8", "float_precision": source.precision, "weights_storage": "int8",
+            "opset": OPSET, "int8": facts,
+            "converted_from": {
+                "manifest_sha256": sha256(source.folder / MANIFEST),
+                "bytes": sum((source.folder / f).stat().st_size for f in files),
+            },
+        }  # fmt: skip
+        write_manifest(work, manifest, files)
+    return Bundle.open(out)

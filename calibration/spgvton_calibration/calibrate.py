@@ -1,0 +1,256 @@
+"""Float bundle -> INT8 bundle, from ranges to the quality gate: the order of the steps and nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import onnx
+
+from spgvton.bundle import WEIGHTS, Bundle, sha256
+from spgvton.errors import SpgvtonError, UsageError
+from spgvton.files import make_folder, write_text
+from spgvton_calibration.bundle import check_folder, write_int8
+from spgvton_calibration.data import Source
+from spgvton_calibration.execution import Inputs, collect, pictures
+from spgvton_calibration.histogram import Histogram
+from spgvton_calibration.mixed import Cost, as_csv, choose, sensitivity
+from spgvton_calibration.network import Layer, Network
+from spgvton_calibration.qdq import Int8Weight, insert, quantise_weight
+from spgvton_calibration.quality import REGIONS, Judge, UInt8
+from spgvton_calibration.ranges import Range, RangeTable
+from spgvton_calibration.report import Pictures, contact_sheet, histograms, markdown, plot
+
+REPORT: Final = "calibration"  # folder inside the bundle
+_TRIED: Final = 16  # samples on which the ranges of both runs are tried
+
+
+@dataclass(frozen=True)
+class Settings:
+    """keep_float: patterns of layer names. sensitivity: samples per layer; 0 measures it only when the gate needs it.
+
+    gate: False writes the bundle whatever it costs. max_ssim_drop: for each region of quality.REGIONS.
+    """
+
+    method: str = "mse"
+    keep_float: tuple[str, ...] = ()
+    max_ssim_drop: float = 0.005
+    gate: bool = True
+    sensitivity: int = 8
+
+
+@dataclass
+class Outcome:
+    """What the report tells. bundle: None until it is written."""
+
+    settings: Settings
+    table: RangeTable
+    chosen: list[Layer]
+    by_rule: list[str]  # layers that are float by default or by --keep-float
+    given_up: list[str]  # layers that the gate returned to float
+    full_drop: Mapping[str, float] | None = None  # with every candidate quantised
+    drop: Mapping[str, float] | None = None
+    fidelity: tuple[float, float] | None = None  # SSIM and PSNR against the reference's pictures
+    reference_ssim: dict[str, float] = field(default_factory=dict)
+    held_out: int = 0
+    costs: list[Cost] = field(default_factory=list)
+    bundle: Bundle | None = None
+
+    @property
+    def layers_float(self) -> list[str]:
+        return [*self.by_rule, *self.given_up]
+
+
+class Ranges(NamedTuple):
+    """Of one run of the chain, "float" or "int8": amax by tensor, and the histograms that it is from."""
+
+    run: str
+    amax: dict[str, float]
+    histograms: dict[str, Histogram]
+
+
+def select(network: Network, keep_float: Sequence[str]) -> tuple[list[Layer], list[str]]:
+    """Layers to quantise and names of those that stay float: first and last of each network, and KEEP_FLOAT.
+
+    Raises UsageError for a pattern that fits no layer, or when nothing is left.
+    """
+    for pattern in keep_float:
+        if not any(fnmatchcase(layer.name, pattern) for layer in network.layers):
+            known = ", ".join(layer.name for layer in network.layers[:3])
+            raise UsageError(f"--keep-float {pattern} fits no layer (there are {known}, ...)")
+    floating = [x.name for x in network.layers if x.ends or any(fnmatchcase(x.name, p) for p in keep_float)]
+    chosen = [x for x in network.layers if x.name not in floating]
+    if not chosen:
+        raise UsageError("no layer is left to quantise: give fewer --keep-float")
+    return chosen, floating
+
+
+class RangeFinder:
+    """Finds amax of every tensor that LAYERS read, by whichever method; what does not depend on it is computed once.
+
+    The joint graph is run, so each network sees what those before it really emit: first in float, then with all LAYERS
+    quantised by the ranges of the first run. Either may be the better one (the second adapts to what is clipped upstream,
+    and with some methods clips more at every step), so both are tried on some of the samples, and the one whose pictures
+    are nearer to the float graph's is kept.
+    """
+
+    def __init__(
+        self, network: Network, layers: Sequence[Layer], weights: Mapping[str, Int8Weight], samples: Sequence[Inputs]
+    ) -> None:
+        self._network, self._layers, self._weights, self._samples = network, layers, weights, samples
+        self._readers: dict[str, str] = {}
+        for layer in layers:
+            for tensor in layer.tensors:
+                self._readers.setdefault(tensor, layer.name)
+        self._in_float = self._collect(network.model, "float")
+        self._exact = pictures(network.model, samples[:_TRIED], "float pictures")
+
+    def find(self, method: str) -> Ranges:
+        first = Ranges("float", {t: h.amax(method) for t, h in self._in_float.items()}, self._in_float)
+        histograms = self._collect(insert(self._network, self._layers, first.amax, self._weights), "int8")
+        second = Ranges("int8", {t: h.amax(method) for t, h in histograms.items()}, histograms)
+        return min((first, second), key=self._error)
+
+    def _collect(self, model: onnx.ModelProto, run: str) -> dict[str, Histogram]:
+        found = {tensor: Histogram() for tensor in self._readers}
+        name = "the input of {} ({})".format
+        collect(model, found, self._samples, f"ranges ({run})", lambda tensor: name(self._readers[tensor], tensor))
+        return found
+
+    def _error(self, candidate: Ranges) -> float:
+        """Mean squared error of the pictures, in grey levels."""
+        model = insert(self._network, self._layers, candidate.amax, self._weights)
+        images = pictures(model, self._samples[:_TRIED], f"trying the ranges of the {candidate.run} run")
+        return float(np.mean([np.square(a.astype(float) - b).mean() for a, b in zip(images, self._exact)]))
+
+
+def make_table(
+    layers: Sequence[Layer], amax: Mapping[str, float], graph: str, method: str, source: str, samples: int
+) -> RangeTable:
+    users: dict[str, list[str]] = {}
+    for layer in layers:
+        for tensor in layer.tensors:
+            users.setdefault(tensor, []).append(layer.name)
+    return RangeTable(graph, source, [Range(t, names, amax[t], method, samples) for t, names in users.items()])
+
+
+def graph_hash(bundle: Bundle) -> str:
+    """What a table of ranges is bound to: the joint graph and its weights."""
+    return sha256(bundle.graph("tryon"), bundle.folder / WEIGHTS)
+
+
+def calibrate(
+    source: Bundle, out: Path, settings: Settings, data: Source, *, ranges: Path | None = None,
+    reference: Bundle | None = None,
+) -> Outcome:  # fmt: skip
+    """Write the INT8 bundle of SOURCE into folder OUT, with its report.
+
+    ranges: a table to apply instead of running calibration samples. reference: the float32 bundle that SOURCE, a float16
+    bundle, was made of; the drop is measured against it (default: against SOURCE).
+    Raises UsageError and SpgvtonError; OUT is then as it was. A bundle whose drop exceeds the budget with every layer in
+    INT8 is written with the dearest layers in float, never as it is, unless the gate is off.
+    """
+    check_folder(source, out)  # before minutes of work
+    network = Network(source.graph("tryon"))
+    layers, by_rule = select(network, settings.keep_float)
+    weights = {x.name: quantise_weight(*network.weights(x), network.element_type(x)) for x in layers}
+    digest = graph_hash(source)
+    found: dict[str, Histogram] = {}
+    if ranges is not None:
+        table = RangeTable.load(ranges, digest, layers)
+    else:
+        samples = [s.inputs for s in data.calibration]
+        chosen = RangeFinder(network, layers, weights, samples).find(settings.method)
+        found = chosen.histograms
+        source_words = f"{data.description}; {chosen.run} run"
+        table = make_table(layers, chosen.amax, digest, settings.method, source_words, len(samples))
+    outcome = Outcome(settings, table, layers, by_rule, [])
+    compared = _judge(outcome, network, weights, source, reference, data) if data.held_out else None
+
+    def report(folder: Path) -> None:
+        target = make_folder(folder / REPORT)
+        table.save(target / "ranges.json")
+        write_text(target / "tensorrt.cache", table.tensorrt_cache())
+        if found:
+            histograms(found, table, target / "histograms.png")
+        if outcome.costs:
+            write_text(target / "sensitivity.csv", as_csv(outcome.costs))
+            plot(outcome.costs, set(outcome.given_up), target / "sensitivity.png")
+        if compared:
+            contact_sheet(compared, target / "sheet.jpg")
+        write_text(target / "calibration.md", markdown(source, outcome, found, bool(compared)))
+
+    outcome.bundle = write_int8(
+        source, network, outcome.chosen, table.amax, weights, out, _facts(outcome), report
+    )  # fmt: skip
+    return outcome
+
+
+def _judge(
+    outcome: Outcome, network: Network, weights: Mapping[str, Int8Weight], source: Bundle, reference: Bundle | None,
+    data: Source,
+) -> Pictures:  # fmt: skip
+    """Measure the drop, choose layers where it is too large; fills OUTCOME. Returns the pictures for the contact sheet."""
+    settings, amax = outcome.settings, outcome.table.amax
+    base = reference or source
+    judge = Judge(
+        data.held_out, network.model if base is source else Network(base.graph("tryon")).model,
+        Network(base.graph("g1")).model, base.label_set,
+    )  # fmt: skip
+    made: dict[int, list[UInt8]] = {}  # number of layers in INT8 -> pictures
+
+    def drop(chosen: Sequence[Layer]) -> dict[str, float]:
+        model = insert(network, chosen, amax, weights)
+        made[len(chosen)] = judge.run(model, f"{len(chosen)} layers in INT8")
+        return judge.drop(made[len(chosen)])
+
+    outcome.held_out = len(data.held_out)
+    outcome.reference_ssim = judge.mean_reference_ssim()
+    outcome.full_drop = outcome.drop = drop(outcome.chosen)
+    exceeded = settings.gate and max(outcome.full_drop.values()) > settings.max_ssim_drop
+    if settings.sensitivity or exceeded:
+        count = settings.sensitivity or Settings.sensitivity
+        outcome.costs = sensitivity(network, outcome.chosen, amax, weights, judge, count)
+    if exceeded:
+        every = outcome.chosen
+        worst = ", ".join(f"{r} {outcome.full_drop[r]:.4f}" for r in REGIONS)
+        print(
+            f"SSIM drop with {len(every)} layers in INT8: {worst}; searching for layers to keep float", file=sys.stderr
+        )
+        outcome.chosen, outcome.drop = choose(every, outcome.costs, drop, settings.max_ssim_drop)
+        kept = {layer.name for layer in outcome.chosen}
+        outcome.given_up = [layer.name for layer in every if layer.name not in kept]
+    images = made[len(outcome.chosen)]
+    outcome.fidelity = judge.fidelity(images)
+    rows = Pictures([base.precision.upper()], [judge.images[: Pictures.ROWS]])
+    if base is not source:
+        rows.add(source.precision.upper(), judge.run(network.model, source.precision, Pictures.ROWS))
+    rows.add("INT8", images[: Pictures.ROWS])
+    return rows
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    """What bundle.json holds of all this."""
+    return {
+        "method": outcome.table.method, "samples": outcome.table.samples, "data": outcome.table.source,
+        "layers_int8": len(outcome.chosen), "layers_float": outcome.layers_float,
+        "ssim_drop": outcome.drop, "held_out": outcome.held_out, "gate": outcome.settings.gate,
+        "max_ssim_drop": outcome.settings.max_ssim_drop,
+    }  # fmt: skip
+
+
+def result(outcome: Outcome) -> dict[str, Any]:
+    """What --json prints."""
+    if outcome.bundle is None:
+        raise SpgvtonError("the bundle is not written yet")
+    facts = {k: v for k, v in _facts(outcome).items() if k not in ("data", "gate")}
+    return {
+        "bundle": str(outcome.bundle.folder), **facts, "layers_given_up": outcome.given_up,
+        "reference_ssim": outcome.reference_ssim, "fidelity": outcome.fidelity,
+        "sensitivity": [asdict(c) for c in outcome.costs],
+    }  # fmt: skip

@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from spgvton.engine.graph import fold_constants
+from spgvton.engine.graph import load_weights
 from spgvton.errors import SpgvtonError
 
 Array = NDArray[Any]
@@ -56,7 +56,7 @@ class Layer:
 
 
 class Network:
-    """A graph with its weights, constants folded, and its layers in order of computation.
+    """A graph with its weights and its layers in order of computation.
 
     Raises SpgvtonError for a file that is no ONNX graph, cannot find its weights, or is quantised already.
     """
@@ -71,7 +71,7 @@ class Network:
         if any(n.op_type in QUANTISED for n in self.model.graph.node):
             raise SpgvtonError(f"{path} is quantised already: give the fp32 or fp16 bundle that it was made of")
         del self.model.graph.value_info[:]
-        fold_constants(self.model, path.parent)
+        load_weights(self.model, path.parent)
         self.path = path
         graph = self.model.graph
         self.tensors = {t.name: t for t in graph.initializer}

@@ -28,6 +28,8 @@ MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
+MIN_SIDE: Final = 16  # pixels of the network
+MAX_SIDE: Final = 4096
 SESSION_AND_FRAME: Final = ("session", "frame")  # optional, for one person at a time
 
 
@@ -70,7 +72,7 @@ class Bundle:
             raise SpgvtonError(
                 f"{path} is not a model bundle ({file.name}: {e.strerror}): make one by spgvton export"
             ) from e
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise SpgvtonError(f"{file} is damaged: {e}; export the bundle again") from e
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
@@ -78,14 +80,16 @@ class Bundle:
         try:
             check_label_set(manifest["network"]["label_set"])
             files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
-            int(manifest["network"]["height"]), int(manifest["network"]["width"])
+            size = int(manifest["network"]["height"]), int(manifest["network"]["width"])
             precision = manifest.get("precision", "fp32")
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
             raise SpgvtonError(f"{file} lacks {e}: export the bundle again") from e
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
+            raise SpgvtonError(f"{file} has pictures of {size[1]}x{size[0]} pixels: export the bundle again")
         if precision not in PRECISIONS:
             raise SpgvtonError(f"{file} has precision {precision!r}, this version knows {', '.join(PRECISIONS)}")
         for name, expected in files.items():
-            if Path(name).name != name:
+            if Path(name).name != name or not name.isprintable():
                 raise SpgvtonError(f"{file} names a file outside the bundle: {name}")
             if sha256(path / name) != expected:
                 raise SpgvtonError(f"{path / name} is not the file that {MANIFEST} names (hash differs): copy it again")

@@ -53,6 +53,8 @@ def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
         raise _too_large(name, w, h)
     if min(h, w) < MIN_SIDE:
         raise SpgvtonError(f"{name} has {w}x{h} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed")
+    if picture.dtype not in (np.uint8, np.uint16):
+        raise SpgvtonError(f"{name} has {picture.dtype} pixels: save it with 8 bits per channel")
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGB)
     return picture  # type: ignore[return-value]

@@ -16,6 +16,11 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("spgvton.cli.demo", "headless", "play the shipped clip through the real loop; writes demo.mp4"),
     "run": ("spgvton.cli.run", "headless", "try a garment on a person in a video, camera or stream"),
     "kiosk": ("spgvton.cli.kiosk", "web", "run a mirror as a kiosk with a web page; install it as a service"),
+    "bench": (
+        "spgvton.cli.bench",
+        "headless",
+        "measure the live loop by stage; soak a mirror and see whether it grows",
+    ),
     "doctor": ("spgvton.cli.doctor", "headless", "what this machine has, and what to do about what it lacks"),
     "build": ("spgvton.cli.build", "tensorrt", "bundle -> TensorRT engine, cached with what it was built from"),
     "synth": ("spgvton_training.cli.synth", "train", "make a synthetic data set in MPV layout"),

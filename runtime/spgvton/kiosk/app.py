@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -52,7 +53,7 @@ Errors = dict[int | str, dict[str, Any]]
 
 def errors(*codes: int) -> Errors:
     """OpenAPI's `responses` for these codes; the guard's own codes can follow any request."""
-    return {code: {"model": Problem} for code in (*codes, 400, 401, 403, 408, 413, 421, 429)}
+    return {code: {"model": Problem} for code in (*codes, 400, 401, 403, 408, 413, 421, 422, 429)}
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def build_app(services: Services) -> ASGIApp:
         redirect_slashes=False,
     )  # fmt: skip
     app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(RequestValidationError, _not_understood)
     _add_pages(app)
     _add_operations(app, services)
     _add_mirror(app, services)
@@ -100,8 +102,15 @@ async def _failed(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": "the kiosk failed to answer this; its log says why"}, 500)
 
 
+async def _not_understood(_: Request, error: Exception) -> Response:
+    """A request that the schema does not allow, in one line, as every other error; what was sent is not sent back."""
+    assert isinstance(error, RequestValidationError)
+    problems = [f"{'.'.join(str(step) for step in e['loc'])}: {e['msg']}" for e in error.errors()]
+    return JSONResponse({"detail": "; ".join(problems)[:1000]}, 422)
+
+
 def _describe_security(app: FastAPI) -> None:
-    """OpenAPI says how the token is given, and that the framework's 422 is ours."""
+    """OpenAPI says how the token is given."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -276,7 +285,7 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
             raise HTTPException(404, "there is no such upload: it may have been too old, send the picture again")
         return upload
 
-    @app.post("/api/uploads", status_code=201, responses=errors(422), openapi_extra=body)
+    @app.post("/api/uploads", status_code=201, responses=errors(), openapi_extra=body)
     async def upload(request: Request) -> UploadView:
         """Send a garment's picture (PNG, JPEG or WebP as the body); its mask is found and waits to be accepted."""
         data = await request.body()
@@ -286,7 +295,7 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
             except SpgvtonError as e:
                 raise HTTPException(422, str(e)) from e
 
-    @app.put("/api/uploads/{upload_id}/mask", responses=errors(404, 422), openapi_extra=body)
+    @app.put("/api/uploads/{upload_id}/mask", responses=errors(404), openapi_extra=body)
     async def set_mask(upload_id: UploadId, request: Request) -> UploadView:
         """Give the mask oneself: white where the garment is, of the picture's shape."""
         found = pending(upload_id)

@@ -30,7 +30,10 @@ def _folder(info: ValidationInfo) -> Path:
 
 
 def _beside(path: Path, info: ValidationInfo) -> Path:
-    return (_folder(info) / path.expanduser()).resolve()
+    try:
+        return (_folder(info) / path.expanduser()).resolve()
+    except (RuntimeError, OSError) as e:  # ~nobody, a loop of links
+        raise ValueError(f"is no path: {e}") from e
 
 
 def _source(uri: str, info: ValidationInfo) -> str:
@@ -137,7 +140,8 @@ def parse(text: str, name: str, folder: Path) -> KioskConfig:
         mark = getattr(e, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
         raise SpgvtonError(f"{where}: not YAML: {getattr(e, 'problem', None) or e}") from e
-    except (ValueError, RecursionError) as e:  # 2026-99-99 as a date; brackets a thousand deep
+    # 2026-99-99 as a date; brackets a thousand deep; PyYAML's own slips: !!int '', !!bool x, !!timestamp x
+    except (ValueError, RecursionError, LookupError, AttributeError, TypeError) as e:
         raise SpgvtonError(f"{name}: not YAML that can be read: {type(e).__name__}: {e}") from e
     if not isinstance(root, yaml.MappingNode) or not isinstance(data, dict):
         raise SpgvtonError(f"{name}: should be settings, one `key: value` per line, such as `source: 0`")

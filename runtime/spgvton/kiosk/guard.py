@@ -227,7 +227,12 @@ def _crosses_sites(method: str, headers: dict[str, str], host: str) -> bool:
     if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not navigation:
         return True
     origin = headers.get("origin")
-    return method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    if method in SAFE_METHODS or origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc.lower() != host.lower()
+    except ValueError:  # "http://[": no browser sends it
+        return True
 
 
 def _cookie(header: str) -> str:

@@ -54,13 +54,16 @@ class View:
     """One frame on its way through the loop; what compose gets.
 
     result: uint8 RGB of the try-on; of an unusable frame the last good one; None before the first good one.
-    stages_s: seconds per stage so far.
+    stages_s: seconds per stage so far. waits_s: stage -> seconds that the frame lay before it, hand-over included.
+    finished: time.monotonic() at the end of its last stage; minus frame.captured it is the sum of the two.
     """
 
     frame: Frame
     perception: Perception | None = None
     result: UInt8 | None = None
     stages_s: dict[str, float] = field(default_factory=dict)
+    waits_s: dict[str, float] = field(default_factory=dict)
+    finished: float = 0.0
 
 
 Perceive = Callable[[Frame], Perception]
@@ -164,7 +167,8 @@ class Loop:
                 if frame is None:
                     break
                 self.report.frames_in += 1
-                out.put(View(frame, stages_s={CAPTURE: time.monotonic() - frame.captured}))
+                now = time.monotonic()
+                out.put(View(frame, stages_s={CAPTURE: now - frame.captured}, finished=now))
         except Closed:
             pass
         except BaseException as e:  # noqa: BLE001 - raised again in the calling thread
@@ -181,8 +185,10 @@ class Loop:
                 view = inbox.get()
                 assert view is not None  # no timeout was given
                 start = time.monotonic()
+                view.waits_s[name] = start - view.finished
                 stage(view)
-                view.stages_s[name] = time.monotonic() - start
+                view.finished = time.monotonic()
+                view.stages_s[name] = view.finished - start
                 out.put(view)
         except Closed:
             pass
@@ -205,13 +211,14 @@ class Loop:
     def _present(self, view: View) -> None:
         """Compose and write one frame, and count it."""
         start = time.monotonic()
+        view.waits_s[COMPOSE] = start - view.finished
         image = self._compose(view)
         composed = time.monotonic()
         self._write(image, view.frame.timestamp)
-        now = time.monotonic()
-        view.stages_s |= {COMPOSE: composed - start, PRESENT: now - composed}
+        view.finished = time.monotonic()
+        view.stages_s |= {COMPOSE: composed - start, PRESENT: view.finished - composed}
         report = self.report
-        report.latency.add(now - view.frame.captured, view.stages_s)
+        report.latency.add(view.finished - view.frame.captured, view.stages_s)
         report.frames_out += 1
         if view.perception and view.perception.unusable:
             reason = view.perception.unusable

@@ -46,6 +46,7 @@ class Address:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port or PORTS[parts.scheme]
+            url.encode()  # raises where the command line's bytes were not UTF-8
         except ValueError as e:
             raise UsageError(f"{url.rpartition('@')[2]} is not a URL: {e}") from e
         if not host:

@@ -8,6 +8,7 @@ Otherwise a frame comes whenever read() is called and none is lost.
 from __future__ import annotations
 
 import re
+import stat
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -210,10 +211,14 @@ def _camera_index(device: str) -> int:
 def _open_path(path: Path, realtime: bool) -> Source:
     from spgvton.stream import capture
 
-    if path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as e:
+        raise SpgvtonError(f"{path} does not exist: give {KINDS}") from e
+    except (OSError, ValueError) as e:  # an unreadable folder, a name that is too long or holds a zero byte
+        raise SpgvtonError(f"cannot open {str(path)!r:.200}: {getattr(e, 'strerror', None) or e}") from e
+    if stat.S_ISDIR(mode):
         return _open_folder(path, realtime)
-    if not path.exists():
-        raise SpgvtonError(f"{path} does not exist: give {KINDS}")
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return Pictures([path], str(path), realtime=realtime)
     return capture.open_file(path, realtime=realtime)

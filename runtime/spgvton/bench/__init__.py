@@ -1,0 +1,1 @@
+"""What `spgvton bench` measures."""

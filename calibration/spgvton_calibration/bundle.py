@@ -124,7 +124,9 @@ def write_int8(
             write_bytes(work / f"{name}.onnx", model.SerializeToString(deterministic=True))
         extra(work)
         files = [WEIGHTS, *(f"{name}.onnx" for name in models)]
-        manifest: dict[str, Any] = {k: v for k, v in source.manifest.items() if k not in ("format", "files", "rewrites")}
+        manifest: dict[str, Any] = {
+            k: v for k, v in source.manifest.items() if k not in ("format", "files", "rewrites")
+        }
         manifest |= {
             "spgvton": __version__, "precision": "int8", "float_precision": source.precision, "weights_storage": "int8",
             "opset": OPSET, "int8": facts,

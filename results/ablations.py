@@ -76,7 +76,7 @@ def run(data: str, out: Path, threads: int) -> None:
         scores = here / "scores.json"
         if scores.exists():
             continue
-        train = ["train", "--data", data, "--out", str(here), "--threads", str(threads)]
+        train = ["train", "--data", data, "--out", str(here), "--threads", str(threads), "--save-every", "25"]
         # The row's options last: of two that set the same thing, the later one counts.
         what = [*NETWORK, *TRAINING, "--iterations", row.iterations, *row.options]
         subprocess.run([sys.executable, "-m", "spgvton", *train, *what], check=True)

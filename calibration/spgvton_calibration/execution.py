@@ -23,13 +23,6 @@ Array = NDArray[Any]
 T = TypeVar("T")
 
 
-def _mixes_int8_and_half(model: onnx.ModelProto) -> bool:
-    """Whether MODEL quantises float16 values."""
-    types = {t.name: t.data_type for t in model.graph.initializer}
-    scales = [n.input[1] for n in model.graph.node if n.op_type == "QuantizeLinear"]
-    return any(types.get(scale) == onnx.TensorProto.FLOAT16 for scale in scales)
-
-
 class Runner:
     """MODEL in ONNX Runtime on the CPU; EXPOSED values are returned beside its outputs.
 
@@ -47,7 +40,7 @@ class Runner:
         finally:
             if added:
                 del model.graph.output[-len(added) :]
-        options = session_options(1, mixes_int8_and_half=_mixes_int8_and_half(model))
+        options = session_options(1)
         options.add_free_dimension_override_by_name("N", 1)
         try:
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from spgvton.engine.graph import load_weights
 from spgvton.errors import SpgvtonError
@@ -32,9 +32,7 @@ _WEIGHTED: Final = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 class Layer:
     """One convolution.
 
-    name: of its weight, e.g. `g1.res3.conv_a.0`. output: the value after batch norm. source: the value that is quantised
-    for it: its input, or what a nearest upsampling makes its input of (quantisation and upsampling commute, and the
-    upsampling is then done in int8). entry: the output name of the node that reads `source`: the Conv or the upsampling.
+    name: of its weight, e.g. `g1.res3.conv_a.0`. output: the value after batch norm. source: its input, which is quantised.
     residual, sum: where its output is added to another value, that value and the output name of the Add: TensorRT
     fuses Conv and Add when that value is quantised too. ends: it is the first or the last layer of its network.
     """
@@ -44,7 +42,6 @@ class Layer:
     norm: str | None
     output: str
     source: str
-    entry: str
     residual: str | None
     sum: str | None
     ends: bool
@@ -149,15 +146,6 @@ class Network:
             return None
         return user.output[0]
 
-    def _source(self, conv: onnx.NodeProto) -> tuple[str, str]:
-        """The value to quantise and the output of the node that reads it; see Layer."""
-        reader = conv
-        while True:
-            before = self.made_by.get(reader.input[0])
-            if before is None or not _upsamples(before) or self._only_user(before.output[0]) is None:
-                return reader.input[0], reader.output[0]
-            reader = before
-
     def _find(self) -> list[Layer]:
         convs = [n for n in self.model.graph.node if n.op_type == "Conv" and n.input[1] in self.tensors]
         outputs = {self._norm_after(c) or c.output[0] for c in convs}
@@ -171,7 +159,7 @@ class Network:
             output = norm or conv.output[0]
             residual, total = self._residual(output, outputs)
             layers[name] = Layer(
-                name, conv.output[0], norm, output, *self._source(conv), residual, total, conv.output[0] in ends
+                name, conv.output[0], norm, output, conv.input[0], residual, total, conv.output[0] in ends
             )
         return list(layers.values())
 
@@ -206,10 +194,3 @@ class Network:
 def layer_name(node: onnx.NodeProto) -> str:
     """The name of NODE's weight without the exporter's `model.` and without `.weight`."""
     return str(node.input[1]).removeprefix("model.").removesuffix(".weight")
-
-
-def _upsamples(node: onnx.NodeProto) -> bool:
-    """Whether NODE repeats its input's values (nearest), so that quantising before or after it is the same."""
-    if node.op_type != "Resize":
-        return node.op_type == "Identity"
-    return any(a.name == "mode" and helper.get_attribute_value(a) == b"nearest" for a in node.attribute)

@@ -5,6 +5,8 @@
   DequantizeLinear is refused by the parser);
 - no Q/DQ between a convolution and its batch norm, ReLU or Add, so that they fuse; the other input of that Add is
   quantised (the residual is then read as int8); where the next layer is quantised its Q follows the ReLU;
+- Q/DQ stand directly before the convolution, also behind an upsampling: before it would be the same values from fewer
+  pixels, but TensorRT-RTX 1.7 moves no float16 Q/DQ through it, and the convolution would be computed in float16;
 - scales have the type that the layer computes in (FLOAT or FLOAT16, hence opset 19).
 """
 
@@ -37,10 +39,14 @@ class Int8Weight:
 
 
 def usable_scale(amax: Float | float, element_type: int) -> Float:
-    """amax / 127 as the graph can hold it in ELEMENT_TYPE (FLOAT or FLOAT16): not zero, not subnormal."""
+    """amax / 127 as the graph can hold it in ELEMENT_TYPE (FLOAT or FLOAT16): not zero.
+
+    Subnormal float16 numbers are used, small folded weights need them: the rounding of a scale does no harm, since values
+    are divided by the rounded one. The least is 64 times the smallest subnormal, so that it is within 1% all the same.
+    """
     dtype = helper.tensor_dtype_to_np_dtype(element_type)
     scale = np.asarray(amax, np.float32) / LEVELS
-    rounded = np.maximum(scale, np.finfo(dtype).tiny).astype(dtype)
+    rounded = np.maximum(scale, 64 * float(np.finfo(dtype).smallest_subnormal)).astype(dtype)
     return np.asarray(rounded, np.float32)
 
 
@@ -85,7 +91,7 @@ def insert(
         kind = network.element_type(layer)
         dtype = helper.tensor_dtype_to_np_dtype(kind)
         conv, weight = made_by[layer.conv], weights[layer.name]
-        through_int8(made_by[layer.entry], layer.source, kind)
+        through_int8(conv, layer.source, kind)
         if layer.residual is not None and layer.sum is not None:
             through_int8(made_by[layer.sum], layer.residual, kind)
         base = f"{layer.name}.weight"

@@ -83,7 +83,7 @@ class Network:
     def constant(self, name: str) -> Array | None:
         """The value of a constant; None where it is computed from inputs.
 
-        Exported biases of zeros are Expand(CastLike(0, x), Shape(weight)), which folding leaves for large weights.
+        Exported biases of zeros may be Expand(CastLike(0, x), Shape(weight)).
         """
         if name in self.tensors:
             return np.asarray(numpy_helper.to_array(self.tensors[name]))

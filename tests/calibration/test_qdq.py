@@ -159,7 +159,7 @@ def test_folded_weights_are_exact(tmp_path: Path) -> None:
     np.testing.assert_allclose(run(folded, x), run(ours, x), atol=2e-5)
 
 
-def test_biases_that_are_computed_from_the_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_biases_that_are_computed_from_the_weight(tmp_path: Path) -> None:
     """The exporter writes a missing bias as zeros of the weight's shape: it is read, and the float weight goes."""
     block(tmp_path)
     model = onnx.load(str(tmp_path / "g.onnx"))
@@ -177,7 +177,6 @@ def test_biases_that_are_computed_from_the_weight(tmp_path: Path, monkeypatch: p
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     onnx.save(model, str(tmp_path / "g.onnx"))
-    monkeypatch.setattr("spgvton.engine.graph.FOLD_LIMIT", 0)  # as for large weights
     network = Network(tmp_path / "g.onnx")
     layer = next(x for x in network.layers if x.name == "net.a")
     q = quantise_weight(*network.weights(layer), FLOAT)
@@ -188,7 +187,7 @@ def test_biases_that_are_computed_from_the_weight(tmp_path: Path, monkeypatch: p
 
 
 def test_tensorrt_gets_int8_weights(tmp_path: Path) -> None:
-    """What prepares a graph for TensorRT folds constants, but never a weight back to float."""
+    """What prepares a graph for TensorRT never makes a weight float again."""
     network = block(tmp_path)
     chosen = [x for x in network.layers if not x.ends]
     weights = {x.name: quantise_weight(*network.weights(x), FLOAT) for x in chosen}

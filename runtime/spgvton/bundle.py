@@ -28,7 +28,7 @@ MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
-MIN_SIDE: Final = 16  # pixels of the network
+MIN_SIDE: Final = 8
 MAX_SIDE: Final = 4096
 SESSION_AND_FRAME: Final = ("session", "frame")  # optional, for one person at a time
 

@@ -13,6 +13,8 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong use, 75 could not heal itself:
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from pathlib import Path
 
@@ -51,4 +53,10 @@ def run(args: argparse.Namespace) -> int:
         return install(config, args.config, user=args.user, browser=args.browser, root=args.root, dry_run=args.dry_run)
     from spgvton.kiosk.server import run_kiosk
 
-    return run_kiosk(kiosk_config.with_address(config, args.host, args.port))
+    code = run_kiosk(kiosk_config.with_address(config, args.host, args.port))
+    # All is closed. A daemon thread that is still inside ONNX Runtime or a camera's driver would make the interpreter's
+    # own way out end in SIGABRT.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

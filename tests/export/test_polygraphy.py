@@ -153,7 +153,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def rtx_run(*arguments: object, **more: str) -> str:
     """`polygraphy run` on TensorRT-RTX in a process of its own. Without a GPU no engine can be loaded."""
-    command = [Path(sys.executable).with_name("polygraphy"), "run", *map(str, arguments)]
+    command = [str(Path(sys.executable).with_name("polygraphy")), "run", *map(str, arguments)]
     more |= {"POLYGRAPHY_USE_TENSORRT_RTX": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment(**more))
     printed = done.stdout + done.stderr

@@ -13,16 +13,15 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 from safetensors.numpy import save
 
-from spgvton import __version__
-from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, sha256, write_manifest
+from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, derived_manifest, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton_calibration.network import Layer, Network
 from spgvton_calibration.qdq import OPSET, Int8Weight, insert
-from spgvton_export.shared_weights import safetensors_index, stored_name
+from spgvton_export.shared_weights import refer, safetensors_index, stored_name
 
 _SMALL: Final = 1024  # bytes; what is smaller stays in the graph
 NOTE: Final = "INT8 for inference: training continues from the float bundle that it was made of"
@@ -65,11 +64,7 @@ def share(models: Mapping[str, onnx.ModelProto], file: Path) -> None:
     index = safetensors_index(file)
     for tensor, key in moved:
         _, _, offset, size = index[key]
-        for field in ("raw_data", "float_data", "int64_data", "int32_data"):
-            tensor.ClearField(field)
-        tensor.data_location = TensorProto.EXTERNAL
-        for name, value in (("location", file.name), ("offset", offset), ("length", size)):
-            tensor.external_data.add(key=name, value=str(value))
+        refer(tensor, file, offset, size)
 
 
 def check_folder(source: Bundle, out: Path) -> None:
@@ -124,16 +119,9 @@ def write_int8(
             write_bytes(work / f"{name}.onnx", model.SerializeToString(deterministic=True))
         extra(work)
         files = [WEIGHTS, *(f"{name}.onnx" for name in models)]
-        manifest: dict[str, Any] = {
-            k: v for k, v in source.manifest.items() if k not in ("format", "files", "rewrites")
-        }
-        manifest |= {
-            "spgvton": __version__, "precision": "int8", "float_precision": source.precision, "weights_storage": "int8",
+        manifest = derived_manifest(source, files) | {
+            "precision": "int8", "float_precision": source.precision, "weights_storage": "int8",
             "opset": OPSET, "int8": facts,
-            "converted_from": {
-                "manifest_sha256": sha256(source.folder / MANIFEST),
-                "bytes": sum((source.folder / f).stat().st_size for f in files),
-            },
         }  # fmt: skip
         write_manifest(work, manifest, files)
     return Bundle.open(out)

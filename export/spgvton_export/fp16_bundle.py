@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnxruntime as ort
@@ -12,8 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from tqdm import tqdm
 
-from spgvton import __version__
-from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, sha256, write_manifest
+from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, derived_manifest, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton.machine import cores, cpu_model
@@ -122,17 +120,11 @@ def convert_bundle(
 
     names = [WEIGHTS, *(f"{name}.onnx" for name in graphs)]
     speed = latency(source.graph("tryon"), folder / "tryon.onnx", samples[0], seconds=seconds)
-    manifest: dict[str, Any] = {k: v for k, v in source.manifest.items() if k not in ("format", "files", "rewrites")}
-    manifest |= {
-        "spgvton": __version__,
+    manifest = derived_manifest(source, names) | {
         "precision": "fp16",
         "weights_storage": "fp16",
         "error_against_fp32": {"inputs": inputs, **report.to_json()},
         "float32_nodes": {name: graph.float32 for name, graph in graphs.items()},
-        "converted_from": {
-            "manifest_sha256": sha256(source.folder / MANIFEST),
-            "bytes": sum((source.folder / n).stat().st_size for n in names),
-        },
         "onnxruntime_cpu": {**speed, "version": ort.__version__, "cpu": cpu_model(), "cores": cores()},
     }
     return write_manifest(folder, manifest, names), report

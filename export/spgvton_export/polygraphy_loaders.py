@@ -97,7 +97,7 @@ class RealInputs:
 
 
 class GraphForPlugin(BaseLoader):  # type: ignore[misc]
-    """The ONNX graph at PATH as bytes: function body of the warp stripped, constants folded, weights included."""
+    """The ONNX graph at PATH as bytes: function body of the warp stripped, weights included."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -34,6 +34,15 @@ def stored_name(tensor: str) -> str:
     return tensor.removeprefix("model.")
 
 
+def refer(tensor: onnx.TensorProto, weights: Path, offset: int, size: int) -> None:
+    """Make TENSOR, in place, a reference to SIZE bytes from OFFSET on in WEIGHTS, a file beside the graph's."""
+    for field in ("raw_data", "float_data", "int64_data", "int32_data"):
+        tensor.ClearField(field)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", weights.name), ("offset", offset), ("length", size)):
+        tensor.external_data.add(key=key, value=str(value))
+
+
 def share_weights(model: onnx.ModelProto, weights: Path) -> onnx.ModelProto:
     """Replace each initialiser that stands in WEIGHTS by a reference into that file (ONNX external data).
 
@@ -54,12 +63,8 @@ def share_weights(model: onnx.ModelProto, weights: Path) -> onnx.ModelProto:
             tensor.name = stored
         elif _TYPES[dtype] != tensor.data_type:
             raise SpgvtonError(f"weight {name} is {dtype} in {weights} and the graph wants another type")
-        for field in ("raw_data", "float_data", "int64_data"):
-            tensor.ClearField(field)
         tensor.data_type = _TYPES[dtype]
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", weights.name), ("offset", offset), ("length", size)):
-            tensor.external_data.add(key=key, value=str(value))
+        refer(tensor, weights, offset, size)
     nodes = casts + list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)

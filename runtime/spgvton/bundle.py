@@ -19,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from spgvton import __version__
 from spgvton.errors import SpgvtonError
 from spgvton.files import write_text
 from spgvton.labels import check_label_set
@@ -28,7 +29,7 @@ MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
-MIN_SIDE: Final = 8
+MIN_SIDE: Final = 8  # pixels of the network
 MAX_SIDE: Final = 4096
 SESSION_AND_FRAME: Final = ("session", "frame")  # optional, for one person at a time
 
@@ -121,6 +122,22 @@ class Bundle:
             have = ", ".join(sorted(self.manifest["files"]))
             raise SpgvtonError(f"{self.folder} has no graph {name} (it has {have})")
         return self.folder / file
+
+
+def derived_manifest(source: Bundle, names: list[str]) -> dict[str, Any]:
+    """What the manifest of a bundle made from SOURCE starts with; NAMES: its files, each of which SOURCE has too.
+
+    Not what belongs to SOURCE's own files: their hashes, and the rewrites, whose graphs a conversion leaves out.
+    """
+    own = ("format", "files", "rewrites")
+    return {
+        **{key: value for key, value in source.manifest.items() if key not in own},
+        "spgvton": __version__,
+        "converted_from": {
+            "manifest_sha256": sha256(source.folder / MANIFEST),
+            "bytes": sum((source.folder / name).stat().st_size for name in names),
+        },
+    }
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any], names: list[str]) -> Bundle:

@@ -18,8 +18,9 @@ from spgvton import person as ps
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
 from spgvton.video import cv2
+from spgvton_training.data.augment import add_noise, overlay
 from spgvton_training.data.layout import Triple
-from spgvton_training.data.mpv import MPV, Batch, PackedSamples, add_noise, collate, limit_threads, normalise_flow
+from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads, normalise_flow
 from spgvton_training.synthetic.flow import read_flow
 
 SIZE = (96, 72)
@@ -163,3 +164,31 @@ def test_chosen_triples_and_another_size(root: Path) -> None:
     assert len(some) == 1 and same(arrays(some[0]), arrays(every[1]))
     with pytest.raises(SpgvtonError, match="make the data set at that size"):
         MPV(root, "train", size=(128, 96))[0]
+
+
+def test_overlay_is_the_same_in_both_pictures_and_only_where_kept() -> None:
+    rng = np.random.default_rng(0)
+    source, target, foreign = (rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(3))
+    kept = np.zeros(SIZE, bool)
+    kept[:40] = True
+    target[:40] = source[:40]
+    a, b = overlay(source, target, kept, foreign, np.random.default_rng(1), 0.6)
+    assert (a[40:] == source[40:]).all() and (b[40:] == target[40:]).all()
+    assert (a[:40] == b[:40]).all()
+    assert np.abs(a[:40].astype(int) - source[:40]).mean() > 5
+
+
+def test_overlay_reaches_the_samples_whose_source_has_the_targets_pose_and_no_others(root: Path) -> None:
+    plain = MPV(root, "train", size=SIZE, unpaired=True, augment=True, keypoint_noise=0.0)
+    mixed = MPV(root, "train", size=SIZE, unpaired=True, augment=True, keypoint_noise=0.0, foreign=0.8)
+    changed = []
+    for index, triple in enumerate(plain.triples):
+        alike = triple.source.split("@")[1][0] == triple.target.split("@")[1][0]  # item-garment@pose=frame
+        for epoch in range(6):
+            a, b = plain[index, epoch], mixed[index, epoch]
+            same = torch.equal(a.target, b.target)
+            assert same == torch.equal(a.inputs.body, b.inputs.body)
+            assert alike or same
+            if alike:
+                changed.append(not same)
+    assert 0 < sum(changed) < len(changed)  # in half of them

@@ -19,7 +19,8 @@ from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton_training.checkpoint import Checkpoint, load_state
 from spgvton_training.config import RunConfig, parse, run_preset
-from spgvton_training.data.mpv import MPV, add_noise, read_pairs
+from spgvton_training.data.augment import add_noise
+from spgvton_training.data.mpv import MPV, read_pairs
 from spgvton_training.networks.joint import build_model
 from spgvton_training.train import PRECISIONS, Trainer, make_fabric
 

@@ -102,11 +102,13 @@ class DataConfig:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     augment: bool = True  # random flips, and keypoint noise like a real estimator's
+    keypoint_noise: float = 1.5  # its standard deviation in pixels
     exclude: str | None = None  # file that lists the triples that are noise (section IV-A)
 
     # --- extensions --------------------------------------------------------------------------------------------------
     unpaired: bool = False  # also triples in which the garment changes (synthetic data has their truth)
     tone: float = 0.0  # strength of a random tone curve, the same for all pictures of a triple
+    foreign: float = 0.0  # largest share of another picture blended into source and target where both have one pose
 
 
 @dataclass(frozen=True)

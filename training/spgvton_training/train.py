@@ -170,7 +170,8 @@ class Trainer:
         self.critics = Critics(c.losses, c.discriminators).to(device)
         self.dataset = MPV(
             self.data, "train", size=c.network.size, label_set=c.network.label_set,
-            unpaired=c.data.unpaired, augment=c.data.augment, tone=c.data.tone, seed=c.seed, triples=self.triples,
+            unpaired=c.data.unpaired, augment=c.data.augment, keypoint_noise=c.data.keypoint_noise, tone=c.data.tone,
+            foreign=c.data.foreign, seed=c.seed, triples=self.triples,
         )  # fmt: skip
         self.objective = Objective(
             self.model, c, self.critics,

@@ -18,6 +18,7 @@ from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError
 from spgvton.video import cv2
+from spgvton_training.data.augment import add_noise, overlay, same_pose, tone_curve
 from spgvton_training.data.batch import Batch
 from spgvton_training.data.layout import ClothFiles, PhotoFiles, Triple, read_pairs
 from spgvton_training.data.packed import Packed
@@ -59,18 +60,19 @@ class MPV(Dataset[Batch]):
     """Triples of one split as one-sample batches; `collate` stacks them.
 
     root: folder in MPV layout. paired, unpaired, no_truth: the lists that are read. triples: those to use instead of all
-    of the split, e.g. those that data.check found to be good. augment: random horizontal flip and keypoint noise like a
-    real estimator's. tone: with augment, strength of tone_curve(). cache_mb: decoded files kept in memory by all workers
-    together.
+    of the split, e.g. those that data.check found to be good. augment: random horizontal flip and keypoint noise of
+    `keypoint_noise` pixels. tone, foreign: with augment, strengths of tone_curve() and overlay(). cache_mb: decoded files
+    kept in memory by all workers together.
     """
 
     def __init__(
         self, root: str | Path, split: str, *, size: tuple[int, int] = im.SIZE, label_set: str = "cihp",
         paired: bool = True, unpaired: bool = False, no_truth: bool = False, triples: Sequence[Triple] | None = None,
-        augment: bool = False, tone: float = 0.0, seed: int = 0, cache_mb: int = 4000,
+        augment: bool = False, keypoint_noise: float = 1.5, tone: float = 0.0, foreign: float = 0.0, seed: int = 0,
+        cache_mb: int = 4000,
     ) -> None:  # fmt: skip
         self.root, self.size, self.label_set, self.augment, self.seed = Path(root), size, label_set, augment, seed
-        self.tone = tone
+        self.keypoint_noise, self.tone, self.foreign = keypoint_noise, tone, foreign
         if triples is None:
             triples = read_pairs(self.root, split, paired=paired, unpaired=unpaired, no_truth=no_truth)
         self.triples = list(triples)
@@ -185,13 +187,27 @@ class MPV(Dataset[Batch]):
             if flip:
                 source, target = source.flipped(), target.flipped()
                 cloth = Cloth(mirror(cloth.picture), mirror(cloth.mask))
-            source, target = (p._replace(keypoints=add_noise(p.keypoints, rng)) for p in (source, target))
+            alike = self.foreign > 0 and same_pose(source.keypoints, target.keypoints, self.size[0])
+            source, target = (
+                p._replace(keypoints=add_noise(p.keypoints, rng, sigma=self.keypoint_noise)) for p in (source, target)
+            )
+            if alike and rng.random() < 0.5:
+                source, target = self._overlaid(source, target, rng)
             if self.tone:
                 curve = tone_curve(rng, self.tone)
                 source, target = (p._replace(picture=cv2.LUT(p.picture, curve)) for p in (source, target))
                 cloth = cloth._replace(picture=cv2.LUT(cloth.picture, curve))
         flow = self.flow(triple.target)
         return _Sample(source, target, cloth, None if flow is None else normalise_flow(flow, self.size, flip=flip))
+
+    def _overlaid(self, source: Photo, target: Photo, rng: np.random.Generator) -> tuple[Photo, Photo]:
+        """SOURCE and TARGET with part of another picture in both, but for the clothes of either."""
+        clothes = [np.isin(p.labels, lb.clothes(self.label_set)) for p in (source, target)]
+        other = self.photo(self.triples[int(rng.integers(len(self)))].source)
+        pictures = overlay(
+            source.picture, target.picture, ~(clothes[0] | clothes[1]), other.picture, rng, self.foreign
+        )  # fmt: skip
+        return source._replace(picture=pictures[0]), target._replace(picture=pictures[1])
 
 
 class PackedSamples(Dataset[Packed]):
@@ -231,27 +247,6 @@ def normalise_flow(flow: Float, size: tuple[int, int], *, flip: bool = False) ->
     out *= np.array([2 / (w - 1), 2 / (h - 1)], np.float32)
     out -= 1
     return out
-
-
-def add_noise(keypoints: Float, rng: np.random.Generator, *, sigma: float = 1.5, missing: float = 0.02) -> Float:
-    """Keypoints with Gaussian noise of SIGMA pixels (half of it on the face) and each lost with probability MISSING."""
-    spread = np.full((kp.NUM_KEYPOINTS, 1), sigma)
-    spread[[kp.NOSE, kp.R_EYE, kp.L_EYE, kp.R_EAR, kp.L_EAR]] *= 0.5
-    out = keypoints.copy()
-    out[:, :2] += rng.normal(size=(kp.NUM_KEYPOINTS, 2)) * spread
-    out[rng.random(kp.NUM_KEYPOINTS) < missing] = 0
-    out[keypoints[:, 2] <= 0] = 0
-    return out.astype(np.float32)
-
-
-def tone_curve(rng: np.random.Generator, strength: float) -> UInt8:
-    """A random tone curve per channel, (1, 256, 3) for cv2.LUT: one gamma for all, a gain for each. The same for all
-    pictures of a triple, so that the networks take skin and light from the picture and do not learn the renderer's.
-    """
-    gamma = np.exp(strength * rng.normal(0, 0.2))
-    gains = np.exp(strength * rng.normal(0, 0.08, 3))
-    levels = np.linspace(0, 1, 256)[:, None] ** gamma * gains
-    return np.clip(np.rint(255 * levels), 0, 255).astype(np.uint8)[None]
 
 
 def limit_threads() -> None:

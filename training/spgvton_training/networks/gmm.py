@@ -100,5 +100,10 @@ class GeometricMatching(nn.Module):
         if self.regress_features:
             scale = 0.5 * c**0.5  # unit vectors of c numbers, brought near the correlation's size
             x = torch.cat([x, a * scale, b * scale], 1)
-        offsets = self.linear(self.regression(x).flatten(1)).float()
+        if torch.is_autocast_enabled(x.device.type):
+            # It is small; and with AMX, oneDNN 3.12's bfloat16 convolution 4x4 makes NaN of maps 3 wide (96 pixels).
+            with torch.autocast(x.device.type, enabled=False):
+                offsets = self.linear(self.regression(x.float()).flatten(1))
+        else:
+            offsets = self.linear(self.regression(x).flatten(1)).float()
         return (offsets.tanh() if self.bounded else offsets).reshape(n, 2, -1)

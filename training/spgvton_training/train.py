@@ -168,6 +168,10 @@ class Trainer:
         device = self.fabric.device
         self.model: JointModel = start.to(device)
         self.critics = Critics(c.losses, c.discriminators).to(device)
+        if isinstance(self.fabric.strategy.precision, _NetworksInBfloat16):
+            # Weights alone decide the layout: bfloat16 convolutions are faster this way, on AMX as on tensor cores.
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.critics.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dataset = MPV(
             self.data, "train", size=c.network.size, label_set=c.network.label_set,
             unpaired=c.data.unpaired, augment=c.data.augment, keypoint_noise=c.data.keypoint_noise, tone=c.data.tone,
@@ -230,7 +234,9 @@ class Trainer:
     def _optimiser(self, modules: list[nn.Module], state: dict[str, Any] | None) -> torch.optim.Optimizer:
         o = self.config.optimiser
         parameters = [p for module in modules for p in module.parameters()]
-        optimiser = torch.optim.Adam(parameters, o.of_stage(self.stage)[2], o.betas, weight_decay=o.weight_decay)
+        optimiser = torch.optim.Adam(
+            parameters, o.of_stage(self.stage)[2], o.betas, weight_decay=o.weight_decay, fused=True
+        )
         if state:
             optimiser.load_state_dict(state)
         return optimiser

@@ -11,6 +11,7 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.backends import Backend, open_backend
 from spgvton.bundle import Bundle
+from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
 from spgvton.files import make_folder
 from spgvton.image import Letterbox
@@ -37,18 +38,20 @@ class TryOn:
     bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle; close() closes either. threads: of a back end given by name.
     parser: makes a semantic map where set_person() is given none; None = the composed parser.
+    economy: when a picture may be given again instead of a new one; it is the same object then. None = never.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
     """
 
     def __init__(
         self, bundle: str | Path | Bundle | None = None, *, backend: str | Backend = "onnxruntime",
-        threads: int | None = None, parser: Parser | None = None,
+        threads: int | None = None, parser: Parser | None = None, economy: Economy | None = None,
     ) -> None:  # fmt: skip
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._backend: Backend = (
             open_backend(backend, self.bundle, threads=threads) if isinstance(backend, str) else backend
         )
         self._parser = parser
+        self._still = StillRule((economy or Economy()).still_threshold)
         self._still_pose: PoseEstimator | None = None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
 
@@ -106,6 +109,7 @@ class TryOn:
     def use_person(self, person: PersonRepresentation) -> None:
         """The person, prepared before (perhaps by another thread) for this bundle's label set and size."""
         self._box = None
+        self._still.reset()
         for name in ("reference_map", "head", "body"):
             self._backend.set_static(name, getattr(person, name)[None])
         self._backend.set_static("source_keypoints", person.keypoints[None])
@@ -131,6 +135,7 @@ class TryOn:
 
     def use_garment(self, garment: Garment) -> None:
         """The garment, prepared before for this bundle's size."""
+        self._still.reset()
         self._backend.set_static("cloth", garment.image[None])
         self._backend.set_static("cloth_mask", garment.mask[None])
 
@@ -153,4 +158,9 @@ class TryOn:
         if self._box and self._box.source == box.source and 1 / 1.2 < box.scale / self._box.scale < 1.2:
             box = framing(keypoints, box.source, self.size, scale=self._box.scale)
         self._box = box
-        return self._backend.run(place(keypoints, box)[None])[0]
+        placed = place(keypoints, box)
+        picture = self._still.same(placed)
+        if picture is None:
+            picture = self._backend.run(placed[None])[0]
+            self._still.made(placed, picture)
+        return picture

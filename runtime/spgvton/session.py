@@ -22,6 +22,7 @@ from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import Garment, PersonRepresentation, framing, place
 from spgvton.recording import Recorder
+from spgvton.steady import SLACK, Blend, DeadBand
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -38,7 +39,8 @@ class TryOn:
     bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle; close() closes either. threads: of a back end given by name.
     parser: makes a semantic map where set_person() is given none; None = the composed parser.
-    economy: when a picture may be given again instead of a new one; it is the same object then. None = never.
+    economy: for streams. When a picture may be given again instead of a new one, it is the same object then; whether
+    keypoints and pictures are calmed. None = neither.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
     """
 
@@ -51,7 +53,9 @@ class TryOn:
             open_backend(backend, self.bundle, threads=threads) if isinstance(backend, str) else backend
         )
         self._parser = parser
-        self._still = StillRule((economy or Economy()).still_threshold)
+        economy = economy or Economy()
+        self._still = StillRule(economy.still_threshold)
+        self._dead_band, self._blend = (DeadBand(SLACK * self.size[0] / 256), Blend()) if economy.steady else (None, None)
         self._still_pose: PoseEstimator | None = None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
 
@@ -109,10 +113,17 @@ class TryOn:
     def use_person(self, person: PersonRepresentation) -> None:
         """The person, prepared before (perhaps by another thread) for this bundle's label set and size."""
         self._box = None
-        self._still.reset()
+        self._forget_pictures()
+        if self._dead_band:
+            self._dead_band.reset()
         for name in ("reference_map", "head", "body"):
             self._backend.set_static(name, getattr(person, name)[None])
         self._backend.set_static("source_keypoints", person.keypoints[None])
+
+    def _forget_pictures(self) -> None:
+        self._still.reset()
+        if self._blend:
+            self._blend.reset()
 
     def forget_person(self) -> None:
         """Overwrite all that is held of the person with zeros; the next frame needs another one first."""
@@ -135,7 +146,7 @@ class TryOn:
 
     def use_garment(self, garment: Garment) -> None:
         """The garment, prepared before for this bundle's size."""
-        self._still.reset()
+        self._forget_pictures()
         self._backend.set_static("cloth", garment.image[None])
         self._backend.set_static("cloth_mask", garment.mask[None])
 
@@ -159,8 +170,12 @@ class TryOn:
             box = framing(keypoints, box.source, self.size, scale=self._box.scale)
         self._box = box
         placed = place(keypoints, box)
+        if self._dead_band:
+            placed = self._dead_band(placed)
         picture = self._still.same(placed)
         if picture is None:
             picture = self._backend.run(placed[None])[0]
+            if self._blend:
+                picture = self._blend(picture)
             self._still.made(placed, picture)
         return picture

@@ -62,7 +62,7 @@ class Section(BaseModel):
 class MirrorConfig(Section):
     """How the loop runs. parser: an ONNX human parser; without it the semantic map is composed (coarse).
 
-    still_threshold (network pixels), max_age_ms: see spgvton.economy; 0 and none are off.
+    still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.
     """
 
     backend: str = Field(default="onnxruntime", pattern=r"^[a-z][a-z-]{0,30}$")
@@ -74,6 +74,7 @@ class MirrorConfig(Section):
     label_set: Annotated[str, AfterValidator(_label_set)] = "cihp"
     threads: int | None = Field(default=None, ge=1, le=256)
     still_threshold: float = Field(default=0.0, ge=0, le=MAX_STILL)
+    steady: bool = False
     max_age_ms: float | None = Field(default=None, ge=1, le=60000)
 
 

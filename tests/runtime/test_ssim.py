@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from spgvton_calibration import ssim
+from spgvton import ssim
 from spgvton_calibration.data import Source
 
 

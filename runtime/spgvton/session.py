@@ -68,6 +68,13 @@ class TryOn:
         """Height and width of the result in pixels."""
         return self.bundle.size
 
+    @property
+    def box(self) -> Letterbox:
+        """How the last frame was put into the network's. Raises SpgvtonError before the first one."""
+        if self._box is None:
+            raise SpgvtonError("no frame has been dressed yet")
+        return self._box
+
     def describe(self) -> dict[str, str]:
         """Back end, version, device, threads."""
         return self._backend.describe()

@@ -22,14 +22,15 @@ from spgvton.demo_assets import GARMENTS, DemoAssets
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.perception.pose import PoseEstimator, why_unusable
-from spgvton.person import framing, place
+from spgvton.person import place
 from spgvton.session import TryOn
 from spgvton.ssim import inside, ssim_map
 from spgvton.stream.sources import KINDS as SOURCES
 from spgvton.stream.sources import Source, open_source
 
 UInt8 = NDArray[np.uint8]
-PLAIN, WITH: Final = "plain", "with options"
+PLAIN: Final = "plain"
+WITH: Final = "with options"
 
 
 def add_arguments(actions: Any) -> None:
@@ -128,9 +129,9 @@ def _play(
             for candidate in candidates.values():
                 candidate.session.set_person(frame.image, keypoints=keypoints)
             needs_person = False
-        box = framing(keypoints, shape, size)
-        camera, placed = np.asarray(box.apply(frame.image), np.uint8), place(keypoints, box)
         pictures = {name: candidate(keypoints, shape) for name, candidate in candidates.items()}
+        box = candidates[PLAIN].session.box
+        camera, placed = np.asarray(box.apply(frame.image), np.uint8), place(keypoints, box)
         for name, picture in pictures.items():
             candidates[name].flicker.add(camera, picture, placed)
         if WITH in pictures:

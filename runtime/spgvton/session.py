@@ -55,7 +55,9 @@ class TryOn:
         self._parser = parser
         economy = economy or Economy()
         self._still = StillRule(economy.still_threshold)
-        self._dead_band, self._blend = (DeadBand(SLACK * self.size[0] / 256), Blend()) if economy.steady else (None, None)
+        self._dead_band, self._blend = (
+            (DeadBand(SLACK * self.size[0] / 256), Blend()) if economy.steady else (None, None)
+        )
         self._still_pose: PoseEstimator | None = None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
 

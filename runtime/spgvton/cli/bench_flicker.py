@@ -35,7 +35,9 @@ WITH: Final = "with options"
 
 def add_arguments(actions: Any) -> None:
     """Adds the verb to the subparsers ACTIONS."""
-    parser = actions.add_parser("flicker", help="flicker of the try-on beyond the camera's motion, with and without options")
+    parser = actions.add_parser(
+        "flicker", help="flicker of the try-on beyond the camera's motion, with and without options"
+    )
     parser.add_argument("--source", metavar="URI", help=f"{SOURCES}; otherwise the shipped clip")
     parser.add_argument("--frames", type=positive, default=90, metavar="N", help="how many (90)")
     parser.add_argument("--garment", type=int, choices=range(1, GARMENTS + 1), default=1, help="which shipped one (1)")

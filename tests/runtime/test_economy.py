@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from test_loop import KEYPOINTS, FakeSource, ListSink, compose, perceive
 
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
-from spgvton.economy import Economy, EarlyExit, StillRule, largest_move
+from spgvton.economy import EarlyExit, Economy, StillRule, largest_move
 from spgvton.errors import UsageError
 from spgvton.session import TryOn
 from spgvton.stream.loop import Perception, run_loop
@@ -104,7 +105,7 @@ def test_what_is_shown_is_never_further_from_the_pose_than_the_threshold(
 def test_early_exit_never_twice_in_a_row_and_never_for_a_young_frame(ages: list[float]) -> None:
     rule = EarlyExit(0.5)
     passed = [rule(age) for age in ages]
-    assert not any(a and b for a, b in zip(passed, passed[1:]))
+    assert not any(a and b for a, b in itertools.pairwise(passed))
     assert all(age > 0.5 for age, p in zip(ages, passed) if p)
     for before, age, p in zip([False, *passed], ages, passed):
         assert p == (age > 0.5 and not before)

@@ -22,7 +22,7 @@ from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import Garment, PersonRepresentation, framing, place
 from spgvton.recording import Recorder
-from spgvton.steady import SLACK, Blend, DeadBand
+from spgvton.steady import Blend
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -39,8 +39,8 @@ class TryOn:
     bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle; close() closes either. threads: of a back end given by name.
     parser: makes a semantic map where set_person() is given none; None = the composed parser.
-    economy: for streams. When a picture may be given again instead of a new one, it is the same object then; whether
-    keypoints and pictures are calmed. None = neither.
+    economy: for streams. When a picture may be given again instead of a new one (it is the same object then), and whether
+    pictures are calmed. None = neither.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
     """
 
@@ -53,12 +53,10 @@ class TryOn:
             open_backend(backend, self.bundle, threads=threads) if isinstance(backend, str) else backend
         )
         self._parser = parser
+        self._still_pose: PoseEstimator | None = None
         economy = economy or Economy()
         self._still = StillRule(economy.still_threshold)
-        self._dead_band, self._blend = (
-            (DeadBand(SLACK * self.size[0] / 256), Blend()) if economy.steady else (None, None)
-        )
-        self._still_pose: PoseEstimator | None = None
+        self._blend = Blend() if economy.steady else None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
 
     def close(self) -> None:
@@ -123,8 +121,6 @@ class TryOn:
         """The person, prepared before (perhaps by another thread) for this bundle's label set and size."""
         self._box = None
         self._forget_pictures()
-        if self._dead_band:
-            self._dead_band.reset()
         for name in ("reference_map", "head", "body"):
             self._backend.set_static(name, getattr(person, name)[None])
         self._backend.set_static("source_keypoints", person.keypoints[None])
@@ -179,8 +175,6 @@ class TryOn:
             box = framing(keypoints, box.source, self.size, scale=self._box.scale)
         self._box = box
         placed = place(keypoints, box)
-        if self._dead_band:
-            placed = self._dead_band(placed)
         picture = self._still.same(placed)
         if picture is None:
             picture = self._backend.run(placed[None])[0]

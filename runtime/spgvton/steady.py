@@ -1,7 +1,4 @@
-"""A calmer try-on: keypoints that keep still while they only tremble, and two pictures made one where they agree.
-
-Both were chosen by their figures (docs/economy.md): most flicker comes from keypoints that tremble by less than a pixel.
-"""
+"""A calmer try-on: two successive pictures made one where they agree. Chosen by its figures: docs/economy.md."""
 
 from __future__ import annotations
 
@@ -13,39 +10,11 @@ from numpy.typing import NDArray
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
-Float = NDArray[np.float32]
 
-SLACK: Final = 0.5  # network pixels at height 256
 WEIGHT: Final = 0.5  # of the picture before, where both agree
 AGREE: Final = 16.0  # levels of 255 at which its weight has fallen to 1/e
 PATCH: Final = 5  # pixels over which agreement is judged
 _WEIGHTS: Final = (WEIGHT * np.exp(-np.square(np.arange(256) / AGREE))).astype(np.float32)
-
-
-class DeadBand:
-    """Each keypoint is drawn along on a slack thread: it stays while the measured one moves by less than SLACK pixels
-    around it, and follows at that distance when it moves on. So no motion is ever behind by more than SLACK.
-    """
-
-    def __init__(self, slack: float) -> None:
-        self._slack = slack
-        self._held: Float | None = None
-
-    def reset(self) -> None:
-        """Forget the keypoints."""
-        self._held = None
-
-    def __call__(self, keypoints: Float) -> Float:
-        """Keypoints (18, 3) in network pixels, as float32; one that was missing before is taken as it is."""
-        out = keypoints.astype(np.float32, copy=True)
-        if self._held is not None:
-            known = (keypoints[:, 2] > 0) & (self._held[:, 2] > 0)
-            way = keypoints[known, :2] - self._held[known, :2]
-            length = np.linalg.norm(way, axis=1, keepdims=True)
-            follow = np.maximum(0, 1 - self._slack / np.maximum(length, 1e-9))
-            out[known, :2] = self._held[known, :2] + way * follow
-        self._held = out
-        return out.copy()
 
 
 class Blend:

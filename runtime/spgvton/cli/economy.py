@@ -25,7 +25,7 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--steady", action="store_true",
-        help="less flicker: keypoints that only tremble stay, and a picture is averaged with the one before where they agree",
+        help="less flicker: each picture is averaged with the one before where they agree",
     )  # fmt: skip
 
 

@@ -55,18 +55,18 @@ class View:
     """One frame on its way through the loop; what compose gets.
 
     result: uint8 RGB of the try-on; of an unusable frame the last good one; None before the first good one.
-    again: why a usable frame shows the last picture again ("still", "overload"); None where it was made for this frame.
     stages_s: seconds per stage so far. waits_s: stage -> seconds that the frame lay before it, hand-over included.
     finished: time.monotonic() at the end of its last stage; minus frame.captured it is the sum of the two.
+    again: why a usable frame shows the last picture again ("still", "overload"); None where it was made for this frame.
     """
 
     frame: Frame
     perception: Perception | None = None
     result: UInt8 | None = None
-    again: str | None = None
     stages_s: dict[str, float] = field(default_factory=dict)
     waits_s: dict[str, float] = field(default_factory=dict)
     finished: float = 0.0
+    again: str | None = None
 
     @property
     def is_new(self) -> bool:

@@ -189,6 +189,8 @@ def test_run_shows_a_person_who_stands_still_again(
     for wrong in (["--still-threshold", "9"], ["--max-age", "0"]):
         assert main([*arguments, *wrong]) == 2
         assert "give from" in capsys.readouterr().err
+    assert main([*arguments, "--max-age", "300"]) == 2
+    assert "--max-age is for live streams" in capsys.readouterr().err
 
 
 def test_a_mirror_counts_what_it_shows_again(tiny_bundle: Path) -> None:

@@ -167,6 +167,8 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
     composer = Composer(source.size, layout=args.view, overlay=args.overlay, mirror=args.mirror)
     with ExitStack() as stack:
         stack.callback(source.close)
+        if economy.max_age_s is not None and policy == "wait" and not source.live:
+            raise UsageError("--max-age is for live streams: a file is not late; add --policy latest, or leave it out")
         sinks: list[Sink] = []
         for uri in sink_uris:  # before the models: a wrong path should fail at once
             sinks.append(open_sink(uri, composer.size, source.fps, keep_time=policy == "latest"))

@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 
 from spgvton import labels as lb
+from spgvton import ssim
 from spgvton.video import cv2
-from spgvton_calibration import ssim
 from spgvton_calibration.data import Sample
 from spgvton_calibration.execution import Inputs, Runner, pictures
 

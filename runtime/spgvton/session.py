@@ -11,6 +11,7 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.backends import Backend, open_backend
 from spgvton.bundle import Bundle
+from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
 from spgvton.files import make_folder
 from spgvton.image import Letterbox
@@ -21,6 +22,7 @@ from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import Garment, PersonRepresentation, framing, place
 from spgvton.recording import Recorder
+from spgvton.steady import Blend
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -37,12 +39,14 @@ class TryOn:
     bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle; close() closes either. threads: of a back end given by name.
     parser: makes a semantic map where set_person() is given none; None = the composed parser.
+    economy: for streams. When a picture may be given again instead of a new one (it is the same object then), and whether
+    pictures are calmed. None = neither.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
     """
 
     def __init__(
         self, bundle: str | Path | Bundle | None = None, *, backend: str | Backend = "onnxruntime",
-        threads: int | None = None, parser: Parser | None = None,
+        threads: int | None = None, parser: Parser | None = None, economy: Economy | None = None,
     ) -> None:  # fmt: skip
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._backend: Backend = (
@@ -50,6 +54,9 @@ class TryOn:
         )
         self._parser = parser
         self._still_pose: PoseEstimator | None = None
+        economy = economy or Economy()
+        self._still = StillRule(economy.still_threshold)
+        self._blend = Blend() if economy.steady else None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
 
     def close(self) -> None:
@@ -60,6 +67,13 @@ class TryOn:
     def size(self) -> tuple[int, int]:
         """Height and width of the result in pixels."""
         return self.bundle.size
+
+    @property
+    def box(self) -> Letterbox:
+        """How the last frame was put into the network's. Raises SpgvtonError before the first one."""
+        if self._box is None:
+            raise SpgvtonError("no frame has been dressed yet")
+        return self._box
 
     def describe(self) -> dict[str, str]:
         """Back end, version, device, threads."""
@@ -106,9 +120,15 @@ class TryOn:
     def use_person(self, person: PersonRepresentation) -> None:
         """The person, prepared before (perhaps by another thread) for this bundle's label set and size."""
         self._box = None
+        self._forget_pictures()
         for name in ("reference_map", "head", "body"):
             self._backend.set_static(name, getattr(person, name)[None])
         self._backend.set_static("source_keypoints", person.keypoints[None])
+
+    def _forget_pictures(self) -> None:
+        self._still.reset()
+        if self._blend:
+            self._blend.reset()
 
     def forget_person(self) -> None:
         """Overwrite all that is held of the person with zeros; the next frame needs another one first."""
@@ -131,6 +151,7 @@ class TryOn:
 
     def use_garment(self, garment: Garment) -> None:
         """The garment, prepared before for this bundle's size."""
+        self._forget_pictures()
         self._backend.set_static("cloth", garment.image[None])
         self._backend.set_static("cloth_mask", garment.mask[None])
 
@@ -153,4 +174,11 @@ class TryOn:
         if self._box and self._box.source == box.source and 1 / 1.2 < box.scale / self._box.scale < 1.2:
             box = framing(keypoints, box.source, self.size, scale=self._box.scale)
         self._box = box
-        return self._backend.run(place(keypoints, box)[None])[0]
+        placed = place(keypoints, box)
+        picture = self._still.same(placed)
+        if picture is None:
+            picture = self._backend.run(placed[None])[0]
+            if self._blend:
+                picture = self._blend(picture)
+            self._still.made(placed, picture)
+        return picture

@@ -51,10 +51,10 @@ def test_what_the_stages_do_not_explain_is_waiting() -> None:
 
 
 def test_report_has_the_promised_keys_and_is_json() -> None:
-    report = Report(frames_in=3, frames_out=2, dropped_at={"capture": 1}, seconds=2.0)
+    report = Report(frames_in=3, frames_out=2, frames_synthesised=1, dropped_at={"capture": 1}, seconds=2.0)
     report.latency.add(0.1, {"pose": 0.02})
     data = json.loads(json.dumps(report.as_dict()))
-    assert data["fps"] == 1.0
+    assert (data["fps"], data["fps_synthesised"]) == (1.0, 0.5)
     assert data["dropped"] == 1
     assert set(data["latency_ms"]) == {"p50", "p90", "p95", "p99", "max"}
     assert set(data["stages_ms"]["pose"]) == {"p50", "p99"}

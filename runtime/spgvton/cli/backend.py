@@ -11,6 +11,7 @@ from spgvton.engine.flavour import WARPS
 
 if TYPE_CHECKING:  # at run time when they are needed: `doctor` must start where their packages are broken
     from spgvton.bundle import Bundle
+    from spgvton.economy import Economy
     from spgvton.perception.parsing import Parser
     from spgvton.session import TryOn
 
@@ -26,11 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser, choices: Sequence[str]) -> No
 
 
 def open_session(
-    args: argparse.Namespace, bundle: Bundle, *, threads: int | None = None, parser: Parser | None = None
-) -> TryOn:
+    args: argparse.Namespace, bundle: Bundle, *, threads: int | None = None, parser: Parser | None = None,
+    economy: Economy | None = None,
+) -> TryOn:  # fmt: skip
     """A session of BUNDLE on the back end that ARGS ask for. Raises UsageError, SpgvtonError."""
     from spgvton.backends import open_backend
     from spgvton.session import TryOn
 
     backend = open_backend(args.backend, bundle, threads=threads, warp=args.warp, plugin=args.plugin)
-    return TryOn(bundle, backend=backend, parser=parser)
+    return TryOn(bundle, backend=backend, parser=parser, economy=economy)

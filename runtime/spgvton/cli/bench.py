@@ -3,6 +3,7 @@
 examples:
   spgvton bench loop                                 the shipped clip: speed, latency by stage, what the loop itself costs
   spgvton bench loop --source 0 --frames 600 --json  the same of a camera
+  spgvton bench flicker --steady                     what flickers beyond the camera's motion, without and with an option
   spgvton bench soak --minutes 60 --out soak         a mirror for an hour: memory, descriptors, threads; CSV and plot
 
 `bench loop` sends its pictures nowhere (sink null). `bench soak` runs the kiosk's mirror with customers who come and go and
@@ -28,7 +29,7 @@ from spgvton.backends import BACKENDS
 from spgvton.bench import loop as bench_loop
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
 from spgvton.bundle import Bundle
-from spgvton.cli import backend
+from spgvton.cli import backend, bench_flicker
 from spgvton.cli.demo import set_person
 from spgvton.cli.run import positive
 from spgvton.demo_assets import DemoAssets
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop = actions.add_parser("loop", help="speed, latency by stage, and overhead of the live loop")
     loop.add_argument("--source", metavar="URI", help=f"{SOURCES}; otherwise the shipped clip")
     loop.add_argument("--frames", type=positive, default=150, metavar="N", help="of each of the two passes (150)")
+    bench_flicker.add_arguments(actions)
     soak = actions.add_parser("soak", help="run a mirror for minutes or hours; do memory, descriptors, threads grow?")
     soak.add_argument("--source", default=SOAK_SOURCE, metavar="URI", help=f"of the mirror ({SOAK_SOURCE})")
     soak.add_argument("--minutes", type=float, default=10.0, metavar="M", help="how long (10)")
@@ -206,6 +208,20 @@ def run_loop(args: argparse.Namespace, out: Path | None) -> int:
     return 0
 
 
+def run_flicker(args: argparse.Namespace, out: Path | None) -> int:
+    """`spgvton bench flicker`."""
+    bundle = Bundle.open(args.bundle)
+    found, described = bench_flicker.measure(args, bundle)
+    report = {**found, **context(described, bundle)}
+    text = json.dumps(report, indent=1)
+    if out:
+        write_text(out / "flicker.json", text + "\n")
+    say([*context_lines(report), *bench_flicker.table(report)])
+    if args.json:
+        print(text)
+    return 0
+
+
 def run_soak(args: argparse.Namespace, out: Path) -> int:
     """`spgvton bench soak`. Raises SpgvtonError when something grows, after everything was written."""
     if not 0.5 <= args.minutes <= 60 * 24 * 31:
@@ -266,6 +282,8 @@ def soak_table(report: dict[str, Any]) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """`spgvton bench`. Returns the exit code; raises SpgvtonError."""
+    if args.action == "flicker":
+        return run_flicker(args, make_folder(args.out) if args.out else None)
     if args.action == "loop":
         return run_loop(args, make_folder(args.out) if args.out else None)
     return run_soak(args, make_folder(args.out or "."))

@@ -9,7 +9,8 @@ The person is --person, or else the first frame in which a usable pose is found.
 label ids), or comes from --parser (your ONNX human parser), or is composed from pose, person mask and colours, which is
 good enough for a first look only. Cameras and streams show the latest frame and drop what the machine cannot follow
 (--policy latest); files are processed without losing a frame (--policy wait), unless they go to a window. With --policy
-latest a file plays at its own pace, as a camera would: use that to measure latency.
+latest a file plays at its own pace, as a camera would: use that to measure latency. --still-threshold, --steady and
+--max-age spend less, or calm the picture, on a live stream (docs/economy.md).
 Exit codes: 0 fine, 1 failed (also: the file ended early), 2 wrong use, 130 interrupted before a file's end.
 """
 
@@ -30,6 +31,8 @@ from spgvton import image
 from spgvton.backends import BACKENDS
 from spgvton.bundle import Bundle
 from spgvton.cli import backend
+from spgvton.cli import economy as economy_arguments
+from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
 from spgvton.perception.composed import ComposedParser
@@ -74,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
     backend.add_arguments(parser, BACKENDS)
+    economy_arguments.add_arguments(parser)
     parser.add_argument("--sink", action="append", metavar="URI", help=f"{SINKS}; may be repeated (default: window)")
     parser.add_argument("--view", choices=LAYOUTS, default=LAYOUTS[0], help=f"what is shown ({LAYOUTS[0]})")
     parser.add_argument("--overlay", action="store_true", help="draw the keypoints on the camera's picture")
@@ -144,6 +148,7 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     """The sinks' URIs. Raises UsageError for arguments that do not go together."""
     if args.parsing and not args.person:
         raise UsageError("--parsing is the semantic map of --person: give --person, or use --parser")
+    economy_arguments.economy(args)
     sinks = list(dict.fromkeys(args.sink or ["window"]))
     for name, path in (("--garment", args.garment), ("--garment-mask", args.garment_mask), ("--person", args.person),
                        ("--parsing", args.parsing), ("--parser", args.parser)):  # fmt: skip
@@ -158,14 +163,17 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
     Returns the report, the sinks, and what the back end says of itself.
     """
     policy: Policy = args.policy or ("latest" if source.live else "wait")
+    economy = economy_arguments.economy(args)
     composer = Composer(source.size, layout=args.view, overlay=args.overlay, mirror=args.mirror)
     with ExitStack() as stack:
         stack.callback(source.close)
+        if economy.max_age_s is not None and policy == "wait" and not source.live:
+            raise UsageError("--max-age is for live streams: a file is not late; add --policy latest, or leave it out")
         sinks: list[Sink] = []
         for uri in sink_uris:  # before the models: a wrong path should fail at once
             sinks.append(open_sink(uri, composer.size, source.fps, keep_time=policy == "latest"))
             stack.callback(sinks[-1].close)
-        session, synthesise, composer.garment = prepare(args, stack)
+        session, synthesise, composer.garment = prepare(args, stack, economy)
         total = min((n for n in (source.count, args.max_frames) if n), default=None)
         bar = stack.enter_context(tqdm(total=total, unit="frame", desc=source.name[-30:], disable=None, leave=False))
 
@@ -181,16 +189,17 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
             policy=policy,
             max_frames=args.max_frames,
             on_view=progress,
+            max_age_s=economy.max_age_s,
         )
         described = session.describe()
     return report, sinks, described
 
 
-def prepare(args: argparse.Namespace, stack: ExitStack) -> tuple[TryOn, TryOnStage, UInt8]:
+def prepare(args: argparse.Namespace, stack: ExitStack, economy: Economy) -> tuple[TryOn, TryOnStage, UInt8]:
     """The session, which STACK closes; the stage with garment and, where it is known already, person; the garment."""
     bundle = Bundle.open(args.bundle)
     parser = choose_parser(args, bundle.label_set)
-    session = backend.open_session(args, bundle, threads=args.threads, parser=parser)
+    session = backend.open_session(args, bundle, threads=args.threads, parser=parser, economy=economy)
     stack.callback(session.close)
     if args.record_calibration:
         recorder = session.record(args.recording, args.record_calibration)

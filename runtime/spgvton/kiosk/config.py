@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
+from spgvton.economy import MAX_STILL
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
 from spgvton.stream.slot import Policy
@@ -59,7 +60,10 @@ class Section(BaseModel):
 
 
 class MirrorConfig(Section):
-    """How the loop runs. parser: an ONNX human parser; without it the semantic map is composed (coarse)."""
+    """How the loop runs. parser: an ONNX human parser; without it the semantic map is composed (coarse).
+
+    still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.
+    """
 
     backend: str = Field(default="onnxruntime", pattern=r"^[a-z][a-z-]{0,30}$")
     policy: Policy = "latest"
@@ -69,6 +73,9 @@ class MirrorConfig(Section):
     parser: Annotated[ConfigPath | None, Field(strict=False)] = None
     label_set: Annotated[str, AfterValidator(_label_set)] = "cihp"
     threads: int | None = Field(default=None, ge=1, le=256)
+    still_threshold: float = Field(default=0.0, ge=0, le=MAX_STILL)
+    steady: bool = False
+    max_age_ms: float | None = Field(default=None, ge=1, le=60000)
 
 
 class WebConfig(Section):

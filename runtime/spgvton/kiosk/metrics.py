@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from spgvton import __version__
+from spgvton.economy import OVERLOAD, STILL
 from spgvton.kiosk import sensors
 from spgvton.kiosk.lifecycle import State
 from spgvton.kiosk.mirror import LATENCY_BUCKETS_S, MirrorStatus
@@ -49,6 +50,15 @@ class KioskCollector(Collector):
         yield GaugeMetricFamily("spgvton_start_time_seconds", "start of the process, Unix time", self._start)
         yield CounterMetricFamily("spgvton_frames_in", "frames captured", status.frames_in)
         yield CounterMetricFamily("spgvton_frames_out", "frames presented", status.frames_out)
+        yield CounterMetricFamily(
+            "spgvton_frames_synthesised", "frames presented whose picture was made for them", status.frames_synthesised
+        )
+        again = CounterMetricFamily(
+            "spgvton_frames_again", "frames presented that show the last picture again", labels=["reason"]
+        )
+        for reason in (STILL, OVERLOAD):
+            again.add_metric([reason], status.frames_again.get(reason, 0))
+        yield again
         yield GaugeMetricFamily("spgvton_fps_in", "frames captured a second, lately", status.fps_in)
         yield GaugeMetricFamily("spgvton_fps_out", "frames presented a second, lately", status.fps_out)
         if status.frame_age_s is not None:

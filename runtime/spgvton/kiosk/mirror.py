@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.dresser import CHOOSE, Dresser, Session
 from spgvton.kiosk.lifecycle import Lifecycle, State
@@ -53,6 +54,8 @@ RATE_S: Final = 5.0
 class MirrorStatus:
     """A moment of a mirror. Times in seconds unless the name says otherwise; rates are of the last second or so.
 
+    frames_synthesised: of frames_out, those whose picture was made for them. frames_again: reason -> those that show the last
+    picture again although they could be dressed (spgvton.economy).
     dropped: stage -> frames it had finished and nobody took; "sink NAME" -> frames a sink was too slow for.
     latency_s: stage -> frames per bucket since the start, not cumulative; the upper ends are LATENCY_BUCKETS_S, and the
     last entry counts what is longer. latency_sum_s: stage -> sum of seconds. stages_ms: stage -> {p50, p90, p95, p99} over
@@ -67,6 +70,8 @@ class MirrorStatus:
     fps_out: float = 0.0
     frames_in: int = 0
     frames_out: int = 0
+    frames_synthesised: int = 0
+    frames_again: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     latency_s: dict[str, list[int]] = field(default_factory=dict)
     latency_sum_s: dict[str, float] = field(default_factory=dict)
@@ -107,6 +112,7 @@ class Mirror:
     bundle, backend, threads: as TryOn takes them. policy: "latest" for a mirror; "wait" presents every frame that it
     reads. wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map of the source
     picture; None = composed. mirrored: flip left and right. view: "result", or "side-by-side" with the camera.
+    economy: what need not be computed again.
     patience_s: how long the source may be away before run() gives up; float("inf") = for ever.
     open_session: instead of TryOn(bundle, ...).
     Raises UsageError for a source of no known kind, SpgvtonError when the models cannot be loaded.
@@ -125,14 +131,16 @@ class Mirror:
         mirrored: bool = True,
         view: Layout = "result",
         patience_s: float = PATIENCE_S,
+        economy: Economy | None = None,
         open_session: Callable[[], Session] | None = None,
     ) -> None:
         self._connector = connector(source_uri, realtime=True)
         self._policy, self._patience_s = policy, patience_s
+        self._economy = economy or Economy()
         parser = parser or ComposedParser()
 
         def open_tryon() -> Session:
-            session = TryOn(bundle, backend=backend, threads=threads)
+            session = TryOn(bundle, backend=backend, threads=threads, economy=self._economy)
             if session.bundle.label_set != parser.label_set:
                 raise SpgvtonError(
                     f"the parser gives {parser.label_set} labels, the bundle was trained on {session.bundle.label_set}"
@@ -211,6 +219,8 @@ class Mirror:
                 fps_out=self._presented.rate(since=now - RATE_S),
                 frames_in=loop.report.frames_in if loop else 0,
                 frames_out=loop.report.frames_out if loop else 0,
+                frames_synthesised=loop.report.frames_synthesised if loop else 0,
+                frames_again=dict(loop.report.again) if loop else {},
                 dropped={**loop.dropped_at, **missed} if loop else {},
                 latency_s=buckets,
                 latency_sum_s=sums,
@@ -248,6 +258,7 @@ class Mirror:
             on_sink_error=self._sink_failed,
             stop=stop,
             stall_s=float("inf"),  # the source looks after that
+            max_age_s=self._economy.max_age_s,
         )
         try:
             self._loop.run()

@@ -89,6 +89,8 @@ class StatusView(BaseModel):
     fps_out: float
     frames_in: int
     frames_out: int
+    frames_synthesised: int
+    frames_again: dict[str, int]
     dropped: dict[str, int]
     stages_ms: dict[str, dict[str, float]]
     frame_age_s: float | None = Field(description="null before the first frame")

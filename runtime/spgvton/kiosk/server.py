@@ -14,6 +14,7 @@ from typing import Final
 
 import uvicorn
 
+from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk import logs, sensors, supervisor
 from spgvton.kiosk.app import Services, build_app
@@ -174,4 +175,5 @@ def make_mirror(config: KioskConfig) -> Mirror:
         config.source, config.bundle, threads=options.threads, policy=options.policy,
         wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view,
         backend=options.backend, patience_s=config.watchdog.source_s or float("inf"),
+        economy=Economy(options.still_threshold, options.max_age_ms and options.max_age_ms / 1e3, options.steady),
     )  # fmt: skip

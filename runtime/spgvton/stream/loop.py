@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.economy import OVERLOAD, STILL, EarlyExit
 from spgvton.errors import SpgvtonError
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import Sink
@@ -56,6 +57,7 @@ class View:
     result: uint8 RGB of the try-on; of an unusable frame the last good one; None before the first good one.
     stages_s: seconds per stage so far. waits_s: stage -> seconds that the frame lay before it, hand-over included.
     finished: time.monotonic() at the end of its last stage; minus frame.captured it is the sum of the two.
+    again: why a usable frame shows the last picture again ("still", "overload"); None where it was made for this frame.
     """
 
     frame: Frame
@@ -64,6 +66,12 @@ class View:
     stages_s: dict[str, float] = field(default_factory=dict)
     waits_s: dict[str, float] = field(default_factory=dict)
     finished: float = 0.0
+    again: str | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the result was made for this very frame."""
+        return self.perception is not None and self.perception.unusable is None and self.again is None
 
 
 Perceive = Callable[[Frame], Perception]
@@ -109,6 +117,7 @@ class Loop:
         on_sink_error: Callable[[Sink, SpgvtonError], None] | None = None,
         stop: threading.Event | None = None,
         stall_s: float = 30.0,
+        max_age_s: float | None = None,
     ) -> None:
         self.source, self.sinks, self.max_frames, self.stall_s = source, list(sinks), max_frames, stall_s
         self._compose, self._stop = compose, stop or threading.Event()
@@ -119,6 +128,7 @@ class Loop:
         self.reading_since: float | None = None
         self._errors: list[BaseException] = []
         self._last_good: UInt8 | None = None
+        self._early_exit = EarlyExit(max_age_s)
 
         def pose_stage(view: View) -> None:
             view.perception = perceive(view.frame)
@@ -199,9 +209,14 @@ class Loop:
 
     def _synthesise(self, view: View, function: Synthesise) -> None:
         assert view.perception is not None
+        last = self._last_good
         if view.perception.unusable is None:
+            if last is not None and self._early_exit(time.monotonic() - view.frame.captured):
+                view.again, view.result = OVERLOAD, last
+                return
             try:
                 self._last_good = function(view.frame, view.perception.keypoints)
+                view.again = STILL if self._last_good is last else None
             except Unusable as e:
                 view.perception = view.perception._replace(unusable=str(e))
         elif not view.perception.keep_last:
@@ -220,9 +235,12 @@ class Loop:
         report = self.report
         report.latency.add(view.finished - view.frame.captured, view.stages_s)
         report.frames_out += 1
+        report.frames_synthesised += view.is_new
         if view.perception and view.perception.unusable:
             reason = view.perception.unusable
             report.unusable[reason] = report.unusable.get(reason, 0) + 1
+        elif view.again:
+            report.again[view.again] = report.again.get(view.again, 0) + 1
         if self._on_view:
             self._on_view(view)
 
@@ -302,10 +320,11 @@ def run_loop(
     """Run SOURCE through the stages into SINKS until it ends, a sink wants to stop, or a signal comes; then close all.
 
     perceive: Frame -> Perception. synthesise: (Frame, keypoints (18, 3)) -> RGB uint8; called for usable poses only,
-    and may raise Unusable.
+    and may raise Unusable. The very object that it returned before means that this frame needed no new picture.
     compose: View -> RGB uint8 of the sinks' size. Options, all optional:
     policy: by default "latest" for a live source, else "wait". max_frames: captured at most. stop: an Event; set it to
     end the stream from elsewhere. stall_s: a read() that takes longer is an error.
+    max_age_s: a frame that reaches synthesis older than that shows the last picture again (spgvton.economy.EarlyExit).
     on_view: called after each presented frame, in the calling thread. on_idle: called there some fifty times a second
     while no frame comes; a picture that it returns is written to the sinks. on_sink_error: told which sink failed and
     why; the loop then goes on without that sink. Otherwise a sink's error ends the loop as any other does.

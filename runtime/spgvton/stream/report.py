@@ -13,16 +13,20 @@ from spgvton.stream.latency import LatencyMeter
 class Report:
     """Every captured frame is in exactly one of: frames_out, dropped_at.
 
+    frames_synthesised: of frames_out, those whose picture was made for them; the others show the last one, or the camera.
     dropped_at: stage -> frames it had finished and nobody took. missed: sink -> frames (of frames_out) that it was too
     slow for. unusable: reason -> frames (of frames_out) whose pose
-    could not be dressed; they show the last good image. seconds: from the first read to the last frame presented.
+    could not be dressed; they show the last good image. again: reason -> frames (of frames_out) that show the last picture
+    again although they could be dressed: spgvton.economy. seconds: from the first read to the last frame presented.
     """
 
     frames_in: int = 0
     frames_out: int = 0
+    frames_synthesised: int = 0
     dropped_at: dict[str, int] = field(default_factory=dict)
     missed: dict[str, int] = field(default_factory=dict)
     unusable: dict[str, int] = field(default_factory=dict)
+    again: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     policy: str = "wait"
     interrupted: bool = False
@@ -35,6 +39,11 @@ class Report:
         return self.frames_out / self.seconds if self.seconds > 0 else 0.0
 
     @property
+    def fps_synthesised(self) -> float:
+        """Frames per second for which a picture was made."""
+        return self.frames_synthesised / self.seconds if self.seconds > 0 else 0.0
+
+    @property
     def dropped(self) -> int:
         return sum(self.dropped_at.values())
 
@@ -42,8 +51,11 @@ class Report:
         """The report's keys as DESIGN.md section 2 promises them, and some more; JSON types only."""
         return {
             "fps": round(self.fps, 2),
+            "fps_synthesised": round(self.fps_synthesised, 2),
             "frames_in": self.frames_in,
             "frames_out": self.frames_out,
+            "frames_synthesised": self.frames_synthesised,
+            "again": self.again,
             "dropped": self.dropped,
             "dropped_at": self.dropped_at,
             "missed": self.missed,
@@ -62,9 +74,11 @@ class Report:
         """A small table for people."""
         missed = "".join(f", {n} missed by {sink}" for sink, n in self.missed.items())
         unusable = "".join(f", {n} with {reason}" for reason, n in self.unusable.items())
+        again = "".join(f", {n} shown again ({reason})" for reason, n in self.again.items())
+        made = f", {self.fps_synthesised:.1f} of them synthesised" if self.again else ""
         lines = [
-            f"frames   {self.frames_in} in, {self.frames_out} out, {self.dropped} dropped{missed}{unusable}",
-            f"speed    {self.fps:.1f} frames/s over {self.seconds:.1f} s (policy: {self.policy})",
+            f"frames   {self.frames_in} in, {self.frames_out} out, {self.dropped} dropped{missed}{unusable}{again}",
+            f"speed    {self.fps:.1f} frames/s{made} over {self.seconds:.1f} s (policy: {self.policy})",
         ]
         if self.latency.frames:
             total = "  ".join(f"{name} {ms:.0f}" for name, ms in self.latency.latency_ms().items())

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spgvton.cli import main
+from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.kiosk import config
+from spgvton.kiosk import config, server
 from spgvton.kiosk.example import make_example
 
 FOLDER = Path("/shop")
@@ -25,6 +26,14 @@ def test_defaults_are_safe() -> None:
     found = parse(MINIMAL)
     assert found.source == "0" and found.catalogue == FOLDER / "garments" and found.state == Path("/var/lib/spgvton")
     assert found.web.host == "127.0.0.1" and found.recording.folder is None and found.screen == "none"
+
+
+def test_economy_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Economy] = []
+    monkeypatch.setattr(server, "Mirror", lambda *_, economy, **__: made.append(economy))
+    server.make_mirror(parse(MINIMAL))
+    server.make_mirror(parse(MINIMAL + "mirror:\n  still_threshold: 1\n  max_age_ms: 250\n  steady: true"))
+    assert made == [Economy(), Economy(1.0, 0.25, True)]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +67,8 @@ def test_sources(source: str, means: str) -> None:
         (MINIMAL + "web:\n\n  port: 99999", "kiosk.yaml:6: web.port: should be less than or equal to 65535, not 99999"),
         (MINIMAL + "mirror:\n  mirrored: 1", "kiosk.yaml:5: mirror.mirrored: should be true or false, not 1"),
         (MINIMAL + "mirror:\n  view: front", "should be 'side-by-side' or 'result', not 'front'"),
+        (MINIMAL + "mirror:\n  still_threshold: 9", "kiosk.yaml:5: mirror.still_threshold: should be less than or equal to 8"),
+        (MINIMAL + "mirror:\n  max_age_ms: 0", "kiosk.yaml:5: mirror.max_age_ms: should be greater than or equal to 1"),
         (MINIMAL + "mirror:\n  label_set: x", "mirror.label_set: should be one of"),
         (MINIMAL + "web:\n  allowed_hosts: [ok.example, 'a b']", "kiosk.yaml:5: web.allowed_hosts.1: should match pattern"),
         (MINIMAL + "source: 1", "kiosk.yaml:source"),

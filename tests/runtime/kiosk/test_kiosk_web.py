@@ -353,8 +353,9 @@ def test_metrics_and_probes(kiosk: Served) -> None:
     assert kiosk.client.get("/healthz").status_code == 200
     families = {f.name: f for f in text_string_to_metric_families(kiosk.client.get("/metrics").text)}
     for name in ("fps_in", "fps_out", "frame_age_seconds", "source_ok", "dropped", "restarts", "latency_seconds",
-                 "memory_bytes", "temperature_celsius", "web_viewers", "state"):  # fmt: skip
+                 "memory_bytes", "temperature_celsius", "web_viewers", "state", "frames_synthesised"):  # fmt: skip
         assert f"spgvton_{name}" in families
+    assert [s.labels["reason"] for s in families["spgvton_frames_again"].samples] == ["still", "overload"]
     samples = families["spgvton_latency_seconds"].samples
     total = {s.labels["le"]: s.value for s in samples if s.labels.get("stage") == "total" and "le" in s.labels}
     assert list(total.values()) == sorted(total.values())  # cumulative

@@ -37,7 +37,7 @@ function drawStatus(status) {
   const dropped = Object.entries(status.dropped).filter(([, count]) => count).map(([stage, count]) => `${stage} ${count}`).join(", ");
   byId("metrics").replaceChildren(
     row("Pictures a second, in / out", `${number(status.fps_in)} / ${number(status.fps_out)}`),
-    row("Pictures, in / out", `${status.frames_in} / ${status.frames_out}`),
+    row("Pictures, in / out / made anew", `${status.frames_in} / ${status.frames_out} / ${status.frames_synthesised}`),
     row("Dropped after stage", dropped || "none"),
     row("Age of the newest picture", `${number(status.frame_age_s && 1000 * status.frame_age_s, 0)} ms`),
     row("Source", `${status.source}${status.source_ok ? "" : " (away)"}`),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from spgvton_calibration import ssim
-from spgvton_calibration.data import Source
+from spgvton import ssim
+from spgvton.demo_assets import DemoAssets
 
 
 @pytest.mark.parametrize("noise", [3, 40])
@@ -25,9 +25,8 @@ def test_equals_scikit_image(noise: int) -> None:
     assert ssim.psnr(picture, target) == pytest.approx(peak_signal_noise_ratio(target, picture))
 
 
-def test_equal_pictures_and_regions(data: Source) -> None:
-    truth = data.held_out[0].truth
-    assert truth is not None
+def test_equal_pictures_and_regions() -> None:
+    truth, _ = DemoAssets.open().person()
     values = ssim.ssim_map(truth, truth)
     assert values.min() == pytest.approx(1) and ssim.psnr(truth, truth) == ssim.MAX_PSNR
     mask = np.zeros(truth.shape[:2], bool)

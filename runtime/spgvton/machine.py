@@ -47,6 +47,17 @@ def cpu_model() -> str:
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
+def is_x86() -> bool:
+    """Whether this is an x86-64 processor."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's instruction set extensions as Linux names them ("avx2", "amx_bf16"); empty elsewhere."""
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.MULTILINE)
+    return frozenset(found.group(1).split()) if found else frozenset()
+
+
 def cores() -> int:
     """How many cores this process may use (fewer than the machine has under taskset or a container's cpuset)."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -106,6 +106,16 @@ def gpu_state(devfreq: str = "/sys/class/devfreq") -> dict[str, str]:
     return found
 
 
+def clocks(cpufreq: str = "/sys/devices/system/cpu/cpu0/cpufreq") -> dict[str, str]:
+    """The processor's clock at this moment, its governor and limits, and the GPU's state, as far as they can be read."""
+    mhz = [float(v) for v in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _text("/proc/cpuinfo"), re.MULTILINE)]
+    found = {"cpu_mhz": f"{min(mhz):.0f}-{max(mhz):.0f}" if mhz else ""}
+    for key, file in (("governor", "scaling_governor"), ("max_khz", "cpuinfo_max_freq"), ("driver", "scaling_driver")):
+        found[key] = _text(f"{cpufreq}/{file}")
+    found["power_profile"] = _text("/sys/firmware/acpi/platform_profile")
+    return {**{k: v for k, v in found.items() if v}, **{f"gpu {k}": v for k, v in gpu_state().items()}}
+
+
 def describe() -> dict[str, Any]:
     """{cpu, cores, ram_gib, os, arch, gpu} of this machine; unknown values are None."""
     return {

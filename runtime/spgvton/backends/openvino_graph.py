@@ -60,12 +60,16 @@ def load() -> Any:
 
 def read(path: Path, settings: Settings) -> Any:
     """The graph at PATH as an openvino.Model. Raises SpgvtonError."""
-    ov = load()
     try:
         from spgvton.engine.graph import prepare
     except ModuleNotFoundError as e:  # onnx
         raise SpgvtonError(f"{e.name} is missing: pip install 'spgvton[openvino]'") from e
-    model, _ = prepare(path, "function")
+    return convert(prepare(path, "function")[0], settings, path)
+
+
+def convert(model: Any, settings: Settings, path: Path) -> Any:
+    """MODEL (an onnx.ModelProto that holds its weights, changed here) as an openvino.Model. Raises SpgvtonError."""
+    ov = load()
     if settings.halve_weights:
         halve_weights(model)
     try:

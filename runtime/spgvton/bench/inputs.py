@@ -29,16 +29,22 @@ def demo_samples(size: tuple[int, int], label_set: str, poses: int = 3) -> list[
     samples = []
     for number in range(1, GARMENTS + 1):
         garment = Garment.of(*assets.garment(number), size=size)
+        static = {
+            "reference_map": person.reference_map[None], "head": person.head[None], "body": person.body[None],
+            "source_keypoints": person.keypoints[None], "cloth": garment.image[None], "cloth_mask": garment.mask[None],
+        }  # fmt: skip
         for share in range(1, poses + 1):
-            samples.append(
-                {
-                    "reference_map": person.reference_map[None], "head": person.head[None], "body": person.body[None],
-                    "source_keypoints": person.keypoints[None], "cloth": garment.image[None],
-                    "cloth_mask": garment.mask[None],
-                    KEYPOINTS: box.points(keypoints[len(keypoints) * share // (poses + 1)])[None],
-                }
-            )  # fmt: skip
+            pose = box.points(keypoints[len(keypoints) * share // (poses + 1)])[None]
+            samples.append({**static, KEYPOINTS: pose})
     return samples
+
+
+def by_garment(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """SAMPLES of demo_samples() in one list for each garment."""
+    found: dict[int, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(id(sample["cloth"]), []).append(sample)
+    return list(found.values())
 
 
 def batch_of(samples: Sequence[Sample]) -> Sample:

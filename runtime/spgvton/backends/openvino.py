@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton import machine
 from spgvton.backends.contract import KEYPOINTS, Backend, check_all_set, check_inputs, check_static_name
 from spgvton.backends.openvino_graph import Settings, compile_graph, load
 from spgvton.backends.sharing import Turns
@@ -23,14 +22,6 @@ from spgvton.errors import SpgvtonError
 Float = NDArray[np.float32]
 
 NAMES: Final = ("openvino", "openvino-bf16")
-BF16_FLAGS: Final = {"avx512_bf16", "amx_bf16"}
-# x86 without any of these adds two 8-bit products in 16 bits. ARM's dot product instructions sum in 32 bits.
-VNNI_FLAGS: Final = {"avx512_vnni", "avx_vnni", "amx_int8"}
-
-
-def saturates() -> bool:
-    """Whether int8 convolutions of this processor overflow with 8-bit weights."""
-    return machine.is_x86() and not machine.cpu_flags() & VNNI_FLAGS
 
 
 class Engine:
@@ -61,23 +52,16 @@ class OpenVinoBackend:
     """See Backend.
 
     bf16: products of convolutions in bfloat16; raises SpgvtonError where the processor has no instructions for it. batch:
-    how many poses run() takes, the joint graph for more than one. halve_weights: of INT8 bundles, see openvino_graph; None =
-    where the processor needs it. Raises SpgvtonError where openvino is missing, or a graph cannot be compiled or is no
-    joint graph.
+    how many poses run() takes, the joint graph for more than one. Raises SpgvtonError where openvino is missing, or a graph
+    cannot be compiled or is no joint graph.
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, bf16: bool = False, batch: int = 1,
-        halve_weights: bool | None = None, say: Callable[[str], None],
-    ) -> None:  # fmt: skip
+        self, bundle: Bundle, *, threads: int | None = None, bf16: bool = False, batch: int = 1, say: Callable[[str], None]
+    ) -> None:
         self._version = str(load().__version__).split("-")[0]
-        if bf16 and not machine.cpu_flags() & BF16_FLAGS:
-            raise SpgvtonError("this processor has no bfloat16 instructions: use back end openvino")
-        if bf16 and bundle.precision == "int8":
-            raise SpgvtonError(f"{bundle.folder} is INT8 already: use back end openvino, or bfloat16 of the float bundle")
-        halve = bundle.precision == "int8" and (saturates() if halve_weights is None else halve_weights)
-        engine = Engine(bundle, Settings(threads or machine.cores(), batch, bf16, halve), say)
-        if bundle.precision == "int8" and "i8" not in engine.arithmetic():
+        engine = Engine(bundle, Settings.of(bundle, threads, bf16=bf16, batch=batch), say)
+        if bundle.precision == "int8" and "8 " not in engine.arithmetic():  # neither i8 nor u8
             say("OpenVINO computes this INT8 bundle in float: use the float bundle, it is as fast and more exact")
         self._attach(engine)
 

@@ -18,14 +18,12 @@ import onnxruntime as ort
 
 from spgvton.backends import CPU_BACKENDS, openvino_graph
 from spgvton.backends.onnxruntime import open_graph, session_options
-from spgvton.backends.openvino import saturates
 from spgvton.bench import peak
 from spgvton.bench.inputs import demo_samples, graph_inputs
 from spgvton.bench.macs import gmac
 from spgvton.bench.statistics import describe
 from spgvton.bundle import Bundle
 from spgvton.errors import UsageError
-from spgvton.machine import cores
 
 WARM_UP: Final = 3
 PEAK_RUNS: Final = 3  # of each model, before and after every graph
@@ -41,12 +39,11 @@ class Runner:
     def __init__(self, backend: str, bundle: Bundle, threads: int | None, say: Say) -> None:
         if backend not in CPU_BACKENDS:
             raise UsageError(f"bench model measures {', '.join(CPU_BACKENDS)}; for TensorRT use spgvton doctor --gpu")
-        self.threads = threads or cores()
         self._bundle, self._say, self._options = bundle, say, session_options(threads)
         self._options.add_free_dimension_override_by_name("N", 1)
-        halve = bundle.precision == "int8" and saturates()
-        bf16 = backend == "openvino-bf16"
-        self._settings = openvino_graph.Settings(self.threads, 1, bf16, halve) if backend != CPU_BACKENDS[0] else None
+        self._settings = None
+        if backend != CPU_BACKENDS[0]:
+            self._settings = openvino_graph.Settings.of(bundle, threads, bf16=backend == "openvino-bf16")
 
     def graph(self, name: str) -> Run:
         """Graph NAME of the bundle. Raises SpgvtonError where it cannot be loaded."""

@@ -181,7 +181,9 @@ def quantised_bundle(folder: Path) -> Path:
     initial = [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
     graph = helper.make_graph(nodes, "tryon", inputs, outputs, initial)
     folder.mkdir()
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), folder / "tryon.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), folder / "tryon.onnx"
+    )
     from spgvton.bundle import write_manifest
 
     network = {"label_set": "cihp", "height": 256, "width": 192}

@@ -154,11 +154,15 @@ def _read(file: Path) -> tuple[dict[str, Any], str]:
         if data["format"] != FORMAT:
             return {}, f"format {data['format']!r}"
         for entry in data["choices"].values():
-            if entry["backend"] not in entry["median_ms"] or not isinstance(entry["versions"], dict) or not entry["when"]:
+            if (
+                entry["backend"] not in entry["median_ms"]
+                or not isinstance(entry["versions"], dict)
+                or not entry["when"]
+            ):
                 return {}, "an entry lacks its figures"
         choices: dict[str, Any] = data["choices"]
         return choices, ""
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}, ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         return {}, f"{type(e).__name__}: {e}".splitlines()[0]

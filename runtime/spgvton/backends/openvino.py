@@ -57,7 +57,13 @@ class OpenVinoBackend:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, bf16: bool = False, batch: int = 1, say: Callable[[str], None]
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        bf16: bool = False,
+        batch: int = 1,
+        say: Callable[[str], None],
     ) -> None:
         self._version = str(load().__version__).split("-")[0]
         engine = Engine(bundle, Settings.of(bundle, threads, bf16=bf16, batch=batch), say)

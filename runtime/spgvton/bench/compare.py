@@ -75,7 +75,9 @@ class Comparison:
         }
 
 
-def measure(backends: tuple[Backend, Backend], samples: list[Sample], rounds: int, done: Callable[[], object]) -> Comparison:
+def measure(
+    backends: tuple[Backend, Backend], samples: list[Sample], rounds: int, done: Callable[[], object]
+) -> Comparison:
     """ROUNDS pairs of frames on SAMPLES in turn; pictures are compared the first time each sample comes. done: per round."""
     found = Comparison()
     for backend in backends:
@@ -104,11 +106,15 @@ def measure(backends: tuple[Backend, Backend], samples: list[Sample], rounds: in
     return found
 
 
-def open_sides(sides: tuple[Side, Side], say: Callable[[str], None]) -> tuple[tuple[Bundle, Backend], tuple[Bundle, Backend]]:
+def open_sides(
+    sides: tuple[Side, Side], say: Callable[[str], None]
+) -> tuple[tuple[Bundle, Backend], tuple[Bundle, Backend]]:
     """Both bundles and back ends. Raises SpgvtonError, also where their pictures cannot be compared."""
     bundles = sides[0].open_bundle(), sides[1].open_bundle()
     if bundles[0].size != bundles[1].size or bundles[0].label_set != bundles[1].label_set:
-        raise SpgvtonError(f"{bundles[0].folder} and {bundles[1].folder} differ in picture size or labels: choose others")
+        raise SpgvtonError(
+            f"{bundles[0].folder} and {bundles[1].folder} differ in picture size or labels: choose others"
+        )
     if min(bundles[0].size) <= 2 * BORDER:
         raise SpgvtonError(f"pictures of {bundles[0].size} are too small for SSIM")
     first, second = (open_backend(s.backend, b, threads=s.threads, say=say) for s, b in zip(sides, bundles))

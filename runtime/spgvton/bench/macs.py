@@ -30,6 +30,8 @@ def gmac(path: Path, inputs: Mapping[str, Any]) -> float:
             depends.update(node.output)
             if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
                 nodes.append(node)
+    if not nodes:
+        return 0.0
     tensors = sorted({name for n in nodes for name in (n.input[0], n.input[1], n.output[0])})
     for i, name in enumerate(tensors):
         model.graph.node.append(helper.make_node("Shape", [name], [f"macs/{i}"]))

@@ -81,7 +81,12 @@ def together(backends: Sequence[Backend], samples: Sequence[Sequence[Sample]], s
 
 
 def measure_mirrors(
-    backend: Backend, samples: list[Sample], counts: Sequence[int], seconds: float, passes: int, done: Callable[[], object]
+    backend: Backend,
+    samples: list[Sample],
+    counts: Sequence[int],
+    seconds: float,
+    passes: int,
+    done: Callable[[], object],
 ) -> list[Together]:
     """By number of mirrors, in PASSES over all COUNTS (sorted out again), SECONDS each. Raises SpgvtonError."""
     backends = [backend, *(sibling(backend) for _ in range(max(counts) - 1))]
@@ -93,7 +98,9 @@ def measure_mirrors(
             found[count].append(together(backends[:count], mine, seconds / passes))
             done()
     return [
-        Together([sum((p.times[i] for p in found[count]), []) for i in range(count)], sum(p.seconds for p in found[count]))
+        Together(
+            [sum((p.times[i] for p in found[count]), []) for i in range(count)], sum(p.seconds for p in found[count])
+        )
         for count in counts
     ]
 

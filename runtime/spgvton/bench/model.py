@@ -109,7 +109,10 @@ class ModelTimes:
             row = graph.row(self.peak)
             out[name] = {"latency_ms": describe(graph.wall), "cpu_ms": describe(graph.cpu),
                          **{k: row[k] for k in ("gmac", "gmac_s", "percent_of_peak")}}  # fmt: skip
-        return {"graphs": out, "peak_gmac_s": {**{k: round(v, 2) for k, v in self.peaks.items()}, "used": round(self.peak, 2)}}
+        return {
+            "graphs": out,
+            "peak_gmac_s": {**{k: round(v, 2) for k, v in self.peaks.items()}, "used": round(self.peak, 2)},
+        }
 
 
 def measure(bundle: Bundle, backend: str, threads: int | None, runs: int, say: Say, done: Say) -> ModelTimes:
@@ -141,5 +144,5 @@ def measure(bundle: Bundle, backend: str, threads: int | None, runs: int, say: S
 
 
 def _peak_input(name: str) -> np.ndarray:
-    shape = (1, peak.CHANNELS, peak.SIDE, peak.SIDE) if name == "convolution" else (peak.GEMM, peak.GEMM)
+    shape = (1, peak.CHANNELS, peak.SIDE, peak.SIDE) if name == "convolution" else (1, peak.GEMM, peak.GEMM)
     return np.random.default_rng(1).standard_normal(shape).astype(np.float32)

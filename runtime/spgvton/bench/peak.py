@@ -20,7 +20,7 @@ def models(precision: str) -> dict[str, tuple[onnx.ModelProto, float]]:
     found = {"convolution": (convolution, CHANNELS**2 * 9 * SIDE**2 / 1e9)}
     if precision != "int8":
         weight = _random((GEMM, GEMM))
-        product = _model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": weight}, [GEMM, GEMM])
+        product = _model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": weight}, [1, GEMM, GEMM])
         found["matrix product"] = (product, GEMM**3 / 1e9)
     return found
 

@@ -41,7 +41,9 @@ class Stream:
         }  # fmt: skip
 
 
-def measure(backend: Backend, samples: list[Sample], queries: int, seconds: float, done: Callable[[], object]) -> Stream:
+def measure(
+    backend: Backend, samples: list[Sample], queries: int, seconds: float, done: Callable[[], object]
+) -> Stream:
     """At least QUERIES, and MIN_QUERIES, and SECONDS. SAMPLES: of one garment; their poses come in turn. done: per query."""
     dress(backend, samples[0])
     for i in range(WARM_UP):

@@ -95,11 +95,15 @@ class EarlyStop:
     next_at: int
 
 
-def early_stopping(values: ArrayLike, percentile: float = 0.9, confidence: float = EARLY_CONFIDENCE) -> EarlyStop | None:
+def early_stopping(
+    values: ArrayLike, percentile: float = 0.9, confidence: float = EARLY_CONFIDENCE
+) -> EarlyStop | None:
     """MLPerf's single-stream estimate of the PERCENTILE of VALUES (n,); None where n is below queries_needed(1)."""
     ordered = np.sort(np.asarray(values, np.float64))
     n = len(ordered)
     over = 0
-    while (needed := queries_needed(over + 1, percentile, confidence)) <= n:
+    while binomial_cdf(over + 1, n, 1 - percentile) < 1 - confidence and over + 1 < n:
         over += 1
-    return EarlyStop(float(ordered[n - over]), over - 1, n, needed) if over else None
+    if not over:
+        return None
+    return EarlyStop(float(ordered[n - over]), over - 1, n, queries_needed(over + 1, percentile, confidence))

@@ -29,7 +29,9 @@ def add_actions(actions: Any) -> None:
     model.add_argument("--backend", choices=CPU_BACKENDS, default=CPU_BACKENDS[0], help=f"({CPU_BACKENDS[0]})")
     model.add_argument("--runs", type=positive, default=30, metavar="N", help="of each graph (30)")
     two = actions.add_parser("compare", help="two back ends, presets or bundles in turn: ratio, interval, dB, SSIM")
-    two.add_argument("sides", nargs=2, metavar="BACKEND[@BUNDLE][:THREADS]", help="BUNDLE: a folder or a shipped preset")
+    two.add_argument(
+        "sides", nargs=2, metavar="BACKEND[@BUNDLE][:THREADS]", help="BUNDLE: a folder or a shipped preset"
+    )
     two.add_argument("--rounds", type=positive, default=40, metavar="N", help="pairs of frames (40)")
     stream = actions.add_parser("single-stream", help="next pose on completion; 90th percentile by early stopping")
     cli_backend.add_arguments(stream, BACKENDS)
@@ -97,7 +99,9 @@ def run_compare(args: argparse.Namespace, out: Path | None) -> int:
     b.close()
     excluded = [*EXCLUDED, f"the first {compare.WARM_UP} frames", "the session graph, run once per garment"]
     figures = found.as_dict()
-    own = {name: {k: about[k] for k in ("backend", "bundle", "preset", "precision")} for name, about in zip("AB", abouts)}
+    own = {
+        name: {k: about[k] for k in ("backend", "bundle", "preset", "precision")} for name, about in zip("AB", abouts)
+    }
     report = {**figures, "sides": own, "excluded": excluded, **abouts[0]}
     lines = [*context_lines(abouts[0])]
     for name, side, about in zip("AB", sides, abouts):
@@ -124,7 +128,9 @@ def run_compare(args: argparse.Namespace, out: Path | None) -> int:
         "psnr_db": figures["psnr_db"]["mean"], "psnr_worst": figures["psnr_db"]["worst"],
         "ssim": figures["ssim"]["mean"], "ssim_worst": figures["ssim"]["worst"],
     }  # fmt: skip
-    picture = draw({f"{n} {s.text}": t for n, s, t in zip("AB", sides, found.wall)}, caption(abouts[0])) if out else None
+    picture = (
+        draw({f"{n} {s.text}": t for n, s, t in zip("AB", sides, found.wall)}, caption(abouts[0])) if out else None
+    )
     deliver("compare", report, lines, [row], out=out, picture=picture, as_json=args.json)
     return 0
 
@@ -189,7 +195,9 @@ def run_mirrors(args: argparse.Namespace, out: Path | None) -> int:
     plots = {f"{found.row(1.0)['count']} mirrors": sum(found.times, []) for found in shared}
     plots |= {f"batch of {size}": times for size, times in batches.items()}
     picture = draw(plots, caption(about)) if out else None
-    deliver("mirrors", report, lines, [{**_what(about), **r} for r in rows], out=out, picture=picture, as_json=args.json)
+    deliver(
+        "mirrors", report, lines, [{**_what(about), **r} for r in rows], out=out, picture=picture, as_json=args.json
+    )
     return 0
 
 

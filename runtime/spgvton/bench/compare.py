@@ -1,13 +1,13 @@
-"""Two back ends, bundles or presets against each other, strictly in turn: A B, B A, A B, ...
+"""Back ends, bundles or presets against the first of them, strictly in turn: A B C, C B A, A B C, ...
 
-What disturbs the machine for longer than a frame disturbs both. Compared are the clock's times and the processor times of
+What disturbs the machine for longer than a frame disturbs all. Compared are the clock's times and the processor times of
 all threads, each by the ratio of medians with a bootstrap confidence interval, and the pictures by PSNR and SSIM.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ WARM_UP: Final = 3
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two: BACKEND[@BUNDLE][:THREADS]. bundle: a folder, or the name of a shipped preset; None = the default."""
+    """One of them: BACKEND[@BUNDLE][:THREADS]. bundle: a folder, or the name of a shipped preset; None = the default."""
 
     text: str
     backend: str
@@ -53,38 +53,38 @@ class Side:
 
 
 @dataclass
-class Comparison:
-    """Times in ms by side, in the order of the rounds; psnr_db and ssim of B's pictures against A's, by sample."""
+class Timed:
+    """One side: times in ms in the order of the rounds; psnr_db and ssim of its pictures against the first side's."""
 
-    wall: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
-    cpu: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     psnr_db: list[float] = field(default_factory=list)
     ssim: list[float] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        """ratio: median of B over median of A; psnr_db, ssim: mean and worst."""
+    def as_dict(self, first: Timed) -> dict[str, Any]:
+        """ratio, cpu_ratio: median over FIRST's median; psnr_db, ssim: mean and worst."""
         return {
-            "rounds": len(self.wall[0]),
-            "latency_ms": {side: describe(t) for side, t in zip("AB", self.wall)},
-            "cpu_ms": {side: describe(t) for side, t in zip("AB", self.cpu)},
-            "ratio": ratio_of_medians(*self.wall).as_dict(),
-            "cpu_ratio": ratio_of_medians(*self.cpu).as_dict(),
+            "latency_ms": describe(self.wall),
+            "cpu_ms": describe(self.cpu),
+            "ratio": ratio_of_medians(first.wall, self.wall).as_dict(),
+            "cpu_ratio": ratio_of_medians(first.cpu, self.cpu).as_dict(),
             "psnr_db": {"mean": round(float(np.mean(self.psnr_db)), 2), "worst": round(min(self.psnr_db), 2)},
             "ssim": {"mean": round(float(np.mean(self.ssim)), 5), "worst": round(min(self.ssim), 5)},
             "pictures": len(self.ssim),
         }
 
 
-def measure(
-    backends: tuple[Backend, Backend], samples: list[Sample], rounds: int, done: Callable[[], object]
-) -> Comparison:
-    """ROUNDS pairs of frames on SAMPLES in turn; pictures are compared the first time each sample comes. done: per round."""
-    found = Comparison()
+def measure(backends: Sequence[Backend], samples: list[Sample], rounds: int, done: Callable[[], object]) -> list[Timed]:
+    """ROUNDS frames of each of BACKENDS on SAMPLES in turn; pictures are compared the first time each sample comes.
+
+    done: called after each round.
+    """
+    found = [Timed() for _ in backends]
     for backend in backends:
         dress(backend, samples[0])
         for i in range(WARM_UP):
             backend.run(samples[i % len(samples)][KEYPOINTS])
-    worn: Sample = samples[0]
+    worn = samples[0]
     for i in range(max(rounds, len(samples))):
         sample = samples[i % len(samples)]
         if sample["cloth"] is not worn["cloth"]:
@@ -92,33 +92,31 @@ def measure(
             for backend in backends:
                 dress(backend, sample)
                 backend.run(sample[KEYPOINTS])  # the session graph belongs to the garment, not to the frame
-        pictures: dict[int, Any] = {}
-        for side in (0, 1) if i % 2 == 0 else (1, 0):
+        pictures = {}
+        order = range(len(backends))
+        for side in order if i % 2 == 0 else reversed(order):
             wall, cpu = time.perf_counter(), time.process_time()
             pictures[side] = backends[side].run(sample[KEYPOINTS])[0]
-            found.cpu[side].append(1e3 * (time.process_time() - cpu))
-            found.wall[side].append(1e3 * (time.perf_counter() - wall))
+            found[side].cpu.append(1e3 * (time.process_time() - cpu))
+            found[side].wall.append(1e3 * (time.perf_counter() - wall))
         if i < len(samples):
-            found.psnr_db.append(psnr(pictures[1], pictures[0]))
             everywhere = np.ones(pictures[0].shape[:2], bool)
-            found.ssim.append(inside(ssim_map(pictures[1], pictures[0]), everywhere))
+            for side, picture in pictures.items():
+                found[side].psnr_db.append(psnr(picture, pictures[0]))
+                found[side].ssim.append(inside(ssim_map(picture, pictures[0]), everywhere))
         done()
     return found
 
 
-def open_sides(
-    sides: tuple[Side, Side], say: Callable[[str], None]
-) -> tuple[tuple[Bundle, Backend], tuple[Bundle, Backend]]:
-    """Both bundles and back ends. Raises SpgvtonError, also where their pictures cannot be compared."""
-    bundles = sides[0].open_bundle(), sides[1].open_bundle()
-    if bundles[0].size != bundles[1].size or bundles[0].label_set != bundles[1].label_set:
-        raise SpgvtonError(
-            f"{bundles[0].folder} and {bundles[1].folder} differ in picture size or labels: choose others"
-        )
+def open_sides(sides: Sequence[Side], say: Callable[[str], None]) -> list[tuple[Bundle, Backend]]:
+    """Bundle and back end of each. Raises SpgvtonError, also where their pictures cannot be compared."""
+    bundles = [side.open_bundle() for side in sides]
+    for bundle in bundles:
+        if bundle.size != bundles[0].size or bundle.label_set != bundles[0].label_set:
+            raise SpgvtonError(f"{bundles[0].folder} and {bundle.folder} differ in picture size or labels")
     if min(bundles[0].size) <= 2 * BORDER:
         raise SpgvtonError(f"pictures of {bundles[0].size} are too small for SSIM")
-    first, second = (open_backend(s.backend, b, threads=s.threads, say=say) for s, b in zip(sides, bundles))
-    return (bundles[0], first), (bundles[1], second)
+    return [(b, open_backend(s.backend, b, threads=s.threads, say=say)) for s, b in zip(sides, bundles)]
 
 
 def samples_of(bundle: Bundle) -> list[Sample]:

@@ -99,7 +99,8 @@ def measure_mirrors(
             done()
     return [
         Together(
-            [sum((p.times[i] for p in found[count]), []) for i in range(count)], sum(p.seconds for p in found[count])
+            [[ms for p in found[count] for ms in p.times[i]] for i in range(count)],
+            sum(p.seconds for p in found[count]),
         )
         for count in counts
     ]

@@ -21,8 +21,6 @@ import argparse
 import csv
 import io
 import json
-import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final

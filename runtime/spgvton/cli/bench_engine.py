@@ -28,11 +28,12 @@ def add_actions(actions: Any) -> None:
     model = actions.add_parser("model", help="each graph alone: latency, GMAC, percent of this machine's peak")
     model.add_argument("--backend", choices=CPU_BACKENDS, default=CPU_BACKENDS[0], help=f"({CPU_BACKENDS[0]})")
     model.add_argument("--runs", type=positive, default=30, metavar="N", help="of each graph (30)")
-    two = actions.add_parser("compare", help="two back ends, presets or bundles in turn: ratio, interval, dB, SSIM")
-    two.add_argument(
-        "sides", nargs=2, metavar="BACKEND[@BUNDLE][:THREADS]", help="BUNDLE: a folder or a shipped preset"
-    )
-    two.add_argument("--rounds", type=positive, default=40, metavar="N", help="pairs of frames (40)")
+    several = actions.add_parser("compare", help="back ends, presets or bundles in turn: ratio, interval, dB, SSIM")
+    several.add_argument(
+        "sides", nargs="+", metavar="BACKEND[@BUNDLE][:THREADS]",
+        help="two or more, compared with the first; BUNDLE: a folder or a shipped preset",
+    )  # fmt: skip
+    several.add_argument("--rounds", type=positive, default=40, metavar="N", help="frames of each (40)")
     stream = actions.add_parser("single-stream", help="next pose on completion; 90th percentile by early stopping")
     cli_backend.add_arguments(stream, BACKENDS)
     stream.add_argument(
@@ -47,7 +48,7 @@ def add_actions(actions: Any) -> None:
     for action in (model, stream, many):
         action.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
         action.add_argument("--threads", type=positive, metavar="N", help="threads of the network on the CPU")
-    for action in (model, two, stream, many):
+    for action in (model, several, stream, many):
         action.add_argument("--out", metavar="DIR", help="write the report there as JSON, CSV and PNG")
         action.add_argument("--json", action="store_true", help="the report as JSON on stdout")
 
@@ -88,50 +89,45 @@ def run_model(args: argparse.Namespace, out: Path | None) -> int:
 
 def run_compare(args: argparse.Namespace, out: Path | None) -> int:
     """`spgvton bench compare`."""
-    sides = compare.Side.parse(args.sides[0]), compare.Side.parse(args.sides[1])
-    (first, a), (second, b) = compare.open_sides(sides, tell)
-    samples = compare.samples_of(first)
+    if len(args.sides) < 2:
+        raise UsageError("compare needs two sides or more, for instance: onnxruntime openvino")
+    sides = [compare.Side.parse(text) for text in args.sides]
+    opened = compare.open_sides(sides, tell)
+    samples = compare.samples_of(opened[0][0])
     rounds = max(args.rounds, len(samples))
-    with tqdm(total=rounds, unit="pair", desc="compare", disable=None, leave=False) as bar:
-        found = compare.measure((a, b), samples, rounds, bar.update)
-    abouts = context(a.describe(), first), context(b.describe(), second)
-    a.close()
-    b.close()
+    with tqdm(total=rounds, unit="round", desc="compare", disable=None, leave=False) as bar:
+        found = compare.measure([backend for _, backend in opened], samples, rounds, bar.update)
+    abouts = [context(backend.describe(), bundle) for bundle, backend in opened]
+    for _, backend in opened:
+        backend.close()
     excluded = [*EXCLUDED, f"the first {compare.WARM_UP} frames", "the session graph, run once per garment"]
-    figures = found.as_dict()
-    own = {
-        name: {k: about[k] for k in ("backend", "bundle", "preset", "precision")} for name, about in zip("AB", abouts)
-    }
-    report = {**figures, "sides": own, "excluded": excluded, **abouts[0]}
-    lines = [*context_lines(abouts[0])]
-    for name, side, about in zip("AB", sides, abouts):
-        lines += [f"{name}        {side.text}: {', '.join(f'{k} {v}' for k, v in about['backend'].items())}; "
-                  f"bundle {about['bundle']}, {about['precision']}"]  # fmt: skip
-    for key, title in (("latency_ms", "wall"), ("cpu_ms", "processor time")):
-        lines += [f"{title}, ms", *table([{"": name, **figures[key][name]} for name in "AB"])]
-    for key, title in (("ratio", "wall"), ("cpu_ratio", "processor time")):
-        r = figures[key]
-        lines.append(
-            f"B / A    {r['ratio']:.3f} ({r['low']:.3f} to {r['high']:.3f}, {CONFIDENCE:.0%} of bootstrap resamples), medians, {title}"
-        )
-    lines += [
-        f"pictures B against A: PSNR {figures['psnr_db']['mean']} dB (worst {figures['psnr_db']['worst']}), "
-        f"SSIM {figures['ssim']['mean']} (worst {figures['ssim']['worst']}), {figures['pictures']} pictures",
-        f"excluded {'; '.join(excluded)}",
-    ]
-    row = {
-        "a": sides[0].text, "b": sides[1].text, "a_bundle": abouts[0]["bundle"], "b_bundle": abouts[1]["bundle"],
-        "a_threads": abouts[0]["backend"].get("threads"), "b_threads": abouts[1]["backend"].get("threads"),
-        "rounds": figures["rounds"], "a_p50": figures["latency_ms"]["A"]["p50"], "b_p50": figures["latency_ms"]["B"]["p50"],
-        **{f"ratio_{k}" if k != "ratio" else k: v for k, v in figures["ratio"].items()},
-        **{f"cpu_{k}" if k == "ratio" else f"cpu_ratio_{k}": v for k, v in figures["cpu_ratio"].items()},
-        "psnr_db": figures["psnr_db"]["mean"], "psnr_worst": figures["psnr_db"]["worst"],
-        "ssim": figures["ssim"]["mean"], "ssim_worst": figures["ssim"]["worst"],
+    figures = [timed.as_dict(found[0]) for timed in found]
+    own = ("backend", "bundle", "preset", "precision")
+    report = {
+        "rounds": rounds,
+        "sides": [{"side": s.text, **{k: about[k] for k in own}, **f} for s, about, f in zip(sides, abouts, figures)],
+        "excluded": excluded, **abouts[0],
     }  # fmt: skip
-    picture = (
-        draw({f"{n} {s.text}": t for n, s, t in zip("AB", sides, found.wall)}, caption(abouts[0])) if out else None
-    )
-    deliver("compare", report, lines, [row], out=out, picture=picture, as_json=args.json)
+    rows = [
+        {
+            "side": side.text, **_what(about), "rounds": rounds, "p50": f["latency_ms"]["p50"], "p99": f["latency_ms"]["p99"],
+            "ratio": f["ratio"]["ratio"], "ratio_low": f["ratio"]["low"], "ratio_high": f["ratio"]["high"],
+            "cpu_p50": f["cpu_ms"]["p50"], "cpu_ratio": f["cpu_ratio"]["ratio"], "cpu_ratio_low": f["cpu_ratio"]["low"],
+            "cpu_ratio_high": f["cpu_ratio"]["high"], "psnr_db": f["psnr_db"]["mean"], "psnr_worst": f["psnr_db"]["worst"],
+            "ssim": f["ssim"]["mean"], "ssim_worst": f["ssim"]["worst"],
+        }
+        for side, about, f in zip(sides, abouts, figures)
+    ]  # fmt: skip
+    shown = [{k: v for k, v in row.items() if k not in ("preset", "backend", "rounds", "p99")} for row in rows]
+    lines = [
+        *context_lines(abouts[0]), *table(shown),
+        (f"times in ms of {rounds} rounds; ratio: median over the first side's, low and high hold it in {CONFIDENCE:.0%} of "
+         "bootstrap resamples; cpu: processor time of all threads;"),
+        f"psnr_db, ssim: of {figures[0]['pictures']} pictures against the first side's, 100 dB = equal",
+        f"excluded {'; '.join(excluded)}",
+    ]  # fmt: skip
+    picture = draw({s.text: timed.wall for s, timed in zip(sides, found)}, caption(abouts[0])) if out else None
+    deliver("compare", report, lines, rows, out=out, picture=picture, as_json=args.json)
     return 0
 
 
@@ -154,11 +150,11 @@ def run_single_stream(args: argparse.Namespace, out: Path | None) -> int:
         *context_lines(about),
         f"queries  {figures['queries']} in {figures['seconds']:.1f} s, {figures['qps']:.2f} a second",
         f"latency  {'  '.join(f'{k} {v:.2f}' for k, v in figures['latency_ms'].items())}  ms",
-        f"MLPerf   90th percentile at most {stop['estimate_ms']:.2f} ms (confidence {stop['confidence']:.0%}); "
-        f"{stop['queries_needed']} queries are needed, of these {figures['queries']} the {stop['discarded']} slowest are "
-        f"discarded, one more from {stop['one_more_discarded_at']} queries on",
+        (f"MLPerf   90th percentile at most {stop['estimate_ms']:.2f} ms (confidence {stop['confidence']:.0%}); "
+         f"{stop['queries_needed']} queries are needed, of these {figures['queries']} the {stop['discarded']} slowest are "
+         f"discarded, one more from {stop['one_more_discarded_at']} queries on"),
         f"excluded {'; '.join(excluded)}",
-    ]
+    ]  # fmt: skip
     row = {**_what(about), "queries": figures["queries"], "qps": figures["qps"], **figures["latency_ms"],
            "p90_early_stopping": stop["estimate_ms"], "discarded": stop["discarded"]}  # fmt: skip
     picture = draw({"single-stream": found.times}, caption(about)) if out else None
@@ -192,7 +188,7 @@ def run_mirrors(args: argparse.Namespace, out: Path | None) -> int:
         "linear or better; latency: of a mirror's frame with its waiting, or of a whole batch; fairness: fewest / most frames",
         f"excluded {'; '.join(excluded)}",
     ]  # fmt: skip
-    plots = {f"{found.row(1.0)['count']} mirrors": sum(found.times, []) for found in shared}
+    plots = {f"{found.row(1.0)['count']} mirrors": [ms for times in found.times for ms in times] for found in shared}
     plots |= {f"batch of {size}": times for size, times in batches.items()}
     picture = draw(plots, caption(about)) if out else None
     deliver(

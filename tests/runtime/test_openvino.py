@@ -217,6 +217,7 @@ def test_int8_is_computed_in_int8(tmp_path: Path, samples: list[Sample], monkeyp
     assert Settings.of(bundle, 1) == Settings(1, unsigned=True, halve_weights=True)
     described, likeness = shown()
     assert "7 bits" in described["int8_weights"] and likeness > 30
+    assert len(said) == 1 and "cut to 7 bits" in said[0]
     assert Settings.of(Bundle.open(), 1) == Settings(1)  # nothing of this concerns a float bundle
 
 

@@ -3,7 +3,7 @@
 The warp's function body is inlined; weights stored as float16 become what the graph computes in (engine/graph.py does both).
 Changes are made to the arithmetic only where they are asked for:
 
-bf16: the products of the convolutions are bfloat16 (sums float32), everything else stays float32. OpenVINO's own hint
+bf16: the products of the convolutions, but for the GMM's, are bfloat16 (sums float32), everything else stays float32. OpenVINO's own hint
     (INFERENCE_PRECISION_HINT bf16) also rounds coordinates: 19.6 dB against float32 instead of 42 and more.
 unsigned: int8 activations become uint8 around 128, the same numbers. On x86 without AMX, OpenVINO's kernels take unsigned
     activations only, and what it makes of signed ones itself is 25 dB from the same graph in ONNX Runtime instead of 50.
@@ -30,7 +30,7 @@ from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
 from spgvton.files import make_folder, user_cache, write_bytes
 
-VERSION: Final = 1  # of the changes that are made here: old blobs are then not found
+VERSION: Final = 2  # of the changes that are made here: old blobs are then not found
 KEPT: Final = 8  # blobs in the cache; 32 to 76 MB each for `mini`
 DIGEST: Final = 32  # bytes of SHA-256 before each blob
 BF16_FLAGS: Final = {"avx512_bf16", "amx_bf16"}
@@ -142,13 +142,17 @@ def halve_weights(model: Any) -> int:
 
 
 def convolutions_in_bf16(ov: Any, model: Any) -> None:
-    """Put casts to bfloat16 before the inputs of every convolution of MODEL, and back to float32 behind it."""
+    """Put casts to bfloat16 before the inputs of the convolutions of MODEL, and back to float32 behind them.
+
+    Not in the GMM, which is small and gives the warp's coordinates; and PyTorch's oneDNN makes NaN of its smallest maps
+    in bfloat16 on AMX.
+    """
     from openvino import opset13 as ops
     from openvino._offline_transformations import apply_moc_transformations
 
     apply_moc_transformations(model, False)  # folds batch norm, which would stand in the way afterwards
     for node in model.get_ordered_ops():
-        if node.get_type_name() != "Convolution":
+        if node.get_type_name() != "Convolution" or node.get_friendly_name().startswith("gmm"):
             continue
         given = node.get_attributes()
         narrow = [ops.convert(node.input_value(i), "bf16") for i in (0, 1)]

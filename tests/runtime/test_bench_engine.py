@@ -93,7 +93,7 @@ def test_macs_are_counted_from_the_graph(tmp_path: Path) -> None:
         helper.make_node("Gemm", ["z", "g"], ["f"], transA=1),
     ]
     inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in
-              (("x", ["N", 4, 6, 6]), ("y", ["N", 3, 6]), ("z", [9, 4]))]  # fmt: skip
+              (("x", [2, 4, 6, 6]), ("y", [5, 3, 6]), ("z", [9, 4]))]  # fmt: skip
     outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("d", "e", "f", "constant")]
     graph = helper.make_graph(nodes, "g", inputs, outputs, [numpy_helper.from_array(v, k) for k, v in weights.items()])
     path = tmp_path / "g.onnx"

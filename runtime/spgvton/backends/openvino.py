@@ -79,8 +79,8 @@ class OpenVinoBackend:
 
     def _attach(self, engine: Engine) -> None:
         self._engine: Engine | None = engine
-        self._frame = engine.frame.create_infer_request()
-        self._prepare = engine.prepare.create_infer_request() if engine.prepare else None
+        self._frame: Any = engine.frame.create_infer_request()
+        self._prepare: Any = engine.prepare.create_infer_request() if engine.prepare else None
         self._static: dict[str, Float] = {}  # the requests refer to these arrays
         self._changed = True
         for port in engine.prepare.outputs if engine.prepare else ():

@@ -119,7 +119,7 @@ def make_unsigned(model: Any) -> int:
     for node in (*quantised, *readers):
         del node.input[2:]  # the zero point, 0 in symmetric INT8, may be left out
         node.input.append(name)
-    model.graph.initializer.append(numpy_helper.from_array(np.uint8(128), name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(128, np.uint8), name))
     return len(quantised)
 
 

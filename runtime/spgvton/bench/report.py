@@ -30,7 +30,7 @@ def context(described: dict[str, str], bundle: Bundle) -> dict[str, Any]:
         "resolution": list(bundle.size),
         "machine": machine.describe(),
         "clocks": machine.clocks(),
-        "versions": {**machine.versions(), "openvino": machine.version_of("openvino")},
+        "versions": {**machine.versions(), "openvino": (machine.version_of("openvino") or "").split("-")[0] or None},
         "load": [round(value, 2) for value in os.getloadavg()],
     }
 

@@ -83,10 +83,11 @@ class OpenVinoBackend:
         self._prepare: Any = engine.prepare.create_infer_request() if engine.prepare else None
         self._static: dict[str, Float] = {}  # the requests refer to these arrays
         self._changed = True
-        for port in engine.prepare.outputs if engine.prepare else ():
-            tensor = self._prepare.get_tensor(port)
-            for name in port.names & {n for p in engine.frame.inputs for n in p.names}:
-                self._frame.set_tensor(name, tensor)
+        if self._prepare:  # the frame graph reads what the session graph writes, without a copy
+            taken = {name for port in engine.frame.inputs for name in port.names}
+            for port in self._prepare.model_outputs:
+                for name in port.names & taken:
+                    self._frame.set_tensor(name, self._prepare.get_tensor(port))
 
     def sibling(self) -> Backend:
         """See Shareable: the same compiled graphs, requests and memory of its own."""

@@ -48,3 +48,8 @@ def make_folder(path: str | Path) -> Path:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SpgvtonError(f"cannot write into folder {folder}: permission denied")
     return folder
+
+
+def user_cache() -> Path:
+    """$XDG_CACHE_HOME/spgvton, or ~/.cache/spgvton: for what can be made again. The folder may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spgvton"

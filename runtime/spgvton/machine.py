@@ -47,6 +47,17 @@ def cpu_model() -> str:
     return found.group(1).strip() if found else platform.processor() or platform.machine()
 
 
+def is_x86() -> bool:
+    """Whether this is an x86-64 processor."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def cpu_flags() -> frozenset[str]:
+    """The processor's instruction set extensions as Linux names them ("avx2", "amx_bf16"); empty elsewhere."""
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.MULTILINE)
+    return frozenset(found.group(1).split()) if found else frozenset()
+
+
 def cores() -> int:
     """How many cores this process may use (fewer than the machine has under taskset or a container's cpuset)."""
     affinity = getattr(os, "sched_getaffinity", None)
@@ -93,6 +104,16 @@ def gpu_state(devfreq: str = "/sys/class/devfreq") -> dict[str, str]:
             clocks = {"clock": _text(f"{folder}/cur_freq"), "max_clock": _text(f"{folder}/max_freq")}
             found.update({k: v for k, v in clocks.items() if v})
     return found
+
+
+def clocks(cpufreq: str = "/sys/devices/system/cpu/cpu0/cpufreq") -> dict[str, str]:
+    """The processor's clock at this moment, its governor and limits, and the GPU's state, as far as they can be read."""
+    mhz = [float(v) for v in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _text("/proc/cpuinfo"), re.MULTILINE)]
+    found = {"cpu_mhz": f"{min(mhz):.0f}-{max(mhz):.0f}" if mhz else ""}
+    for key, file in (("governor", "scaling_governor"), ("max_khz", "cpuinfo_max_freq"), ("driver", "scaling_driver")):
+        found[key] = _text(f"{cpufreq}/{file}")
+    found["power_profile"] = _text("/sys/firmware/acpi/platform_profile")
+    return {**{k: v for k, v in found.items() if v}, **{f"gpu {k}": v for k, v in gpu_state().items()}}
 
 
 def describe() -> dict[str, Any]:

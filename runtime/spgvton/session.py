@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.backends import Backend, open_backend
+from spgvton.backends.sharing import sibling
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
@@ -58,6 +59,13 @@ class TryOn:
         self._still = StillRule(economy.still_threshold)
         self._blend = Blend() if economy.steady else None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
+
+    def sibling(self) -> TryOn:
+        """A session for another person and garment on the same opened engine; each may have a thread of its own.
+
+        The parser is shared. Raises SpgvtonError where the back end serves one session only (TensorRT).
+        """
+        return TryOn(self.bundle, backend=sibling(self._backend), parser=self._parser)
 
     def close(self) -> None:
         """Give the back end's memory back. Needed with GPUs; calling it again does nothing."""

@@ -16,7 +16,7 @@ from spgvton.cli import doctor, main
 RUNTIME = Path(spgvton.__file__).parents[1]
 CHECKS = {
     "python", "numpy", "onnxruntime", "opencv", "perception models", "model bundle", "disk", "window", "cameras",
-    "gst-launch-1.0", "CUDA driver", "nvcc", "tensorrt", "tensorrt_rtx", "pycuda.driver", "torch",
+    "gst-launch-1.0", "CUDA driver", "nvcc", "tensorrt", "tensorrt_rtx", "pycuda.driver", "torch", "openvino",
 }  # fmt: skip
 
 

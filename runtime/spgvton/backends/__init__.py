@@ -5,36 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from spgvton.backends.contract import Backend
 from spgvton.bundle import Bundle
 from spgvton.engine.flavour import MODULES
 from spgvton.errors import UsageError
 
+__all__ = ["BACKENDS", "CPU_BACKENDS", "Backend", "open_backend", "tell"]
 
-class Backend(Protocol):
-    """Runs tryon.onnx. Static tensors are set once per person or garment; a frame brings only keypoints.
-
-    Not thread-safe, but the thread may change between two calls.
-    """
-
-    def set_static(self, name: str, value: NDArray[np.float32]) -> None:
-        """Set an input (with batch axis) that stays until it is set again."""
-
-    def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Target keypoints (N, 18, 3) in network pixels -> try-on images (N, H, W, 3), the caller's to keep."""
-
-    def describe(self) -> dict[str, str]:
-        """Name, version, device and settings: for reports."""
-
-    def close(self) -> None:
-        """Give everything back; calling it again does nothing. A closed back end cannot be used."""
-
-
-BACKENDS: Final = ("onnxruntime", *MODULES)
+CPU_BACKENDS: Final = ("onnxruntime", "openvino", "openvino-bf16")
+BACKENDS: Final = (*CPU_BACKENDS, *MODULES, "auto")
 
 
 def tell(words: str) -> None:
@@ -44,25 +25,34 @@ def tell(words: str) -> None:
 
 def open_backend(
     name: str, bundle: Bundle, *, threads: int | None = None, warp: str | None = None, plugin: Path | None = None,
-    say: Callable[[str], None] = tell,
+    batch: int = 1, say: Callable[[str], None] = tell,
 ) -> Backend:  # fmt: skip
-    """The back end NAME, one of BACKENDS, for BUNDLE; the precision is the bundle's.
+    """The back end NAME, one of BACKENDS, for BUNDLE; the precision is the bundle's, or bfloat16 by openvino-bf16.
 
-    threads: of onnxruntime. warp, plugin: of the engine, see `spgvton build`; the engine comes from the cache or is built
-    now, which takes minutes. say: is told where the engine came from, and why CUDA graphs are not used where they are not.
-    Raises UsageError for an unknown NAME, SpgvtonError when the graph cannot be loaded, or when there is no GPU, driver or
-    package for NAME.
+    `auto` measures which of those that are installed is fastest, see spgvton.backends.auto. threads, batch (poses of a
+    run): of those on the CPU. warp, plugin: of the engine, see `spgvton build`; the engine comes from the cache or is built
+    now, which takes minutes. say: is told where the engine came from, why CUDA graphs are not used where they are not, and
+    what `auto` chose and why. Raises UsageError for an unknown NAME, SpgvtonError when the graph cannot be loaded, or when
+    there is no GPU, driver or package for NAME.
     """
-    if name == "onnxruntime":
-        if warp or plugin:
-            raise UsageError(f"--warp and --plugin are for --backend {' and '.join(MODULES)}")
-        from spgvton.backends.onnxruntime import OnnxRuntimeBackend
-
-        return OnnxRuntimeBackend(bundle, threads=threads)
     if name in MODULES:
-        if threads is not None:
-            raise UsageError("--threads is for --backend onnxruntime")
+        if threads is not None or batch != 1:
+            raise UsageError(f"--threads is for --backend {', '.join(CPU_BACKENDS)}")
         from spgvton.backends.tensorrt import open_tensorrt
 
         return open_tensorrt(name, bundle, warp=warp, plugin=plugin, say=say)
-    raise UsageError(f"back end '{name}' is unknown: use one of {', '.join(BACKENDS)}")
+    if name not in BACKENDS:
+        raise UsageError(f"back end '{name}' is unknown: use one of {', '.join(BACKENDS)}")
+    if warp or plugin:
+        raise UsageError(f"--warp and --plugin are for --backend {' and '.join(MODULES)}")
+    if name == "auto":
+        from spgvton.backends.auto import open_fastest
+
+        return open_fastest(bundle, threads=threads, say=say)
+    if name == "onnxruntime":
+        from spgvton.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(bundle, threads=threads, batch=batch)
+    from spgvton.backends.openvino import OpenVinoBackend
+
+    return OpenVinoBackend(bundle, threads=threads, bf16=name == "openvino-bf16", batch=batch, say=say)

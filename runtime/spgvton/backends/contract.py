@@ -1,15 +1,37 @@
-"""What every back end agrees on about the joint graph: names of its tensors, and the errors of wrong use."""
+"""What every back end agrees on: what it does, names of the joint graph's tensors, and the errors of wrong use."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
 
 PERSON_AND_GARMENT: Final = ("reference_map", "head", "body", "source_keypoints", "cloth", "cloth_mask")
 KEYPOINTS: Final = "keypoints"  # the one input that every frame brings
 IMAGE: Final = "image"
+
+
+class Backend(Protocol):
+    """Runs tryon.onnx. Static tensors are set once per person or garment; a frame brings only keypoints.
+
+    Not thread-safe, but the thread may change between two calls.
+    """
+
+    def set_static(self, name: str, value: NDArray[np.float32]) -> None:
+        """Set an input (with batch axis) that stays until it is set again."""
+
+    def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Target keypoints (N, 18, 3) in network pixels -> try-on images (N, H, W, 3), the caller's to keep."""
+
+    def describe(self) -> dict[str, str]:
+        """Name, version, device and settings: for reports."""
+
+    def close(self) -> None:
+        """Give everything back; calling it again does nothing. A closed back end cannot be used."""
 
 
 def check_inputs(inputs: Collection[str], what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spgvton.backends.contract import IMAGE, KEYPOINTS, check_all_set, check_inputs, check_static_name
+from spgvton.backends.contract import IMAGE, KEYPOINTS, Backend, check_all_set, check_inputs, check_static_name
+from spgvton.backends.sharing import Turns
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
 
@@ -20,6 +22,9 @@ def session_options(threads: int | None) -> ort.SessionOptions:
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Threads that spin take the cores of the other stages: 0.63 of the processor time and 0.69 of the wall time without, two
+    # threads on two busy cores (docs/bench.md).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # INT8 bundles as written: 1.32 would quantise biases to int32 by the product of two float16 scales, which underflows
     # (21 instead of 43 dB against float), and fuses little of TensorRT's form anyway.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -38,15 +43,17 @@ class OnnxRuntimeBackend:
     """See Backend. Raises SpgvtonError when the graph cannot be loaded or is not an spgvton joint graph.
 
     A bundle with a session graph has what depends on person and garment alone computed when they change, at the first
-    frame after; each frame runs the frame graph. Other bundles run the joint graph.
+    frame after; each frame runs the frame graph. Other bundles, and more than one pose at a time (batch), run the joint
+    graph.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, batch: int = 1) -> None:
         options = session_options(threads)
-        options.add_free_dimension_override_by_name("N", 1)  # lets the TPS basis be folded: 5 instead of 9 ms
-        self._threads = options.intra_op_num_threads
-        self._prepare = open_graph(bundle.graph("session"), options) if bundle.is_split else None
-        path = bundle.graph("frame" if bundle.is_split else "tryon")
+        options.add_free_dimension_override_by_name("N", batch)  # lets the TPS basis be folded: 5 instead of 9 ms
+        self._threads, self._batch, self._turns = options.intra_op_num_threads, batch, Turns()
+        split = bundle.is_split and batch == 1
+        self._prepare = open_graph(bundle.graph("session"), options) if split else None
+        path = bundle.graph("frame" if split else "tryon")
         self._session = open_graph(path, options)
         self._prepare_inputs = [i.name for i in self._prepare.get_inputs()] if self._prepare else []
         self._prepare_outputs = [o.name for o in self._prepare.get_outputs()] if self._prepare else []
@@ -57,6 +64,12 @@ class OnnxRuntimeBackend:
         self._static: dict[str, NDArray[np.float32]] = {}
         self._prepared: dict[str, NDArray[np.float32]] | None = None  # what the session graph gave
 
+    def sibling(self) -> Backend:
+        """See Shareable: the same sessions; person and garment of its own."""
+        made = copy.copy(self)
+        made._static, made._prepared = {}, None
+        return made
+
     def set_static(self, name: str, value: NDArray[np.float32]) -> None:
         check_static_name(name)
         if name in self._static_inputs:  # a network without `align_source` does not take the source keypoints
@@ -64,13 +77,14 @@ class OnnxRuntimeBackend:
             self._prepared = None
 
     def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
-        if keypoints.shape != (1, 18, 3):
-            raise ValueError(f"one pose at a time: expected keypoints (1, 18, 3), got {keypoints.shape}")
+        if keypoints.shape != (self._batch, 18, 3):
+            raise ValueError(f"expected keypoints ({self._batch}, 18, 3), got {keypoints.shape}")
         check_all_set(self._static_inputs - set(self._static))
-        if self._prepared is None:
-            self._prepared = self._run_session_graph()
-        values = {**self._static, **self._prepared, KEYPOINTS: np.ascontiguousarray(keypoints, dtype=np.float32)}
-        (image,) = self._session.run([IMAGE], {name: values[name] for name in self._inputs})
+        with self._turns:
+            if self._prepared is None:
+                self._prepared = self._run_session_graph()
+            values = {**self._static, **self._prepared, KEYPOINTS: np.ascontiguousarray(keypoints, dtype=np.float32)}
+            (image,) = self._session.run([IMAGE], {name: values[name] for name in self._inputs})
         return np.asarray(image, np.uint8)
 
     def _run_session_graph(self) -> dict[str, NDArray[np.float32]]:

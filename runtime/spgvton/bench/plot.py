@@ -22,7 +22,7 @@ CURVE: Final = (90, 130, 190)
 LINE: Final = (200, 60, 40)
 
 
-def _text(sheet: UInt8, words: str, at: tuple[int, int], align: float = 0.0) -> None:
+def text(sheet: UInt8, words: str, at: tuple[int, int], align: float = 0.0) -> None:
     width = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
     at = (round(at[0] - align * width), at[1])
     cv2.putText(sheet, words, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
@@ -33,7 +33,7 @@ def draw(seconds: Float, quantities: dict[str, tuple[Float, Trend]], caption: st
     sheet = np.full((PANEL * len(quantities) + 34, WIDTH, 3), 255, np.uint8)
     for i, (title, (values, trend)) in enumerate(quantities.items()):
         _panel(sheet[i * PANEL : (i + 1) * PANEL], seconds, values, trend, title)
-    _text(sheet, caption, (LEFT, sheet.shape[0] - 12))
+    text(sheet, caption, (LEFT, sheet.shape[0] - 12))
     return sheet
 
 
@@ -55,9 +55,9 @@ def _panel(panel: UInt8, seconds: Float, values: Float, trend: Trend, title: str
     cv2.polylines(panel, [points], False, CURVE, 1, cv2.LINE_AA)
     cv2.line(panel, at(start, trend.at_start), at(end, trend.at_start + trend.growth), LINE, 2, cv2.LINE_AA)
     slope = f"{trend.slope:+.2f} +- {trend.error:.2f} per hour"
-    _text(panel, f"{title}: {slope}, {'GROWS' if trend.grows else 'flat'}", (LEFT, TOP - 10))
+    text(panel, f"{title}: {slope}, {'GROWS' if trend.grows else 'flat'}", (LEFT, TOP - 10))
     for value, y in ((high, TOP + 8), (low, base)):
-        _text(panel, f"{value:.1f}", (LEFT - 6, y), 1.0)
+        text(panel, f"{value:.1f}", (LEFT - 6, y), 1.0)
     unit, scale = ("h", HOUR_S) if seconds[-1] > 3 * HOUR_S else ("min", 60.0)
-    _text(panel, "0", (LEFT, PANEL - 8))
-    _text(panel, f"{seconds[-1] / scale:.1f} {unit}", (right, PANEL - 8), 1.0)
+    text(panel, "0", (LEFT, PANEL - 8))
+    text(panel, f"{seconds[-1] / scale:.1f} {unit}", (right, PANEL - 8), 1.0)

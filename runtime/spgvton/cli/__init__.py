@@ -19,7 +19,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "bench": (
         "spgvton.cli.bench",
         "headless",
-        "measure the live loop by stage; soak a mirror and see whether it grows",
+        "measure the network, back ends against each other, the live loop; soak a mirror",
     ),
     "doctor": ("spgvton.cli.doctor", "headless", "what this machine has, and what to do about what it lacks"),
     "build": ("spgvton.cli.build", "tensorrt", "bundle -> TensorRT engine, cached with what it was built from"),

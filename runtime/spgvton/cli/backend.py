@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser, choices: Sequence[str]) -> No
     """The arguments; the first of CHOICES is the default of --backend."""
     parser.add_argument(
         "--backend", choices=choices, default=choices[0],
-        help=f"what runs the network (default: {choices[0]}); the precision is the bundle's",
+        help=f"what runs the network (default: {choices[0]}); the precision is the bundle's. auto measures once which one is "
+        "fastest here; openvino-bf16 computes convolutions in bfloat16",
     )  # fmt: skip
     parser.add_argument("--warp", choices=WARPS, help="of TensorRT's engine, see spgvton build --help")
     parser.add_argument("--plugin", type=Path, metavar="FILE", help="libspgvton_plugin.so (default: $SPGVTON_PLUGIN)")

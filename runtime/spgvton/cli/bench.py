@@ -1,6 +1,11 @@
-"""Measure this machine: the live loop end to end, and whether a mirror keeps its memory over time.
+"""Measure this machine: the network alone, the live loop end to end, and whether a mirror keeps its memory over time.
 
 examples:
+  spgvton bench model --backend openvino             each graph: latency, GMAC, percent of this machine's peak
+  spgvton bench compare onnxruntime openvino         in turn; ratio with confidence interval, dB and SSIM of the pictures
+  spgvton bench compare onnxruntime openvino@bundles/mini-int8:1 --out results
+  spgvton bench single-stream --queries 200          MLPerf's scenario: 90th percentile by early stopping
+  spgvton bench mirrors --backend openvino           one to four mirrors on one engine, one to eight poses in one run
   spgvton bench loop                                 the shipped clip: speed, latency by stage, what the loop itself costs
   spgvton bench loop --source 0 --frames 600 --json  the same of a camera
   spgvton bench flicker --steady                     what flickers beyond the camera's motion, without and with an option
@@ -16,20 +21,18 @@ import argparse
 import csv
 import io
 import json
-import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from tqdm import tqdm
 
-from spgvton import machine
 from spgvton.backends import BACKENDS
 from spgvton.bench import loop as bench_loop
+from spgvton.bench.report import context, context_lines, say
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
 from spgvton.bundle import Bundle
-from spgvton.cli import backend, bench_flicker
+from spgvton.cli import backend, bench_engine, bench_flicker
 from spgvton.cli.demo import set_person
 from spgvton.cli.run import positive
 from spgvton.demo_assets import DemoAssets
@@ -64,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     soak = actions.add_parser("soak", help="run a mirror for minutes or hours; do memory, descriptors, threads grow?")
     soak.add_argument("--source", default=SOAK_SOURCE, metavar="URI", help=f"of the mirror ({SOAK_SOURCE})")
     soak.add_argument("--minutes", type=float, default=10.0, metavar="M", help="how long (10)")
+    bench_engine.add_actions(actions)
     for action in (loop, soak):
         action.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
         action.add_argument("--threads", type=positive, metavar="N", help="threads of the try-on network on the CPU")
@@ -71,34 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", help="the report as JSON on stdout")
     backend.add_arguments(loop, BACKENDS)
     soak.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help=f"({BACKENDS[0]})")
-
-
-def context(described: dict[str, str], bundle: Bundle) -> dict[str, Any]:
-    """What every figure needs beside it. load: the machine's load averages over 1, 5 and 15 minutes."""
-    return {
-        "backend": described,
-        "precision": bundle.precision,
-        "machine": machine.describe(),
-        "versions": machine.versions(),
-        "load": [round(value, 2) for value in os.getloadavg()],
-    }
-
-
-def context_lines(about: dict[str, Any]) -> list[str]:
-    """context() for people."""
-    found, run_by = about["machine"], about["backend"]
-    load = ", ".join(f"{value:.1f}" for value in about["load"])
-    parts = (f"{found['cores']} cores", f"{found['ram_gib']} GiB", found["gpu"] or "no GPU", found["os"])
-    return [
-        f"machine  {found['cpu']}, {', '.join(parts)}; load {load}",
-        f"versions {', '.join(f'{name} {version}' for name, version in about['versions'].items())}",
-        f"backend  {', '.join(f'{name} {value}' for name, value in run_by.items())}; precision {about['precision']}",
-    ]
-
-
-def say(lines: list[str]) -> None:
-    """Lines for people, on stderr."""
-    print("\n".join(lines), file=sys.stderr)
 
 
 def one_pass(
@@ -284,6 +260,8 @@ def run(args: argparse.Namespace) -> int:
     """`spgvton bench`. Returns the exit code; raises SpgvtonError."""
     if args.action == "flicker":
         return run_flicker(args, make_folder(args.out) if args.out else None)
+    if args.action in bench_engine.ACTIONS:
+        return bench_engine.run(args, make_folder(args.out) if args.out else None)
     if args.action == "loop":
         return run_loop(args, make_folder(args.out) if args.out else None)
     return run_soak(args, make_folder(args.out or "."))

@@ -205,6 +205,10 @@ def _check_import(module: str, advice: str) -> Check:
     return Check(module, "ok", done.stdout.strip())
 
 
+def check_openvino() -> Check:
+    return _check_import("openvino", "a faster back end on many CPUs: pip install 'spgvton[openvino]'")
+
+
 def check_tensorrt() -> Check:
     return _check_import("tensorrt", "for NVIDIA GPUs: pip install 'spgvton[tensorrt]' (Jetson: part of JetPack)")
 
@@ -312,6 +316,7 @@ def examine(bundle: str | None = None) -> list[Check]:
         ("window", check_window, False),
         ("cameras", check_cameras, False),
         ("gst-launch-1.0", check_gstreamer, False),
+        ("openvino", check_openvino, False),
         ("CUDA driver", check_cuda_driver, False),
         ("nvcc", check_nvcc, False),
         ("tensorrt", check_tensorrt, False),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, Final
 
 from spgvton.bundle import sha256
-from spgvton.files import write_bytes, write_text
+from spgvton.files import user_cache, write_bytes, write_text
 
 FORMAT: Final = "spgvton-engine-1"
 Key = dict[str, Any]
@@ -17,9 +16,8 @@ Key = dict[str, Any]
 
 def default_folder(bundle: Path) -> Path:
     """Where the engines of a bundle lie: $XDG_CACHE_HOME/spgvton/engines/<name of its folder>-<hash of its path>."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = bundle.resolve()
-    return root / "spgvton" / "engines" / f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    return user_cache() / "engines" / f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 def sidecar_of(engine: Path) -> Path:

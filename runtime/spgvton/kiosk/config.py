@@ -65,7 +65,7 @@ class MirrorConfig(Section):
     still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.
     """
 
-    backend: str = Field(default="onnxruntime", pattern=r"^[a-z][a-z-]{0,30}$")
+    backend: str = Field(default="onnxruntime", pattern=r"^[a-z][a-z0-9-]{0,30}$")
     policy: Policy = "latest"
     mirrored: bool = True
     view: Literal["side-by-side", "result"] = "result"

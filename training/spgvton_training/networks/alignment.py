@@ -134,9 +134,12 @@ class _Raster:
     def __init__(self, matrices: Tensor, along: Tensor, size: tuple[int, int], stride: int) -> None:
         h, w = size[0] // stride, size[1] // stride
         pixels = _pixels(size, stride, matrices.device)
-        to_grid = 2.0 / (stride * torch.tensor([w, h], device=matrices.device))
-        grids = ((matrices @ pixels).transpose(2, 3) + 0.5) * to_grid - 1.0  # from pixel edges to [-1, 1]
-        self._grids = grids.reshape(-1, len(PARTS), h, w, 2)
+        # From pixel edges to [-1, 1]: in the small matrices, a tenth of a frame cheaper than in the grids.
+        to_grid = 2.0 / (stride * torch.tensor([[w], [h]], device=matrices.device))
+        edges = torch.tensor([0.0, 0.0, 0.5], device=matrices.device)
+        corner = torch.tensor([0.0, 0.0, 1.0], device=matrices.device)
+        grids = ((matrices + edges) * to_grid - corner) @ pixels
+        self._grids = grids.transpose(2, 3).reshape(-1, len(PARTS), h, w, 2)
         self._along = (along @ pixels).reshape(-1, len(_BONES), h, w)
 
     def move(self, layer: Tensor, part: int) -> Tensor:

@@ -29,6 +29,11 @@ class NetworkConfig:
     wide_tail: bool = False  # Conv9 and Conv10 keep ngf channels instead of OUT
     half_semantics: bool = False  # G1 and the GMMs work at half resolution
     space_to_depth: bool = False  # G2, G3: 2x2 pixels become channels; no full-resolution convolution
+    space_to_depth_g1: bool = False  # the same for G1, at its own resolution
+    trunk_blocks: int = 4  # Resblocks at an eighth of the resolution (Table I: 4)
+    first_block: bool = True  # False: no Resblock before Conv4
+    second_tail_convolution: bool = True  # False: no Conv10
+    separable_blocks: bool = False  # Resblocks of depthwise 3x3 and pointwise convolutions
     align_source: bool = False  # body parts of the source are moved onto the target pose (alignment.py)
     fill_background: bool = False  # what the source person hid is guessed from around her (background.py)
     copy_mask: bool = False  # G2 and G3 also output where to keep their input image
@@ -44,6 +49,8 @@ class NetworkConfig:
             raise SpgvtonError(f"network size {self.height}x{self.width} must be a multiple of 32")
         if self.norm not in ("instance", "batch"):
             raise SpgvtonError(f"norm '{self.norm}' is unknown: use instance or batch")
+        if not 1 <= self.trunk_blocks <= 16:
+            raise SpgvtonError(f"network option trunk_blocks must be 1 to 16, got {self.trunk_blocks}")
         if self.fill_background and not self.align_source:
             raise SpgvtonError("network option fill_background needs align_source")
 

@@ -35,6 +35,29 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.conv_b(self.conv_a(x)))
 
 
+class SeparableConvNorm(nn.Sequential):
+    """Extension: 3x3 convolution of each channel alone, then 1x1 over channels, each with its norm [MobileNet]."""
+
+    def __init__(self, channels: int, norm: str, *, relu: bool = True) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False),
+            norm_layer(channels, norm),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            norm_layer(channels, norm),
+        ]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class SeparableBlock(ResidualBlock):
+    """Extension `separable_blocks`: a Resblock of two depthwise-separable convolutions."""
+
+    def __init__(self, channels: int, norm: str) -> None:
+        nn.Module.__init__(self)
+        self.conv_a = SeparableConvNorm(channels, norm)
+        self.conv_b = SeparableConvNorm(channels, norm, relu=False)
+
+
 def _upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
@@ -56,11 +79,12 @@ class Generator(nn.Module):
             self.conv1 = ConvNorm(in_channels, n, norm)
             self.conv2 = ConvNorm(n, 2 * n, norm)
             self.conv3 = ConvNorm(2 * n, 2 * n, norm, stride=2)
-        self.res3 = ResidualBlock(2 * n, norm)
+        block = SeparableBlock if config.separable_blocks else ResidualBlock
+        self.res3 = block(2 * n, norm) if config.first_block else nn.Identity()
         self.conv4 = ConvNorm(2 * n, 4 * n, norm, stride=2)
-        self.res4 = ResidualBlock(4 * n, norm)
+        self.res4 = block(4 * n, norm)
         self.conv5 = ConvNorm(4 * n, 8 * n, norm, stride=2)
-        self.res5 = nn.Sequential(*(ResidualBlock(8 * n, norm) for _ in range(4)))
+        self.res5 = nn.Sequential(*(block(8 * n, norm) for _ in range(config.trunk_blocks)))
         self.conv6 = ConvNorm(8 * n, 4 * n, norm)
         self.conv7 = ConvNorm(4 * n, 2 * n, norm)
         last = 2 * n
@@ -69,7 +93,7 @@ class Generator(nn.Module):
             last = n
         tail = last if config.wide_tail else out_channels
         self.conv9 = nn.Conv2d(last, tail, 3, 1, 1)
-        self.conv10 = nn.Conv2d(tail, tail, 3, 1, 1)
+        self.conv10 = nn.Conv2d(tail, tail, 3, 1, 1) if config.second_tail_convolution else nn.Identity()
         self.conv11 = nn.Conv2d(tail, out_channels, 1)
         self.skips = config.skips
         if config.skips:

@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--perceptual-weights", type=Path, metavar="FILE", help="VGG-19, VGG-16 or SqueezeNet 1.1")
     parser.add_argument("--face-weights", type=Path, metavar="FILE", help="SphereFace-20 or dlib's face encoder")
     parser.add_argument("--init", type=Path, help="checkpoint to start from, or a bundle's weights.safetensors")
-    parser.add_argument("--distill-from", type=Path, metavar="CHECKPOINT", help="teacher: a checkpoint or a bundle's folder")
+    parser.add_argument(
+        "--distill-from", type=Path, metavar="CHECKPOINT", help="teacher: a checkpoint or a bundle's folder"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that load data (default: 1)")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores)")
     parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")

@@ -145,7 +145,7 @@ class JointModel(nn.Module):
         """The source person, moved to the target pose if `align_source` is on; the maps at G1's resolution."""
         stride = self.semantic_stride
         if self.config.align_source:
-            reference_map, head, body, empty = align(*inputs[:4], inputs.keypoints, stride)
+            reference_map, head, body, empty = align(*inputs[:4], inputs.keypoints, stride, self.config.align_once)
             if not self.config.fill_background:
                 return Person(reference_map, head, body)
             visible = inputs.reference_map[:, lb.BACKGROUND : lb.BACKGROUND + 1]

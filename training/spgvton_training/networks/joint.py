@@ -156,11 +156,12 @@ class JointModel(nn.Module):
 
     def semantic_logits(self, person: Person, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
         """G1: logits (N, 20, H, W) of the target semantic map, at half resolution with `half_semantics`."""
-        maps = torch.cat([person.reference_map, person.head, self.at_semantic_size(cloth_mask)], 1)
+        maps = [person.reference_map, person.head, self.at_semantic_size(cloth_mask)]
         if not self.config.space_to_depth_g1:
-            return self.g1(torch.cat([maps, self.pose(keypoints)], 1)).float()
+            return self.g1(torch.cat([*maps, self.pose(keypoints)], 1)).float()
+        packed = [F.pixel_unshuffle(x, 2) for x in maps]
         pose = self.pose(keypoints, 2 * self.semantic_stride)
-        return F.pixel_shuffle(self.g1(torch.cat([F.pixel_unshuffle(maps, 2), pose], 1)).float(), 2)
+        return F.pixel_shuffle(self.g1(torch.cat([*packed, pose], 1)).float(), 2)
 
     def fill(self, person: Person, semantic: Tensor) -> Tensor:
         """The body (N, 3, H, W) as G2 takes it: with `fill_background`, no longer empty where SEMANTIC says background.

@@ -182,6 +182,8 @@ class Trainer:
             # Weights alone decide the layout: bfloat16 convolutions are faster this way, on AMX as on tensor cores.
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.critics.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if self.teacher:
+                self.teacher.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dataset = MPV(
             self.data, "train", size=c.network.size, label_set=c.network.label_set,
             unpaired=c.data.unpaired, augment=c.data.augment, keypoint_noise=c.data.keypoint_noise, tone=c.data.tone,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -79,7 +79,7 @@ def with_teacher(config: RunConfig) -> RunConfig:
     """CONFIG with the weights DEFAULTS if it names none."""
     if any(weights(config.losses).values()):
         return config
-    return replace(config, losses=replace(config.losses, **DEFAULTS))
+    return config.with_values({"losses": DEFAULTS})
 
 
 def check_teacher(config: RunConfig, teacher: Teacher | None) -> None:
@@ -177,8 +177,8 @@ class Distillation(nn.Module):
                 + F.l1_loss(made.stages.final.image, stages.final.image)
             )
         if c.distill_grid and made.theta is not None and theta is not None:
-            grids = (tps_grid(t, teacher.config.size) for t in (made.theta, theta))
-            terms["distill_grid"] = c.distill_grid * F.l1_loss(*grids)
+            grid, wanted_grid = (tps_grid(t, teacher.config.size) for t in (made.theta, theta))
+            terms["distill_grid"] = c.distill_grid * F.l1_loss(grid, wanted_grid)
         if c.distill_features and stage in GENERATORS:
             terms["distill_features"] = c.distill_features * self._features(stage, features, theirs)
         return terms

@@ -19,7 +19,7 @@ from spgvton_training.networks.joint import build_model
 from spgvton_training.objective import Critics, Objective
 from spgvton_training.train import Trainer, make_fabric
 
-CALM = {"losses": {"adversarial": False, "local_adversarial": False, "erase_probability": 0.0}}
+CALM: dict[str, Any] = {"losses": {"adversarial": False, "local_adversarial": False, "erase_probability": 0.0}}
 
 
 def teacher(run: RunConfig, seed: int = 0, **network: Any) -> Teacher:

@@ -36,3 +36,11 @@ def fold(model: onnx.ModelProto) -> None:
         model.graph.initializer.append(value)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def remove_metadata(model: onnx.ModelProto) -> None:
+    """Remove, in place, what exporter and folder note of a graph's origin: tens of kilobytes, and paths of this machine."""
+    graph = model.graph
+    for owner in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del owner.metadata_props[:]
+        owner.doc_string = ""

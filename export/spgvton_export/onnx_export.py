@@ -21,7 +21,7 @@ from spgvton.backends.onnxruntime import session_options
 from spgvton.bundle import MANIFEST, SESSION_AND_FRAME, WEIGHTS, Bundle, write_manifest
 from spgvton.errors import SpgvtonError
 from spgvton.files import make_folder, write_bytes
-from spgvton_export.folding import fold
+from spgvton_export.folding import fold, remove_metadata
 from spgvton_export.graphs import Graph, graphs
 from spgvton_export.joint_graph import assemble
 from spgvton_export.rewrites import REWRITES, session_and_frame
@@ -49,11 +49,7 @@ def trace(graph: Graph) -> onnx.ModelProto:
             input_names=list(graph.inputs), output_names=list(graph.outputs), dynamic_shapes=shapes, optimize=False,
         )  # fmt: skip
     assert program is not None
-    model = program.model_proto
-    for node in model.graph.node:  # file paths of the exporting machine do not belong into a product
-        del node.metadata_props[:]
-        node.doc_string = ""
-    return model
+    return program.model_proto
 
 
 def write_graph(model: onnx.ModelProto, weights: dict[str, onnx.TensorProto], path: Path) -> None:
@@ -114,6 +110,7 @@ def export(
             parts[name] = share_weights(trace(graph), folder / WEIGHTS)
             weights |= detach_weights(parts[name])
             fold(parts[name])
+            remove_metadata(parts[name])
         write_graph(parts[name], weights, folder / f"{name}.onnx")
         report[name] = compare(folder / f"{name}.onnx", graph)
     names = list(report)

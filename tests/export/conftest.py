@@ -33,10 +33,10 @@ def mini_by_verb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]
     return Bundle.open(folder / "bundle"), printed.getvalue()
 
 
-@pytest.fixture(scope="session", params=["mini", "paper"])
+@pytest.fixture(scope="session", params=["mini", "paper", "realtime", "lite"])
 def small_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """FP32 bundles of a small `mini` and a small `paper`."""
+    """FP32 bundles of a small `mini`, `paper`, `realtime` and `lite`."""
     if request.param == "mini":
         return request.getfixturevalue("mini_by_verb")[0]  # type: ignore[no-any-return]
     c = checkpoint(request.param)
-    return onnx_export.export(c, tmp_path_factory.mktemp("paper") / "bundle", real_inputs(c.config))
+    return onnx_export.export(c, tmp_path_factory.mktemp(request.param) / "bundle", real_inputs(c.config))

@@ -64,6 +64,13 @@ def test_graphs_are_folded(small_bundle: Bundle) -> None:
         assert before - len(model.graph.node) <= 0.02 * before and weights, "folding again finds next to nothing"
 
 
+def test_graphs_hold_no_metadata(small_bundle: Bundle) -> None:
+    """It was a third of the small graphs, and named paths of the exporting machine."""
+    for name in (*GRAPHS, "session", "frame"):
+        data = small_bundle.graph(name).read_bytes()
+        assert b"pkg.torch" not in data and b"pkg.onnxscript" not in data and b".py" not in data
+
+
 def test_folding_keeps_the_function() -> None:
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 1]) for n in ("x", "y"))
     nodes = [

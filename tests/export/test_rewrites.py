@@ -80,6 +80,8 @@ def images(
 EXPECTED = {  # how often each rewrite applies to the small networks
     "mini": {"batch-norm": 58, "static-channels": 2, "upsampling": 7, "channel-padding": 2, "softmax": 1},
     "paper": {"static-channels": 2, "upsampling": 9, "channel-padding": 2, "softmax": 1},
+    "realtime": {"batch-norm": 31, "static-channels": 2, "upsampling": 6, "channel-padding": 3, "softmax": 1},
+    "lite": {"batch-norm": 94, "static-channels": 2, "upsampling": 7, "channel-padding": 2, "softmax": 1},
 }
 
 

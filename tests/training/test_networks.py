@@ -67,12 +67,40 @@ def test_table_1_at_paper_width() -> None:
 
 def test_paper_has_no_extension_and_the_papers_channels() -> None:
     assert preset("paper").extensions == []
-    assert preset("mini").extensions and preset("edge").extensions
+    assert all(config.extensions for name, config in PRESETS.items() if name != "paper")
     model = JointModel(preset("paper", ngf=4, gmm_ngf=4))
     channels = [g.conv1[0].in_channels for g in (model.g1, model.g2, model.g3)]  # type: ignore[union-attr]
     assert channels == [41, 44, 24], "section III: G1 41, G2 44, G3 24"
     outs = [g.conv11.out_channels for g in (model.g1, model.g2, model.g3)]
     assert outs == [20, 4, 4]
+
+
+def test_options_of_the_cheap_presets_are_what_they_say() -> None:
+    """Each leaves shapes and names elsewhere as they are, so that a trained `mini` fits."""
+    mini = build_model(preset("mini", ngf=4, gmm_ngf=4)).state_dict()
+
+    def changed(**options: object) -> set[str]:
+        own = build_model(preset("mini", ngf=4, gmm_ngf=4, **options)).state_dict()
+        keys = {k for k in own.keys() | mini.keys() if k not in own or k not in mini or own[k].shape != mini[k].shape}
+        return {".".join(k.split(".")[: 3 if ".res5." in k else 2]) for k in keys}
+
+    def everywhere(*names: str) -> set[str]:
+        return {f"{g}.{name}" for g in ("g1", "g2", "g3") for name in names}
+
+    assert changed(trunk_blocks=1) == everywhere("res5.1", "res5.2", "res5.3")
+    assert changed(first_block=False) == everywhere("res3")
+    assert changed(second_tail_convolution=False) == everywhere("conv10")
+    assert changed(separable_blocks=True) == everywhere("res3", "res4", *(f"res5.{i}" for i in range(4)))
+    packed = changed(space_to_depth_g1=True)
+    assert packed == {f"g1.{n}" for n in ("conv1", "conv2", "conv3", "conv8", "conv9", "conv10", "conv11", "skip1")}
+    assert not changed(align_once=True)
+    for blocks in (0, 17):
+        with pytest.raises(SpgvtonError, match="trunk_blocks must be 1 to 16"):
+            NetworkConfig(trunk_blocks=blocks)
+    with pytest.raises(SpgvtonError, match="align_once needs align_source"):
+        NetworkConfig(align_once=True)
+    realtime, lite = (sum(p.numel() for p in build_model(preset(n)).parameters()) for n in ("realtime", "lite"))
+    assert realtime < 4.6e6 and lite < 4e6
 
 
 def test_config_round_trip_and_errors() -> None:
@@ -95,7 +123,7 @@ def test_heat_maps_equal_the_contract(stride: int) -> None:
     assert (got == numpy_heat_maps(scaled, (256 // stride, 192 // stride))).all()
 
 
-@pytest.mark.parametrize("name", ["mini", "edge", "paper"])
+@pytest.mark.parametrize("name", sorted(PRESETS))
 def test_joint_forward_and_gradients(name: str) -> None:
     """The image depends on every parameter of G1, G2, GMM1 and G3, and on none of GMM2 (training only)."""
     config = preset(name, ngf=4, gmm_ngf=4, height=128, width=96)
@@ -163,12 +191,39 @@ def test_alignment_moves_the_head_with_its_keypoints() -> None:
     assert empty[0, 0, 57, 85] == 1 and empty[0, 0, 40, 110] < 1e-4
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_aligning_once_differs_where_parts_meet_only(stride: int) -> None:
+    """The maps are the same; of the body one pixel in a hundred, at the seams between parts, may differ."""
+    labels = torch.zeros(1, 256, 192, dtype=torch.int64)
+    labels[:, 15:45, 80:112] = lb.HAIR
+    labels[:, 25:60, 84:108] = lb.FACE
+    labels[:, 60:72, 90:102] = lb.TORSO_SKIN
+    labels[:, 75:160, 75:118] = lb.UPPER_CLOTHES
+    labels[:, 160:250, 75:118] = lb.PANTS
+    labels[:, 80:165, 50:70], labels[:, 80:165, 122:142] = lb.RIGHT_ARM, lb.LEFT_ARM
+    maps = torch.nn.functional.one_hot(labels, 20).permute(0, 3, 1, 2).float()
+    head = maps[:, list(lb.HEAD)].clone()
+    maps[:, list(lb.HEAD)] = 0
+    ramp = torch.linspace(-0.8, 0.8, 192).expand(1, 3, 256, 192) * (labels != lb.UPPER_CLOTHES)
+    source = standing()
+    target = source + torch.tensor([7.0, -4.0, 0.0]) * (source[:, :, 2:] > 0)
+    target[0, kp.R_WRIST, 0] -= 12
+    arguments = (maps, head, ramp, source, target, stride)
+    several, once = align(*arguments), align(*arguments, True)
+    assert torch.equal(several[0], once[0]) and torch.equal(several[1], once[1])
+    difference = (several[2] - once[2]).abs().amax(1)
+    assert (difference > 0.05).float().mean() < 0.01 and difference.mean() < 2e-3
+    assert (several[2] - ramp).abs().mean() > 0.015, "the body moved"
+    assert (several[3] - once[3]).abs().mean() < 2e-3
+
+
 def test_alignment_survives_missing_keypoints() -> None:
     inputs = random_inputs(preset("mini"))
     nothing = torch.zeros_like(inputs.keypoints)
     for source, target in ((inputs.source_keypoints, nothing), (nothing, inputs.keypoints), (nothing, nothing)):
-        for tensor in align(*inputs[:3], source, target, 2):
-            assert tensor.isfinite().all()
+        for once in (False, True):
+            for tensor in align(*inputs[:3], source, target, 2, once):
+                assert tensor.isfinite().all()
 
 
 def test_background_is_kept_where_visible_and_continued_where_not() -> None:

@@ -12,6 +12,7 @@ from spgvton.errors import UsageError
 from spgvton_training import ablations, losses
 from spgvton_training.config import RunConfig, assignment, load, parse, run_preset
 from spgvton_training.data.mpv import Batch
+from spgvton_training.networks.config import PRESETS
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator, PatchDiscriminator
 from spgvton_training.networks.joint import Inputs, build_model
 from spgvton_training.networks.tps import control_points, tps_grid
@@ -245,7 +246,7 @@ def test_face_identity_leaves_out_those_without_a_head() -> None:
 
 
 # --- configuration ---------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["paper", "edge", "mini"])
+@pytest.mark.parametrize("name", sorted(PRESETS))
 def test_configuration_survives_yaml(name: str, tmp_path: Any) -> None:
     config = replace(run_preset(name), seed=7)
     config.save(tmp_path / "run.yaml")

@@ -46,6 +46,10 @@ class LossConfig:
     flow: float = 0.0  # weight of losses.warp_flow
     smoothness: float = 0.0  # weight of losses.theta_smoothness
     clothes_regulariser: bool = False  # |M - M_t^C| instead of |1 - M|
+    distill_image: float = 0.0  # weights of the terms of distill.py, which need a teacher: both images and the mask
+    distill_semantic: float = 0.0
+    distill_grid: float = 0.0
+    distill_features: float = 0.0
     true_mask_until: float = (
         0.0  # share of stage 2 in which the GMMs see true masks: the predicted one is noise at first
     )

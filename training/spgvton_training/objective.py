@@ -13,6 +13,7 @@ from spgvton.keypoints import NUM_KEYPOINTS
 from spgvton_training import crops, losses
 from spgvton_training.config import DiscriminatorConfig, LossConfig, RunConfig
 from spgvton_training.data.mpv import Batch
+from spgvton_training.distill import Distillation, Made, trunks
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator
 from spgvton_training.networks.joint import JointModel, Person, Stages
 from spgvton_training.networks.tps import tps_grid
@@ -87,11 +88,12 @@ class Objective(nn.Module):
 
     def __init__(
         self, model: JointModel, config: RunConfig, critics: Critics, *, class_weights: Tensor | None = None,
-        perceptual: Perceptual | None = None, face: FaceEncoder | None = None,
+        perceptual: Perceptual | None = None, face: FaceEncoder | None = None, distillation: Distillation | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.model = model
         self.config = config
+        self.distillation = distillation
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._others = (critics, perceptual, face)  # a tuple hides them from nn.Module
 
@@ -100,30 +102,42 @@ class Objective(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Pair]]:
         """The stage's terms of Eq. 17, weighted, whose sum is minimised; and what the discriminators are to compare.
 
-        progress: of the stage, from 0 to 1. generator: for the random erasing.
+        With a teacher also the distillation terms. progress: of the stage, from 0 to 1. generator: for the random erasing.
         """
+        if self.distillation is None:
+            return self._step(batch, stage, progress, generator)[:2]
+        with trunks(self.model) as features:
+            terms, pairs, made = self._step(batch, stage, progress, generator)
+        return terms | self.distillation(batch.inputs, stage, made, features), pairs
+
+    def _step(
+        self, batch: Batch, stage: int, progress: float, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], dict[str, Pair], Made]:
+        """forward() without a teacher, and what the student made."""
         m, c, x = self.model, self.config.losses, batch.inputs
         target_mask = (1 - m.not_clothes[0, :, 0, 0])[batch.target_labels][:, None]
         if stage == 0:
-            return self._warp_terms(batch, target_mask, target_mask)[2], {}
+            theta, _, terms = self._warp_terms(batch, target_mask, target_mask)
+            return terms, {}, Made(mask=target_mask, theta=theta)
         person = m.person(x)
         with torch.set_grad_enabled(stage != 2 and torch.is_grad_enabled()):
             logits = m.semantic_logits(person, x.cloth_mask, x.keypoints)
         semantic = logits.softmax(1)
-        terms: dict[str, Tensor] = {}
+        terms = {}
         pairs: dict[str, Pair] = {}
         if stage != 2:
             terms |= self._semantic_terms(logits, semantic, batch, person, pairs)
         if stage == 1:
             self._fool(terms, pairs)
-            return terms, pairs
+            return terms, pairs, Made(logits)
 
         body = m.fill(person, semantic)
         coarse = m.coarse(semantic, body, x.cloth, x.keypoints)
         terms["coarse"] = c.lambdas[1] * losses.coarse_l1(coarse.image, batch.target, coarse.mask, target_mask)
         early = stage == 2 and progress < c.true_mask_until
         mask = coarse.mask if c.predicted_mask else target_mask
-        theta, warped, warp_terms = self._warp_terms(batch, target_mask if early else mask, target_mask)
+        matched = target_mask if early else mask
+        theta, warped, warp_terms = self._warp_terms(batch, matched, target_mask)
         erased = erase(coarse.image, c.erase_probability, generator)
         final = m.synthesise(erased, mask, warped, x.keypoints)
         terms["final"] = c.lambdas[3] * losses.composition_l1(
@@ -134,7 +148,7 @@ class Objective(nn.Module):
         self._image_terms(terms, made, batch)
         self._image_pairs(pairs, made, batch, target_mask)
         self._fool(terms, pairs)
-        return terms, pairs
+        return terms, pairs, Made(logits if stage != 2 else None, matched, theta, made)
 
     # --- reconstruction ----------------------------------------------------------------------------------------------
     def _semantic_labels(self, batch: Batch) -> Tensor:

@@ -29,9 +29,10 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder
 from spgvton.labels import NUM_LABELS
 from spgvton_training.checkpoint import Checkpoint, load_state, save_state
-from spgvton_training.config import STAGES, RunConfig
+from spgvton_training.config import STAGES, RunConfig, parse
 from spgvton_training.data.layout import Triple
 from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads
+from spgvton_training.distill import Distillation, Teacher, check_teacher, inherit
 from spgvton_training.monitor import Monitor
 from spgvton_training.networks.joint import Inputs, JointModel, build_model
 from spgvton_training.objective import Critics, Objective, Pair, critic_names
@@ -143,8 +144,9 @@ class Trainer:
     """One run: a configuration, a data set, a folder for its checkpoints. `fit()` resumes from the folder's last state.
 
     triples: those to train on (data.check.select_triples) instead of all that the data set lists. perceptual, face:
-    pretrained networks of Eqs. 4, 12 and of Eq. 15. init: weights to start from instead of random ones. Raises UsageError
-    when a loss is on and its network is not given.
+    pretrained networks of Eqs. 4, 12 and of Eq. 15. init: weights to start from instead of random ones. teacher: a
+    network to distil; without `init` its weights are started from wherever they fit. Raises UsageError when a loss is on
+    and its network is not given.
     """
 
     config: RunConfig
@@ -157,21 +159,31 @@ class Trainer:
     save_every: int = 200
     command: str = ""
     init: Checkpoint | None = None
+    teacher: Teacher | None = None
     fabric: Fabric = field(default_factory=make_fabric)
 
     def __post_init__(self) -> None:
         c = self.config
         check_pretrained(c, self.perceptual, self.face)
+        check_teacher(c, self.teacher)
         make_folder(self.folder)
         torch.manual_seed(c.seed)
         start = Checkpoint(c.network, self.init.weights).model() if self.init else build_model(c.network)
         device = self.fabric.device
+        distillation = None
+        self.distilled: dict[str, Any] = {}  # what the checkpoint says of the teacher
+        if self.teacher:
+            self.distilled = self.teacher.describe() | ({} if self.init else inherit(start, self.teacher.model))
+            self.teacher.model.to(device)
+            distillation = Distillation(self.teacher, start, c.losses).to(device)
         self.model: JointModel = start.to(device)
         self.critics = Critics(c.losses, c.discriminators).to(device)
         if isinstance(self.fabric.strategy.precision, _NetworksInBfloat16):
             # Weights alone decide the layout: bfloat16 convolutions are faster this way, on AMX as on tensor cores.
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.critics.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if self.teacher:
+                self.teacher.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dataset = MPV(
             self.data, "train", size=c.network.size, label_set=c.network.label_set,
             unpaired=c.data.unpaired, augment=c.data.augment, keypoint_noise=c.data.keypoint_noise, tone=c.data.tone,
@@ -181,7 +193,7 @@ class Trainer:
             self.model, c, self.critics,
             class_weights=label_weights(self.dataset).to(device) if c.losses.class_weights else None,
             perceptual=self.perceptual.to(device) if self.perceptual else None,
-            face=self.face.to(device) if self.face else None,
+            face=self.face.to(device) if self.face else None, distillation=distillation,
         )  # fmt: skip
         self.average: AveragedModel | None = None
         if c.optimiser.ema is not None:
@@ -198,7 +210,8 @@ class Trainer:
         gmms: list[nn.Module] = [m.gmm1, *([m.gmm2] if c.losses.cycle else [])]
         rest: list[nn.Module] = [m.g2, *gmms, m.g3]
         by_stage: dict[int, list[nn.Module]] = {0: gmms, 1: [m.g1], 2: rest, 3: [m.g1, *rest]}
-        return by_stage[self.stage]
+        distillation = self.objective.distillation
+        return by_stage[self.stage] + (distillation.modules_of(self.stage) if distillation else [])
 
     def stage_critics(self) -> list[nn.Module]:
         return [self.critics[name] for name in critic_names(self.stage, self.config.losses)]
@@ -209,12 +222,15 @@ class Trainer:
         state_file = self.folder / "state.pt"
         state = load_state(state_file) if state_file.exists() else None
         if state:
-            if state["config"] != self._identity():
+            earlier = state["config"] | {"run": parse(state["config"]["run"]).to_dict()}  # an option since then is off
+            if earlier != self._identity():
                 raise SpgvtonError(
                     f"{self.folder} holds a run with another configuration or data: choose another --out"
                 )
             self.model.load_state_dict(state["model"])
             self.critics.load_state_dict(state["critics"])
+            if self.objective.distillation is not None:
+                self.objective.distillation.load_state_dict(state["distillation"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.stage, self.iteration, self.hours = state["stage"], state["iteration"], state["hours"]
@@ -356,10 +372,11 @@ class Trainer:
         triples = hashlib.sha256(
             "\n".join(f"{t.source}\t{t.target}\t{t.cloth}" for t in self.dataset.triples).encode()
         ).hexdigest()
-        return {
+        identity = {
             "run": self.config.to_dict(), "pretrained": self._pretrained(), "world": self.fabric.world_size,
             "triples": triples,
         }  # fmt: skip
+        return identity | ({"teacher": self.teacher.sha256} if self.teacher else {})
 
     def _pretrained(self) -> dict[str, Any]:
         networks = {"perceptual": self.perceptual, "face": self.face}
@@ -377,6 +394,7 @@ class Trainer:
                 dict(
                     model=self.model.state_dict(), critics=self.critics.state_dict(),
                     average=self.average.state_dict() if self.average is not None else None,
+                    distillation=self.objective.distillation.state_dict() if self.objective.distillation else None,
                     optimisers=[optimiser.state_dict() for optimiser in optimisers],
                     stage=self.stage, iteration=self.iteration, hours=self.hours, config=self._identity(),
                 ),
@@ -394,6 +412,8 @@ class Trainer:
             stage=self.stage, iteration=self.iteration, run=self.config.to_dict(), pretrained=self._pretrained(),
             processes=self.fabric.world_size, device=str(self.fabric.device), torch=torch.__version__,
         )  # fmt: skip
+        if self.distilled:
+            provenance["distilled_from"] = self.distilled
         if self.init:
             provenance["started_from"] = self.init.provenance
         return Checkpoint(self.config.network, dict(self._shown().state_dict()), provenance)

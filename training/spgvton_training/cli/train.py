@@ -6,11 +6,15 @@
   spgvton train --preset paper --data MPV --out runs/no-cycle --ablation w/o-cycle ...
   spgvton train --config runs/mini/config.yaml --set optimiser.iterations=[0,0,400] --init runs/mini/model.safetensors \\
       --data data/own --out runs/own
+  spgvton train --preset realtime --distill-from bundles/mini --data data/synth --out runs/realtime --iterations 200,0,700
   torchrun --nproc-per-node 4 -m spgvton train --preset paper ...     # four GPUs; batch sizes stay the paper's
 
 Stopped at any time (also by kill -9), the same command goes on from the last saved state in --out. OUT holds
 config.yaml (what ran), log.jsonl and tensorboard/ (losses), samples.png (the network on the same few samples) and
 model.safetensors (the network so far). --print-config shows every option of a run, to be changed by --set or in a file.
+
+--distill-from: the run starts from the weights of a trained network, wherever names and shapes match, and learns to answer as
+it does, with the weights losses.distill_image, _semantic, _grid and _features (defaults if the run sets none).
 
 Ablations: the rows of Tables IV to VI: w/o-e2e, w/o-cycle, w/o-predicted-map, w/o-id, w/o-local-adv, w/o-perceptual,
 w/o-predicted-mask, w/o-noise, lambda-K=VALUE. (`w/ S_t` is a test: spgvton evaluate --true-maps.)
@@ -33,6 +37,7 @@ from spgvton_training import ablations
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.config import RunConfig, assignment, load, run_preset
 from spgvton_training.data.check import select_triples
+from spgvton_training.distill import Teacher, check_teacher, with_teacher
 from spgvton_training.networks.config import PRESETS
 from spgvton_training.pretrained.face import load_face_encoder
 from spgvton_training.pretrained.perceptual import load_perceptual
@@ -57,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--perceptual-weights", type=Path, metavar="FILE", help="VGG-19, VGG-16 or SqueezeNet 1.1")
     parser.add_argument("--face-weights", type=Path, metavar="FILE", help="SphereFace-20 or dlib's face encoder")
     parser.add_argument("--init", type=Path, help="checkpoint to start from, or a bundle's weights.safetensors")
+    parser.add_argument(
+        "--distill-from", type=Path, metavar="CHECKPOINT", help="teacher: a checkpoint or a bundle's folder"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that load data (default: 1)")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores)")
     parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"], help="default: auto")
@@ -90,7 +98,7 @@ def configuration(args: argparse.Namespace) -> RunConfig:
         config = replace(config, data=replace(config.data, exclude=args.exclude))
     for name in args.ablation:
         config = ablations.apply(config, name)
-    return config
+    return with_teacher(config) if args.distill_from else config
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
     perceptual = load_perceptual(args.perceptual_weights) if args.perceptual_weights else None
     face = load_face_encoder(args.face_weights) if args.face_weights else None
     check_pretrained(config, perceptual, face)
+    teacher = Teacher.load(args.distill_from) if args.distill_from else None
+    check_teacher(config, teacher)
     fabric = make_fabric(args.accelerator, args.precision)
     with fabric.rank_zero_first():  # the others read what it found
         triples = select_triples(
@@ -114,8 +124,11 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(
         config, args.data, args.out, triples, perceptual, face,
         workers=args.workers, save_every=args.save_every, command="spgvton " + shlex.join(sys.argv[1:]),
-        init=Checkpoint.load(args.init) if args.init else None, fabric=fabric,
+        init=Checkpoint.load(args.init) if args.init else None, teacher=teacher, fabric=fabric,
     )  # fmt: skip
+    if "inherited" in trainer.distilled and fabric.is_global_zero:
+        inherited, parameters = trainer.distilled["inherited"], trainer.distilled["parameters"]
+        print(f"the student has {inherited:,} of its {parameters:,} parameters from the teacher", file=sys.stderr)
     checkpoint = trainer.fit()
     if not trainer.fabric.is_global_zero:
         return 0

@@ -29,7 +29,13 @@ class NetworkConfig:
     wide_tail: bool = False  # Conv9 and Conv10 keep ngf channels instead of OUT
     half_semantics: bool = False  # G1 and the GMMs work at half resolution
     space_to_depth: bool = False  # G2, G3: 2x2 pixels become channels; no full-resolution convolution
+    space_to_depth_g1: bool = False  # the same for G1, at its own resolution
+    trunk_blocks: int = 4  # Resblocks at an eighth of the resolution (Table I: 4)
+    first_block: bool = True  # False: no Resblock before Conv4
+    second_tail_convolution: bool = True  # False: no Conv10
+    separable_blocks: bool = False  # Resblocks of depthwise 3x3 and pointwise convolutions
     align_source: bool = False  # body parts of the source are moved onto the target pose (alignment.py)
+    align_once: bool = False  # of the body each pixel moves with one part, and is resampled once
     fill_background: bool = False  # what the source person hid is guessed from around her (background.py)
     copy_mask: bool = False  # G2 and G3 also output where to keep their input image
     mask_in_g3: bool = False  # G3 also sees the predicted clothes mask
@@ -44,8 +50,11 @@ class NetworkConfig:
             raise SpgvtonError(f"network size {self.height}x{self.width} must be a multiple of 32")
         if self.norm not in ("instance", "batch"):
             raise SpgvtonError(f"norm '{self.norm}' is unknown: use instance or batch")
-        if self.fill_background and not self.align_source:
-            raise SpgvtonError("network option fill_background needs align_source")
+        if not 1 <= self.trunk_blocks <= 16:
+            raise SpgvtonError(f"network option trunk_blocks must be 1 to 16, got {self.trunk_blocks}")
+        for option in ("align_once", "fill_background"):
+            if getattr(self, option) and not self.align_source:
+                raise SpgvtonError(f"network option {option} needs align_source")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,17 +84,17 @@ _PAYING = dict(
     copy_mask=True, mask_in_g3=True, moment_alignment=True, pose_in_gmm=True, features_in_gmm=True, bounded_theta=False,
 )  # fmt: skip
 
+_MINI = dict(ngf=16, gmm_ngf=16, half_semantics=True, space_to_depth=True, **_PAYING)
+_REALTIME = dict(
+    _MINI, space_to_depth_g1=True, trunk_blocks=1, first_block=False, second_tail_convolution=False, align_once=True
+)
+
 PRESETS: Final[dict[str, NetworkConfig]] = {
     "paper": NetworkConfig(),
     "edge": NetworkConfig(preset="edge", ngf=32, gmm_ngf=32, **_PAYING),  # type: ignore[arg-type]
-    "mini": NetworkConfig(
-        preset="mini",
-        ngf=16,
-        gmm_ngf=16,
-        half_semantics=True,
-        space_to_depth=True,
-        **_PAYING,  # type: ignore[arg-type]
-    ),
+    "mini": NetworkConfig(preset="mini", **_MINI),  # type: ignore[arg-type]
+    "realtime": NetworkConfig(preset="realtime", **_REALTIME),  # type: ignore[arg-type]
+    "lite": NetworkConfig(preset="lite", separable_blocks=True, align_once=True, **_MINI),  # type: ignore[arg-type]
 }
 
 

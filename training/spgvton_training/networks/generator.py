@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,13 +25,33 @@ class ConvNorm(nn.Sequential):
         super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
 
-class ResidualBlock(nn.Module):
-    """Resblock of Table I: two 3x3 convolutions and the identity; ReLU after the sum."""
+class SeparableConvNorm(nn.Sequential):
+    """Extension `separable_blocks`: a 3x3 convolution of each channel alone, then a 1x1 one [Howard et al., MobileNets]."""
 
-    def __init__(self, channels: int, norm: str) -> None:
+    def __init__(self, channels: int, norm: str, *, relu: bool = True) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False),
+            norm_layer(channels, norm),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            norm_layer(channels, norm),
+        ]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class ResidualBlock(nn.Module):
+    """Resblock of Table I: two 3x3 convolutions and the identity; ReLU after the sum. SEPARABLE: see SeparableConvNorm."""
+
+    def __init__(self, channels: int, norm: str, *, separable: bool = False) -> None:
         super().__init__()
-        self.conv_a = ConvNorm(channels, channels, norm)
-        self.conv_b = ConvNorm(channels, channels, norm, relu=False)
+        self.conv_a: nn.Module
+        self.conv_b: nn.Module
+        if separable:
+            self.conv_a = SeparableConvNorm(channels, norm)
+            self.conv_b = SeparableConvNorm(channels, norm, relu=False)
+        else:
+            self.conv_a = ConvNorm(channels, channels, norm)
+            self.conv_b = ConvNorm(channels, channels, norm, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.conv_b(self.conv_a(x)))
@@ -43,7 +65,7 @@ class Generator(nn.Module):
     """Table I: (N, in_channels, H, W) -> (N, out_channels, H, W), linear output (non-linearities belong to the caller).
 
     With SPACE_TO_DEPTH the caller packs 2x2 pixels into channels: input and output are at half resolution, Conv1 to
-    Conv3 become one convolution, and the last upsampling is the caller's pixel shuffle.
+    Conv3 become one convolution, and the last upsampling is the caller's pixel shuffle. Other options: NetworkConfig.
     """
 
     def __init__(self, in_channels: int, out_channels: int, config: NetworkConfig, *, space_to_depth: bool) -> None:
@@ -56,11 +78,12 @@ class Generator(nn.Module):
             self.conv1 = ConvNorm(in_channels, n, norm)
             self.conv2 = ConvNorm(n, 2 * n, norm)
             self.conv3 = ConvNorm(2 * n, 2 * n, norm, stride=2)
-        self.res3 = ResidualBlock(2 * n, norm)
+        block = partial(ResidualBlock, norm=norm, separable=config.separable_blocks)
+        self.res3 = block(2 * n) if config.first_block else nn.Identity()
         self.conv4 = ConvNorm(2 * n, 4 * n, norm, stride=2)
-        self.res4 = ResidualBlock(4 * n, norm)
+        self.res4 = block(4 * n)
         self.conv5 = ConvNorm(4 * n, 8 * n, norm, stride=2)
-        self.res5 = nn.Sequential(*(ResidualBlock(8 * n, norm) for _ in range(4)))
+        self.res5 = nn.Sequential(*(block(8 * n) for _ in range(config.trunk_blocks)))
         self.conv6 = ConvNorm(8 * n, 4 * n, norm)
         self.conv7 = ConvNorm(4 * n, 2 * n, norm)
         last = 2 * n
@@ -69,7 +92,7 @@ class Generator(nn.Module):
             last = n
         tail = last if config.wide_tail else out_channels
         self.conv9 = nn.Conv2d(last, tail, 3, 1, 1)
-        self.conv10 = nn.Conv2d(tail, tail, 3, 1, 1)
+        self.conv10 = nn.Conv2d(tail, tail, 3, 1, 1) if config.second_tail_convolution else nn.Identity()
         self.conv11 = nn.Conv2d(tail, out_channels, 1)
         self.skips = config.skips
         if config.skips:

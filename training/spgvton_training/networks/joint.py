@@ -100,7 +100,10 @@ class JointModel(nn.Module):
         self.packed = c.space_to_depth
         images = 4 if self.packed else 1  # 2x2 pixels of an image channel become four channels
         gate = 1 if c.copy_mask else 0
-        self.g1 = Generator(20 + 2 + 1 + NUM_KEYPOINTS, lb.NUM_LABELS, c, space_to_depth=False)
+        maps = 4 if c.space_to_depth_g1 else 1
+        self.g1 = Generator(
+            maps * (20 + 2 + 1) + NUM_KEYPOINTS, maps * lb.NUM_LABELS, c, space_to_depth=c.space_to_depth_g1
+        )
         self.g2 = Generator(20 + NUM_KEYPOINTS + images * 6, images * (4 + gate), c, space_to_depth=self.packed)
         self.g3 = Generator(
             NUM_KEYPOINTS + images * (6 + int(c.mask_in_g3)), images * (4 + gate), c, space_to_depth=self.packed
@@ -142,7 +145,7 @@ class JointModel(nn.Module):
         """The source person, moved to the target pose if `align_source` is on; the maps at G1's resolution."""
         stride = self.semantic_stride
         if self.config.align_source:
-            reference_map, head, body, empty = align(*inputs[:4], inputs.keypoints, stride)
+            reference_map, head, body, empty = align(*inputs[:4], inputs.keypoints, stride, self.config.align_once)
             if not self.config.fill_background:
                 return Person(reference_map, head, body)
             visible = inputs.reference_map[:, lb.BACKGROUND : lb.BACKGROUND + 1]
@@ -153,8 +156,12 @@ class JointModel(nn.Module):
 
     def semantic_logits(self, person: Person, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
         """G1: logits (N, 20, H, W) of the target semantic map, at half resolution with `half_semantics`."""
-        mask = self.at_semantic_size(cloth_mask)
-        return self.g1(torch.cat([person.reference_map, person.head, mask, self.pose(keypoints)], 1)).float()
+        maps = [person.reference_map, person.head, self.at_semantic_size(cloth_mask)]
+        if not self.config.space_to_depth_g1:
+            return self.g1(torch.cat([*maps, self.pose(keypoints)], 1)).float()
+        packed = [F.pixel_unshuffle(x, 2) for x in maps]
+        pose = self.pose(keypoints, 2 * self.semantic_stride)
+        return F.pixel_shuffle(self.g1(torch.cat([*packed, pose], 1)).float(), 2)
 
     def fill(self, person: Person, semantic: Tensor) -> Tensor:
         """The body (N, 3, H, W) as G2 takes it: with `fill_background`, no longer empty where SEMANTIC says background.

@@ -166,16 +166,15 @@ def test_chosen_triples_and_another_size(root: Path) -> None:
         MPV(root, "train", size=(128, 96))[0]
 
 
-def test_overlay_is_the_same_in_both_pictures_and_only_where_kept() -> None:
+def test_overlay_is_the_same_in_both_pictures_and_spares_what_each_masks() -> None:
     rng = np.random.default_rng(0)
-    source, target, foreign = (rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(3))
-    kept = np.zeros(SIZE, bool)
-    kept[:40] = True
-    target[:40] = source[:40]
-    a, b = overlay(source, target, kept, foreign, np.random.default_rng(1), 0.6)
-    assert (a[40:] == source[40:]).all() and (b[40:] == target[40:]).all()
+    picture, foreign = (rng.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(2))
+    first, second = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    first[40:], second[50:] = True, True
+    a, b = overlay([(picture, first), (picture, second)], foreign, np.random.default_rng(1), 0.6)
+    assert (a[40:] == picture[40:]).all() and (b[50:] == picture[50:]).all()
     assert (a[:40] == b[:40]).all()
-    assert np.abs(a[:40].astype(int) - source[:40]).mean() > 5
+    assert np.abs(b[:50].astype(int) - picture[:50]).mean() > 5
 
 
 def test_overlay_reaches_the_samples_whose_source_has_the_targets_pose_and_no_others(root: Path) -> None:

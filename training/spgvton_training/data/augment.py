@@ -51,18 +51,20 @@ def same_pose(source: Float, target: Float, height: int) -> bool:
 
 
 def overlay(
-    source: UInt8, target: UInt8, kept: NDArray[np.bool_], foreign: UInt8, rng: np.random.Generator, strength: float
-) -> tuple[UInt8, UInt8]:
-    """Blend one random cut of the picture FOREIGN into SOURCE and TARGET (H, W, 3), alike, where KEPT (H, W) is true.
+    pictures: list[tuple[UInt8, NDArray[np.bool_]]], foreign: UInt8, rng: np.random.Generator, strength: float
+) -> list[UInt8]:
+    """Blend one random cut of the picture FOREIGN into PICTURES, alike, each (H, W, 3) but where its mask (H, W) is true.
 
     For triples whose source already stands in the target's pose: nothing but copying can foretell what the mixture
     looks like there, so the networks learn to keep faces they could not draw. STRENGTH, 0 to 1, is the largest share.
     """
-    h, w = kept.shape
+    h, w = pictures[0][1].shape
     size = [max(1, round(full * rng.uniform(0.15, 0.6))) for full in foreign.shape[:2]]
     # near the middle, where the other person is: a cut of plain background would teach nothing
     y, x = (round((full - part) * min(1, max(0, rng.normal(0.5, 0.2)))) for full, part in zip(foreign.shape, size))
     cut = cv2.resize(foreign[y : y + size[0], x : x + size[1]], (w, h)).astype(np.float32)
-    share = np.float32(strength * rng.uniform(0.2, 1.0)) * kept[..., None]
-    mixed = [np.clip(np.rint(p + share * (cut - p)), 0, 255).astype(np.uint8) for p in (source, target)]
-    return mixed[0], mixed[1]
+    share = np.float32(strength * rng.uniform(0.2, 1.0))
+    return [
+        np.where(spared[..., None], p, np.clip(np.rint(p + share * (cut - p)), 0, 255).astype(np.uint8))
+        for p, spared in pictures
+    ]

@@ -201,12 +201,14 @@ class MPV(Dataset[Batch]):
         return _Sample(source, target, cloth, None if flow is None else normalise_flow(flow, self.size, flip=flip))
 
     def _overlaid(self, source: Photo, target: Photo, rng: np.random.Generator) -> tuple[Photo, Photo]:
-        """SOURCE and TARGET with part of another picture in both, but for the clothes of either."""
-        clothes = [np.isin(p.labels, lb.clothes(self.label_set)) for p in (source, target)]
+        """SOURCE and TARGET with part of another picture in both, each but for its own clothes.
+
+        So what the source's clothes hide goes on as the picture beside them does, and is filled from there.
+        """
         other = self.photo(self.triples[int(rng.integers(len(self)))].source)
-        pictures = overlay(
-            source.picture, target.picture, ~(clothes[0] | clothes[1]), other.picture, rng, self.foreign
-        )  # fmt: skip
+        clothes = lb.clothes(self.label_set)
+        both = [(p.picture, np.isin(p.labels, clothes)) for p in (source, target)]
+        pictures = overlay(both, other.picture, rng, self.foreign)
         return source._replace(picture=pictures[0]), target._replace(picture=pictures[1])
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from spgvton.cli import main
 from spgvton_export.equalise import equalise, largest, links
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.networks.config import NetworkConfig, preset
@@ -65,3 +68,9 @@ def test_same_function_and_equal_channels() -> None:
 def test_links(name: str, changes: dict[str, object], count: int) -> None:
     """Instance norm forgets scales: only conv9, which has none, and the GMMs, which have batch norm, are left."""
     assert len(list(links(build_model(network(name, **changes))))) == count
+
+
+def test_a_bundle_keeps_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = ["export", "--bundle", "b", "--precision", "fp16", "--equalise", "--out", str(tmp_path / "out")]
+    assert main(wrong) == 2
+    assert "give --checkpoint BUNDLE/weights.safetensors" in capsys.readouterr().err and not list(tmp_path.iterdir())

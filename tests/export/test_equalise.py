@@ -52,6 +52,7 @@ def test_same_function_and_equal_channels() -> None:
     for a, b in zip(pictures(before.model()), pictures(after.model())):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
 
+    @torch.no_grad()
     def imbalance(checkpoint: Checkpoint) -> float:
         ratios = []
         for link in links(checkpoint.model()):

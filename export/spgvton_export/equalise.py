@@ -49,7 +49,7 @@ def _between(layers: list[nn.Module]) -> Iterator[Link]:
     """The links of a chain; a norm that is no batch norm forgets its input's scale, and is none."""
     for conv, norm, relu, after in zip(layers, layers[1:], layers[2:], layers[3:]):
         chained = isinstance(norm, nn.BatchNorm2d) and isinstance(relu, nn.ReLU)
-        if chained and isinstance(conv, nn.Conv2d) and isinstance(after, nn.Conv2d):
+        if chained and isinstance(conv, nn.Conv2d) and isinstance(after, nn.Conv2d) and after.groups == 1:
             assert isinstance(norm, nn.BatchNorm2d)
             yield Link(conv, norm, after)
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.numpy import save
 
-from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, derived_manifest, write_manifest
+from spgvton.bundle import GRAPHS, MANIFEST, SESSION_AND_FRAME, WEIGHTS, Bundle, derived_manifest, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
+from spgvton_calibration.execution import Pair
 from spgvton_calibration.network import Layer, Network
 from spgvton_calibration.qdq import OPSET, Int8Weight, insert
 from spgvton_export.shared_weights import refer, safetensors_index, stored_name
@@ -78,8 +79,13 @@ def check_folder(source: Bundle, out: Path) -> None:
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of OUT when all went well, and vanishes otherwise."""
+    """Yield an empty folder that takes the place of OUT when all went well, and vanishes otherwise.
+
+    What a run that was killed left beside OUT goes, too: so one run at a time for each OUT.
+    """
     parent = make_folder(out.resolve().parent)
+    for left in parent.glob(f".{out.name}.*.part"):
+        shutil.rmtree(left, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=parent))
     try:
         yield work
@@ -99,9 +105,12 @@ def staged(out: Path) -> Iterator[Path]:
 
 def write_int8(
     source: Bundle, joint: Network, chosen: Collection[Layer], amax: Mapping[str, float],
-    weights: Mapping[str, Int8Weight], out: Path, facts: dict[str, Any], extra: Callable[[Path], None],
+    weights: Mapping[str, Int8Weight], pair: Pair | None, out: Path, facts: dict[str, Any],
+    extra: Callable[[Path], None],
 ) -> Bundle:  # fmt: skip
     """Write the INT8 bundle of SOURCE into folder OUT. FACTS: for bundle.json. EXTRA writes more files into the folder.
+
+    pair: its session and frame graph, if it gets any.
 
     OUT has passed check_folder(). Raises SpgvtonError when it cannot be written. A run that fails or is interrupted leaves
     OUT as it was.
@@ -114,12 +123,15 @@ def write_int8(
                 models[name] = insert(joint, chosen, amax, weights)
             else:
                 models[name] = module_graph(Network(source.graph(name)), joint, names, amax, weights)
+        converted = [WEIGHTS, *(f"{name}.onnx" for name in models)]
+        if pair is not None:
+            models |= dict(zip(SESSION_AND_FRAME, pair))
         share(models, work / WEIGHTS)
         for name, model in models.items():
             write_bytes(work / f"{name}.onnx", model.SerializeToString(deterministic=True))
         extra(work)
         files = [WEIGHTS, *(f"{name}.onnx" for name in models)]
-        manifest = derived_manifest(source, files) | {
+        manifest = derived_manifest(source, converted) | {
             "precision": "int8", "float_precision": source.precision, "weights_storage": "int8",
             "opset": OPSET, "int8": facts,
         }  # fmt: skip

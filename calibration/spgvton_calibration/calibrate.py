@@ -7,23 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import onnx
 
-from spgvton.bundle import WEIGHTS, Bundle, sha256
+from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
 from spgvton_calibration.bundle import check_folder, write_int8
 from spgvton_calibration.data import Source
-from spgvton_calibration.execution import Inputs, collect, pictures
+from spgvton_calibration.execution import Inputs, Pair, collect, pictures
 from spgvton_calibration.histogram import Histogram
+from spgvton_calibration.integer import integer_pair, results
 from spgvton_calibration.mixed import Cost, as_csv, choose, sensitivity
 from spgvton_calibration.network import Layer, Network
 from spgvton_calibration.qdq import Int8Weight, insert, quantise_weight
 from spgvton_calibration.quality import REGIONS, Judge, UInt8
-from spgvton_calibration.ranges import Range, RangeTable
+from spgvton_calibration.ranges import TRAINED, RangeTable, graph_hash, trained_ranges
 from spgvton_calibration.report import Pictures, contact_sheet, histograms, markdown, plot
 
 REPORT: Final = "calibration"  # folder inside the bundle
@@ -44,6 +46,14 @@ class Settings:
     sensitivity: int = 8
 
 
+class Frame(NamedTuple):
+    """What session.onnx and frame.onnx, in integers, cost the picture; kept: the bundle has them."""
+
+    kept: bool
+    drop: Mapping[str, float]
+    fidelity: tuple[float, float]
+
+
 @dataclass
 class Outcome:
     """What the report tells. bundle: None until it is written."""
@@ -58,6 +68,7 @@ class Outcome:
     fidelity: tuple[float, float] | None = None  # SSIM and PSNR against the reference's pictures
     reference_ssim: dict[str, float] = field(default_factory=dict)
     held_out: int = 0
+    frame: Frame | None = None
     costs: list[Cost] = field(default_factory=list)
     bundle: Bundle | None = None
 
@@ -100,13 +111,17 @@ class RangeFinder:
     """
 
     def __init__(
-        self, network: Network, layers: Sequence[Layer], weights: Mapping[str, Int8Weight], samples: Sequence[Inputs]
-    ) -> None:
+        self, network: Network, layers: Sequence[Layer], weights: Mapping[str, Int8Weight], samples: Sequence[Inputs],
+        made: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """made: by layer name, further tensors whose amax is wanted (integer.results)."""
         self._network, self._layers, self._weights, self._samples = network, layers, weights, samples
-        self._readers: dict[str, str] = {}
+        self._names: dict[str, str] = {}  # of tensors, in errors
         for layer in layers:
             for tensor in layer.tensors:
-                self._readers.setdefault(tensor, layer.name)
+                self._names.setdefault(tensor, f"the input of {layer.name} ({tensor})")
+        for layer_name, tensor in made.items():
+            self._names.setdefault(tensor, f"the output of {layer_name} ({tensor})")
         self._in_float = self._collect(network.model, "float")
         self._exact = pictures(network.model, samples[:_TRIED], "float pictures")
 
@@ -117,9 +132,8 @@ class RangeFinder:
         return min((first, second), key=self._error)
 
     def _collect(self, model: onnx.ModelProto, run: str) -> dict[str, Histogram]:
-        found = {tensor: Histogram() for tensor in self._readers}
-        name = "the input of {} ({})".format
-        collect(model, found, self._samples, f"ranges ({run})", lambda tensor: name(self._readers[tensor], tensor))
+        found = {tensor: Histogram() for tensor in self._names}
+        collect(model, found, self._samples, f"ranges ({run})", self._names.__getitem__)
         return found
 
     def _error(self, candidate: Ranges) -> float:
@@ -129,28 +143,23 @@ class RangeFinder:
         return float(np.mean([np.square(a.astype(float) - b).mean() for a, b in zip(images, self._exact)]))
 
 
-def make_table(
-    layers: Sequence[Layer], amax: Mapping[str, float], graph: str, method: str, source: str, samples: int
-) -> RangeTable:
-    users: dict[str, list[str]] = {}
-    for layer in layers:
-        for tensor in layer.tensors:
-            users.setdefault(tensor, []).append(layer.name)
-    return RangeTable(graph, source, [Range(t, names, amax[t], method, samples) for t, names in users.items()])
-
-
-def graph_hash(bundle: Bundle) -> str:
-    """What a table of ranges is bound to: the joint graph and its weights."""
-    return sha256(bundle.graph("tryon"), bundle.folder / WEIGHTS)
+def _further(
+    network: Network, layers: Sequence[Layer], amax: Mapping[str, float], weights: Mapping[str, Int8Weight],
+    made: Mapping[str, str], samples: Sequence[Inputs],
+) -> dict[str, float]:  # fmt: skip
+    """amax, as Settings.method finds it, of those of MADE (see RangeFinder) that AMAX lacks; LAYERS compute in INT8."""
+    found = {tensor: Histogram() for tensor in made.values() if tensor not in amax}
+    collect(insert(network, layers, amax, weights), found, samples, "further ranges", lambda tensor: tensor)
+    return {tensor: h.amax(Settings.method) for tensor, h in found.items()}
 
 
 def calibrate(
-    source: Bundle, out: Path, settings: Settings, data: Source, *, ranges: Path | None = None,
+    source: Bundle, out: Path, settings: Settings, data: Source, *, ranges: str | Path | None = None,
     reference: Bundle | None = None,
 ) -> Outcome:  # fmt: skip
     """Write the INT8 bundle of SOURCE into folder OUT, with its report.
 
-    ranges: a table to apply instead of running calibration samples. reference: the float32 bundle that SOURCE, a float16
+    ranges: a table to apply instead of running calibration samples, or ranges.TRAINED. reference: the float32 bundle that SOURCE, a float16
     bundle, was made of; the drop is measured against it (default: against SOURCE).
     Raises UsageError and SpgvtonError; OUT is then as it was. A bundle whose drop exceeds the budget with every layer in
     INT8 is written with the dearest layers in float, never as it is, unless the gate is off.
@@ -161,16 +170,28 @@ def calibrate(
     weights = {x.name: quantise_weight(*network.weights(x), network.element_type(x)) for x in layers}
     digest = graph_hash(source)
     found: dict[str, Histogram] = {}
-    if ranges is not None:
-        table = RangeTable.load(ranges, digest, layers)
+    made = results(network, layers) if source.precision == "fp32" else {}
+    samples = [s.inputs for s in data.calibration]
+    if ranges == TRAINED:
+        made = made if samples else {}
+        amax = trained_ranges(source, layers)
+        amax |= _further(network, layers, amax, weights, made, samples)
+        table = RangeTable.of(
+            layers, amax, digest, TRAINED, "trained by spgvton train --qat", len(samples), made
+        )  # fmt: skip
+    elif ranges is not None:
+        table = RangeTable.load(Path(ranges), digest, layers, made)
     else:
-        samples = [s.inputs for s in data.calibration]
-        chosen = RangeFinder(network, layers, weights, samples).find(settings.method)
+        chosen = RangeFinder(network, layers, weights, samples, made).find(settings.method)
         found = chosen.histograms
         source_words = f"{data.description}; {chosen.run} run"
-        table = make_table(layers, chosen.amax, digest, settings.method, source_words, len(samples))
+        table = RangeTable.of(layers, chosen.amax, digest, settings.method, source_words, len(samples), made)
     outcome = Outcome(settings, table, layers, by_rule, [])
-    compared = _judge(outcome, network, weights, source, reference, data) if data.held_out else None
+    judge = _open_judge(network, source, reference, data) if data.held_out else None
+    compared = _judge(outcome, judge, network, weights, source, reference) if judge else None
+    pair = integer_pair(source, outcome.chosen, made, table.amax, weights) if made else None
+    if pair and judge:
+        outcome.frame = _judge_pair(pair, judge, settings)
 
     def report(folder: Path) -> None:
         target = make_folder(folder / REPORT)
@@ -186,22 +207,36 @@ def calibrate(
         write_text(target / "calibration.md", markdown(source, outcome, found, bool(compared)))
 
     outcome.bundle = write_int8(
-        source, network, outcome.chosen, table.amax, weights, out, _facts(outcome), report
+        source, network, outcome.chosen, table.amax, weights, pair if outcome.frame is None or outcome.frame.kept else None,
+        out, _facts(outcome), report,
     )  # fmt: skip
     return outcome
 
 
+def _open_judge(network: Network, source: Bundle, reference: Bundle | None, data: Source) -> Judge:
+    base = reference or source
+    exact = network.model if base is source else Network(base.graph("tryon")).model
+    return Judge(data.held_out, exact, Network(base.graph("g1")).model, base.label_set)
+
+
+def _judge_pair(pair: Pair, judge: Judge, settings: Settings) -> Frame:
+    """What session and frame graph cost; above the budget they are not kept, and a line says so."""
+    images = judge.run_pair(pair, "frame graph in integers")
+    drop = judge.drop(images)
+    kept = not settings.gate or max(drop.values()) <= settings.max_ssim_drop
+    if not kept:
+        worst = ", ".join(f"{r} {drop[r]:.4f}" for r in REGIONS)
+        print(f"SSIM drop of frame.onnx: {worst}; it is left out, ONNX Runtime will run tryon.onnx", file=sys.stderr)
+    return Frame(kept, drop, judge.fidelity(images))
+
+
 def _judge(
-    outcome: Outcome, network: Network, weights: Mapping[str, Int8Weight], source: Bundle, reference: Bundle | None,
-    data: Source,
+    outcome: Outcome, judge: Judge, network: Network, weights: Mapping[str, Int8Weight], source: Bundle,
+    reference: Bundle | None,
 ) -> Pictures:  # fmt: skip
     """Measure the drop, choose layers where it is too large; fills OUTCOME. Returns the pictures for the contact sheet."""
     settings, amax = outcome.settings, outcome.table.amax
     base = reference or source
-    judge = Judge(
-        data.held_out, network.model if base is source else Network(base.graph("tryon")).model,
-        Network(base.graph("g1")).model, base.label_set,
-    )  # fmt: skip
     made: dict[int, list[UInt8]] = {}  # number of layers in INT8 -> pictures
 
     def drop(chosen: Sequence[Layer]) -> dict[str, float]:
@@ -209,7 +244,7 @@ def _judge(
         made[len(chosen)] = judge.run(model, f"{len(chosen)} layers in INT8")
         return judge.drop(made[len(chosen)])
 
-    outcome.held_out = len(data.held_out)
+    outcome.held_out = len(judge.samples)
     outcome.reference_ssim = judge.mean_reference_ssim()
     outcome.full_drop = outcome.drop = drop(outcome.chosen)
     exceeded = settings.gate and max(outcome.full_drop.values()) > settings.max_ssim_drop
@@ -240,7 +275,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "method": outcome.table.method, "samples": outcome.table.samples, "data": outcome.table.source,
         "layers_int8": len(outcome.chosen), "layers_float": outcome.layers_float,
         "ssim_drop": outcome.drop, "held_out": outcome.held_out, "gate": outcome.settings.gate,
-        "max_ssim_drop": outcome.settings.max_ssim_drop,
+        "max_ssim_drop": outcome.settings.max_ssim_drop, "frame": outcome.frame and outcome.frame._asdict(),
     }  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
   spgvton calibrate --data data/synth --out bundles/mini-int8
   spgvton calibrate --bundle bundles/mini-fp16 --reference bundles/mini --data data/synth --out bundles/mini-int8
-  spgvton calibrate --data session.npz --samples 100 --held-out 40 --out bundles/mini-int8
+  spgvton calibrate --data session.npz --persons data/synth --samples 100 --held-out 40 --out bundles/mini-int8
   spgvton calibrate --data data/synth --ranges edited.json --keep-float 'g3.conv10' 'gmm1.*' --out bundles/mini-int8
+  spgvton calibrate --bundle bundles/qat --data data/synth --ranges qat --out bundles/qat-int8     # of spgvton train --qat
 
 --data is a data set in MPV layout (spgvton synth, spgvton prepare; ranges from its training split, judged on its test
-split) or a session recorded by spgvton run --record-calibration. The whole chain is run, in float and once more in INT8.
+split) or a session recorded by spgvton run --record-calibration, whose poses the people of --persons take. The whole chain is run, in float and once more in INT8.
 First and last layers of each network, everything that is no convolution, and --keep-float stay float.
 
 The bundle is written if SSIM falls by at most --max-ssim-drop on the whole picture, on the clothes and on the face;
@@ -27,12 +28,19 @@ from spgvton_calibration.calibrate import REPORT, Outcome, Settings, calibrate, 
 from spgvton_calibration.data import load
 from spgvton_calibration.histogram import METHODS
 from spgvton_calibration.quality import REGIONS
+from spgvton_calibration.ranges import TRAINED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = Settings()
     parser.add_argument("--bundle", help="fp32 or fp16 bundle to quantise (default: the shipped one)")
     parser.add_argument("--data", required=True, type=Path, help="folder in MPV layout, or a recorded session (.npz)")
+    parser.add_argument(
+        "--persons",
+        type=Path,
+        metavar="DIR",
+        help="data set whose people take a session's poses (without --record-images)",
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder of the INT8 bundle")
     parser.add_argument("--method", choices=tuple(METHODS), help=f"how ranges are chosen (default {default.method})")
     parser.add_argument("--samples", type=int, default=500, metavar="N", help="to find ranges on (default 500)")
@@ -44,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LAYER",
         help="layers or patterns such as 'gmm1.*' that stay float",
     )
-    parser.add_argument("--ranges", type=Path, metavar="JSON", help="apply this table instead of finding ranges")
+    parser.add_argument(
+        "--ranges", metavar="JSON", help="apply this table instead of finding ranges; qat: those that training found"
+    )
     parser.add_argument("--reference", metavar="BUNDLE", help="fp32 bundle that an fp16 --bundle is judged against")
     parser.add_argument(
         "--max-ssim-drop", type=float, default=default.max_ssim_drop, metavar="D", help="budget (default 0.005)"
@@ -81,6 +91,9 @@ def summary(outcome: Outcome) -> list[str]:
     if outcome.drop is not None:
         drops = ", ".join(f"{r} {outcome.drop[r]:+.4f}" for r in REGIONS)
         lines.append(f"SSIM drop on {outcome.held_out} held-out samples: {drops}")
+    if outcome.frame is not None and outcome.frame.kept:
+        drops = ", ".join(f"{r} {outcome.frame.drop[r]:+.4f}" for r in REGIONS)
+        lines.append(f"of frame.onnx, in integers for ONNX Runtime: {drops}")
     if not outcome.settings.gate:
         lines.append("the quality gate was off")
     return lines
@@ -93,8 +106,8 @@ def run(args: argparse.Namespace) -> int:
     reference = Bundle.open(args.reference) if args.reference else None
     if reference is not None and (reference.size, reference.label_set) != (source.size, source.label_set):
         raise SpgvtonError(f"--reference {reference.folder} is of another size or label set than {source.folder}")
-    count = 0 if args.ranges else args.samples
-    data = load(args.data, count, args.held_out, source.size, source.label_set)
+    count = 0 if args.ranges not in (None, TRAINED) else args.samples
+    data = load(args.data, count, args.held_out, source.size, source.label_set, persons=args.persons)
     outcome = calibrate(source, args.out, settings, data, ranges=args.ranges, reference=reference)
     print("\n".join([*summary(outcome), f"wrote {args.out}, report in {args.out / REPORT}"]), file=sys.stderr)
     if args.json:

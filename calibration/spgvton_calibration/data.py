@@ -126,11 +126,16 @@ def _order(triple: Triple) -> float:
     return hash_fraction(0, "\t".join(triple.names))
 
 
-def _of_data_set(root: Path, split: str, count: int, size: tuple[int, int], label_set: str) -> list[Sample]:
+def _lists(root: Path) -> dict[str, bool]:
+    """Which lists of triples the data set has, as read_pairs() takes them."""
     lists = {"paired": (root / PAIRED).exists(), "unpaired": (root / UNPAIRED).exists()}
     if not any(lists.values()):
         raise SpgvtonError(f"{root} has no {PAIRED}: give a data set in MPV layout (spgvton synth, spgvton prepare)")
-    triples = sorted(read_pairs(root, split, **lists), key=_order)
+    return lists
+
+
+def _of_data_set(root: Path, split: str, count: int, size: tuple[int, int], label_set: str) -> list[Sample]:
+    triples = sorted(read_pairs(root, split, **_lists(root)), key=_order)
     if len(triples) < count:
         raise SpgvtonError(f"{root} has {len(triples)} {split} triples, {count} were asked for: ask for fewer")
     triples = triples[: _POOL * count]
@@ -156,15 +161,21 @@ def _sample(photos: _Photos, triple: Triple, label_set: str) -> Sample:
     return Sample(Path(triple.target).stem, arrays, photos.picture(triple.target), target_labels)
 
 
-def load(path: Path, count: int, held_out: int, size: tuple[int, int], label_set: str) -> Source:
+def load(
+    path: Path, count: int, held_out: int, size: tuple[int, int], label_set: str, *, persons: Path | None = None
+) -> Source:
     """COUNT calibration samples (0: none are wanted) and HELD_OUT to judge by, from a folder in MPV layout or a recording.
 
-    Of a recording the last part is held out; it has no ground truth. Raises UsageError for counts that are too small,
-    SpgvtonError for data that are missing, damaged, too few, or of another size or label set.
+    Of a recording the last part is held out; it has no ground truth. persons: a data set whose people take the recorded
+    poses and garments, where the recording does not hold its own person. Raises UsageError for counts that are too small
+    and for arguments that do not go together, SpgvtonError for data that are missing, damaged, too few, or of another size
+    or label set.
     """
     if 0 < count < MIN_SAMPLES or count < 0:
         raise UsageError(f"--samples {count} is too few to find ranges: give {MIN_SAMPLES} or more")
     if path.is_dir():
+        if persons is not None:
+            raise UsageError(f"--persons is for a recorded session, --data {path} has its own: leave it out")
         return Source(
             _of_data_set(path, "train", count, size, label_set) if count else [],
             _of_data_set(path, "test", held_out, size, label_set) if held_out else [],
@@ -176,7 +187,36 @@ def load(path: Path, count: int, held_out: int, size: tuple[int, int], label_set
         raise SpgvtonError(
             f"{path} holds {len(recording)} poses, {count} + {held_out} were asked for: record more, or ask for fewer"
         )
-    first = np.linspace(0, len(recording) - held_out - 1, count).round().astype(int)
-    last = range(len(recording) - held_out, len(recording))
-    calibration, judged = ([Sample(f"pose {i}", recording.inputs(int(i))) for i in part] for part in (first, last))
-    return Source(calibration, judged, f"recorded session: {count} poses, and the last {held_out} to judge by")
+    first = [int(i) for i in np.linspace(0, len(recording) - held_out - 1, count).round()]
+    last = list(range(len(recording) - held_out, len(recording)))
+    words = f"recorded session: {count} poses, and the last {held_out} to judge by"
+    if recording.has_person:
+        if persons is not None:
+            raise UsageError(f"{path} holds its own person: leave --persons out")
+        people: list[list[Inputs]] = [[{}], [{}]]
+    elif persons is None:
+        raise UsageError(
+            f"{path} was recorded without the person's picture: give --persons DATASET, whose people take its poses, or "
+            "record with --record-images"
+        )
+    else:
+        people = [
+            _people(persons, split, n, size, label_set) if n else [{}]
+            for split, n in (("train", count), ("test", held_out))
+        ]
+        words += f", on people of {persons.name}"
+    calibration, judged = (_recorded(recording, *part) for part in ((first, people[0]), (last, people[1])))
+    return Source(calibration, judged, words)
+
+
+def _people(root: Path, split: str, count: int, size: tuple[int, int], label_set: str) -> list[Inputs]:
+    """Inputs of at most COUNT triples of SPLIT, of which the recording's poses and garments replace the own."""
+    found = len(read_pairs(root, split, **_lists(root)))
+    if not found:
+        raise SpgvtonError(f"{root} has no {split} triples: --persons needs both splits")
+    return [s.inputs for s in _of_data_set(root, split, min(count, found), size, label_set)]
+
+
+def _recorded(recording: Recording, poses: Sequence[int], people: Sequence[Inputs]) -> list[Sample]:
+    """The recording's POSES, in turn on PEOPLE."""
+    return [Sample(f"pose {i}", {**people[n % len(people)], **recording.inputs(i)}) for n, i in enumerate(poses)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import onnx
@@ -101,3 +101,16 @@ def collect(
 def pictures(model: onnx.ModelProto, samples: Sequence[Inputs], what: str) -> list[NDArray[np.uint8]]:
     """The try-on image (H, W, 3) that the joint graph MODEL makes of each of SAMPLES."""
     return Runner(model).map(samples, lambda made: np.asarray(made["image"][0], np.uint8), what)
+
+
+class Pair(NamedTuple):
+    """The joint graph in two: what depends on person and garment alone, and what each frame computes with its outputs."""
+
+    session: onnx.ModelProto
+    frame: onnx.ModelProto
+
+
+def pictures_of(pair: Pair, samples: Sequence[Inputs], what: str) -> list[NDArray[np.uint8]]:
+    """As pictures(), of the joint graph in two."""
+    prepared = Runner(pair.session).map(samples, lambda made: made, f"{what}, session")
+    return pictures(pair.frame, [{**sample, **made} for sample, made in zip(samples, prepared)], what)

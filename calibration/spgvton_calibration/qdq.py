@@ -121,7 +121,7 @@ def insert(
         graph.node.append(node)
         for value_name in node.output:
             graph.node.extend(dequantised.get(value_name, []))
-    used = _prune(graph)
+    used = prune(graph)
     kept = [t for t in (*graph.initializer, *constants) if t.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
@@ -133,7 +133,7 @@ def insert(
     return model
 
 
-def _prune(graph: onnx.GraphProto) -> set[str]:
+def prune(graph: onnx.GraphProto) -> set[str]:
     """Remove nodes whose outputs nobody reads (what computed the biases, from the float weights' shapes), in place.
 
     Returns the names that are read.

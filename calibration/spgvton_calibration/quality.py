@@ -13,7 +13,7 @@ from spgvton import labels as lb
 from spgvton import ssim
 from spgvton.video import cv2
 from spgvton_calibration.data import Sample
-from spgvton_calibration.execution import Inputs, Runner, pictures
+from spgvton_calibration.execution import Inputs, Pair, Runner, pictures, pictures_of
 
 UInt8 = NDArray[np.uint8]
 REGIONS: Final = ("image", "clothes", "face")  # face: with hair, as `spgvton evaluate` has it
@@ -44,6 +44,10 @@ class Judge:
     def run(self, model: onnx.ModelProto, what: str, count: int | None = None) -> list[UInt8]:
         """MODEL's pictures of the first COUNT samples."""
         return pictures(model, [s.inputs for s in self.samples[:count]], what)
+
+    def run_pair(self, pair: Pair, what: str) -> list[UInt8]:
+        """As run(), of the joint graph in two."""
+        return pictures_of(pair, [s.inputs for s in self.samples], what)
 
     def ssim(self, images: Sequence[UInt8]) -> NDArray[np.float64]:
         """SSIM (N, 3) of IMAGES in REGIONS; NaN where a sample has no such region."""

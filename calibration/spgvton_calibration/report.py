@@ -79,7 +79,7 @@ def histograms(found: Mapping[str, Histogram], table: RangeTable, path: Path) ->
         for method, colour in COLOURS.items():
             x = 4 + int(min(h.amax(method) / max(h.width, 1e-12), 1) * (wide - 9))
             cv2.line(panel, (x, 18), (x, high - 4), colour, 2 if method == r.method else 1)
-        _text(panel, r.layers[0], 4, 12, scale=0.33)
+        _text(panel, r.users[0], 4, 12, scale=0.33)
         panels.append(panel)
     panels += [_white(high, wide)] * (-len(panels) % across)
     body = np.concatenate([np.concatenate(panels[i : i + across], 1) for i in range(0, len(panels), across)], 0)
@@ -133,11 +133,11 @@ def markdown(source: Bundle, outcome: Outcome, found: Mapping[str, Histogram], p
         lines += [f"| read by | tensor | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
         for r in o.table.ranges:
             values = " | ".join(f"{found[r.tensor].amax(m):.4g}" for m in names)
-            lines.append(f"| {', '.join(r.layers)} | {r.tensor} | {values} |")
+            lines.append(f"| {', '.join(r.users)} | {r.tensor} | {values} |")
         lines += ["", f"percentile: {PERCENTILE}."]
     else:
         lines += ["| read by | tensor | amax | method |", "|---|---|---|---|"]
-        lines += [f"| {', '.join(r.layers)} | {r.tensor} | {r.amax:.4g} | {r.method} |" for r in o.table.ranges]
+        lines += [f"| {', '.join(r.users)} | {r.tensor} | {r.amax:.4g} | {r.method} |" for r in o.table.ranges]
     return "\n".join(lines) + "\n"
 
 
@@ -152,11 +152,14 @@ def _quality(o: Outcome) -> list[str]:
         lines.append(
             f"| {region} | {'none' if base is None else f'{base:.4f}'} | {o.full_drop[region]:+.5f} | {o.drop[region]:+.5f} |"
         )
-    return [
-        *lines,
-        "",
-        f"Against the float pictures themselves: SSIM {o.fidelity[0]:.4f}, PSNR {o.fidelity[1]:.1f} dB.",
-    ]
+    lines += ["", f"Against the float pictures themselves: SSIM {o.fidelity[0]:.4f}, PSNR {o.fidelity[1]:.1f} dB."]
+    if o.frame is not None:
+        drops = ", ".join(f"{region} {o.frame.drop[region]:+.5f}" for region in REGIONS)
+        lines += [
+            f"session.onnx and frame.onnx, for ONNX Runtime's integer kernels: drop {drops}; SSIM {o.frame.fidelity[0]:.4f}, "
+            f"PSNR {o.frame.fidelity[1]:.1f} dB. {'' if o.frame.kept else 'Above the budget: left out.'}".rstrip()
+        ]
+    return lines
 
 
 def _sensitivity(costs: Sequence[Cost]) -> list[str]:

@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--preset", metavar="NAME", help="an untrained network, for latency work")
     source.add_argument("--bundle", type=Path, help="an fp32 bundle to convert")
     parser.add_argument("--out", required=True, type=Path, help="folder of the bundle")
+    parser.add_argument(
+        "--equalise",
+        action="store_true",
+        help="scale channels between layers evenly first: the same function, better in INT8",
+    )
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="what the graphs compute in")
     parser.add_argument(
         "--storage", choices=("fp32", "fp16"), default="fp32", help="how fp32 graphs' weights are stored"
@@ -66,6 +71,7 @@ def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
     """The bundle of --checkpoint or --preset in folder OUT."""
     import torch
 
+    from spgvton_export.equalise import equalise
     from spgvton_export.onnx_export import export
     from spgvton_export.rewrites import REWRITES, check_names
     from spgvton_training.checkpoint import Checkpoint
@@ -83,6 +89,8 @@ def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
         checkpoint = Checkpoint(config, weights, {"untrained": f"preset {args.preset}, seed 0"})
     else:
         checkpoint = Checkpoint.load(args.checkpoint)
+    if args.equalise:
+        checkpoint = equalise(checkpoint)
     bundle = export(
         checkpoint, out, real_inputs(checkpoint.config), half_storage=args.storage == "fp16", rewrites=rewrites
     )
@@ -142,6 +150,8 @@ def result(bundle: Bundle) -> dict[str, Any]:
 def run(args: argparse.Namespace) -> int:
     if args.bundle and args.precision == "fp32":
         raise UsageError("a bundle can only be converted: add --precision fp16")
+    if args.bundle and args.equalise:
+        raise UsageError("--equalise changes weights: give --checkpoint BUNDLE/weights.safetensors, not --bundle")
     if args.precision == "fp32":
         if args.data:
             raise UsageError("--data is what --precision fp16 is measured on: add that, or leave --data out")

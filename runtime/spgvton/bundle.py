@@ -2,7 +2,8 @@
 
     bundle.json           format, network, precision, file hashes, provenance
     tryon.onnx            the joint graph
-    session frame .onnx   optional: the joint graph in two, rewritten for ONNX Runtime on a CPU (docs/graph-passes.md)
+    session frame .onnx   optional: the joint graph in two, rewritten for ONNX Runtime on a CPU (docs/graph-passes.md; of
+                          INT8 bundles docs/int8.md)
     g1 g2 gmm1 gmm2 g3 .onnx   the modules one by one, as the paper has them
     weights.safetensors   every weight, once; the graphs refer to it as ONNX external data
 

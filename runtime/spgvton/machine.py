@@ -58,6 +58,11 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(found.group(1).split()) if found else frozenset()
 
 
+def has_vnni() -> bool:
+    """Whether this is an x86 processor that multiplies uint8 by int8 into int32 sums without saturating on the way."""
+    return bool({"avx512_vnni", "avx_vnni"} & cpu_flags())
+
+
 def cores() -> int:
     """How many cores this process may use (fewer than the machine has under taskset or a container's cpuset)."""
     affinity = getattr(os, "sched_getaffinity", None)

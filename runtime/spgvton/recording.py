@@ -6,11 +6,11 @@ One file, numpy's .npz, without pickle:
     size, label_set    of the network: (height, width), "cihp" or "lip"
     keypoints          (N, 18, 3) float32: target poses, in network pixels
     static             (N,) int32: which set of static inputs pose n was tried on with
-    static.K.NAME      set K of person and garment, each as Backend.set_static() got it, (1, C, H, W) or (1, 18, 3)
+    static.K.NAME      set K of the garment's inputs, each as Backend.set_static() got it, (1, C, H, W)
 
-No camera frame and no result is in it. The static inputs hold the person's picture with the clothes removed (`body`) and
-the garment's, without which nothing can be calibrated: the file shows the person, so it is written only when asked for,
-readable by its owner alone.
+No camera frame, no result, and no picture of the person is in it: poses and garments. With images=True, which its user
+asks for, set K holds the person's inputs as well: semantic map, keypoints, and the picture with the clothes removed
+(`body`), face included. The file is readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.files import atomic_path
 
 FORMAT: Final = "spgvton-recording-1"
+GARMENT: Final = ("cloth", "cloth_mask")  # static inputs that show nobody
 EVERY: Final = 5  # frames between two recorded poses: neighbours are all but equal
 
 Float = NDArray[np.float32]
@@ -37,11 +38,13 @@ Float = NDArray[np.float32]
 class Recorder:
     """A back end that passes everything on to INNER and remembers every EVERY-th pose, at most COUNT of them.
 
-    The file PATH is written by save() or close(), or as soon as COUNT poses are there.
+    The file PATH is written by save() or close(), or as soon as COUNT poses are there. images: the person's inputs, too.
     """
 
-    def __init__(self, inner: Backend, path: str | Path, count: int, size: tuple[int, int], label_set: str) -> None:
-        self._inner, self.path, self.count = inner, Path(path), count
+    def __init__(
+        self, inner: Backend, path: str | Path, count: int, size: tuple[int, int], label_set: str, *, images: bool = False
+    ) -> None:  # fmt: skip
+        self._inner, self.path, self.count, self._images = inner, Path(path), count, images
         self._size, self._label_set = size, label_set
         self._current: dict[str, Float] = {}
         self._sets: list[dict[str, Float]] = []
@@ -51,8 +54,9 @@ class Recorder:
 
     def set_static(self, name: str, value: Float) -> None:
         self._inner.set_static(name, value)
-        self._current[name] = np.array(value, np.float32)
-        self._changed = True
+        if self._images or name in GARMENT:
+            self._current[name] = np.array(value, np.float32)
+            self._changed = True
 
     def run(self, keypoints: Float) -> NDArray[np.uint8]:
         result = self._inner.run(keypoints)
@@ -140,6 +144,11 @@ class Recording:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    @property
+    def has_person(self) -> bool:
+        """Whether the person's inputs are in it, the picture among them."""
+        return all("body" in one for one in self.sets)
+
     def check(self, size: tuple[int, int], label_set: str) -> None:
         """Raise SpgvtonError unless the session was recorded with a network of SIZE and LABEL_SET."""
         if self.size != size or self.label_set != label_set:
@@ -148,5 +157,5 @@ class Recording:
             )
 
     def inputs(self, index: int) -> dict[str, Float]:
-        """Inputs of the joint graph for pose INDEX, each with its batch axis."""
+        """Inputs of the joint graph for pose INDEX, each with its batch axis; without the person's if it has none."""
         return {**self.sets[int(self.static[index])], "keypoints": self.keypoints[index][None]}

@@ -87,14 +87,16 @@ class TryOn:
         """Back end, version, device, threads."""
         return self._backend.describe()
 
-    def record(self, path: str | Path, count: int) -> Recorder:
+    def record(self, path: str | Path, count: int, *, images: bool = False) -> Recorder:
         """Record what the network is fed from now on, up to COUNT poses, into the file PATH (see spgvton.recording).
+
+        images: with the person's picture, face included; otherwise poses and garments only.
 
         Call it before set_person() and set_garment(). The file is written by the recorder's save(), by close(), or when it
         is full. Raises SpgvtonError where PATH cannot be written.
         """
         make_folder(Path(path).resolve().parent)  # now rather than after an hour of recording
-        self._backend = recorder = Recorder(self._backend, path, count, self.size, self.bundle.label_set)
+        self._backend = recorder = Recorder(self._backend, path, count, self.size, self.bundle.label_set, images=images)
         return recorder
 
     def _pose(self, picture: UInt8) -> Float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -17,11 +19,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, write_manifest
+from spgvton.backends.onnxruntime import OnnxRuntimeBackend
+from spgvton.bundle import GRAPHS, MANIFEST, SESSION_AND_FRAME, WEIGHTS, Bundle, write_manifest
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.machine import has_vnni
 from spgvton_calibration import calibrate as steps
-from spgvton_calibration.calibrate import Outcome, RangeFinder, Settings, calibrate, graph_hash, result, select
+from spgvton_calibration.calibrate import Outcome, RangeFinder, Settings, calibrate, result, select
 from spgvton_calibration.data import Sample, Source
 from spgvton_calibration.execution import Runner, pictures
 from spgvton_calibration.fusion import build
@@ -29,7 +33,7 @@ from spgvton_calibration.mixed import Cost, choose, gmacs
 from spgvton_calibration.network import Network
 from spgvton_calibration.qdq import LEVELS, quantise_weight
 from spgvton_calibration.quality import REGIONS, Judge
-from spgvton_calibration.ranges import RangeTable
+from spgvton_calibration.ranges import RangeTable, graph_hash
 
 
 @pytest.fixture(params=["fp32", "fp16"])
@@ -57,6 +61,52 @@ def test_bundle(outcome: Outcome, source: Bundle, data: Source) -> None:
     for a, b in zip(pictures(model, inputs, "int8"), pictures(Network(source.graph("tryon")).model, inputs, "float")):
         assert 0 < np.abs(a.astype(int) - b).mean() < 2 and a.std() > 1
     onnx.checker.check_model(str(bundle.graph("tryon")))
+
+
+def test_frame_graph(
+    int8: Outcome, int8_half: Outcome, source: Bundle, data: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime's integer kernels make the pictures of the float graph; only where they do not saturate."""
+    assert int8.frame is not None and int8.frame.kept and int8.frame.fidelity[1] > 33
+    bundle = bundle_of(int8)
+    model = onnx.load(str(bundle.graph("frame")), load_external_data=False)
+    count = sum(n.op_type == "QLinearConv" for n in model.graph.node)
+    assert count == len(int8.chosen)
+    stored = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
+    assert stored == {WEIGHTS}
+    exact = pictures(Network(source.graph("tryon")).model, [s.inputs for s in data.held_out[:2]], "float")
+    shown: dict[bool, list[np.ndarray]] = {}
+    for vnni, graphs in ((True, "session, frame"), (False, "tryon")):
+        monkeypatch.setattr("spgvton.backends.onnxruntime.has_vnni", lambda vnni=vnni: vnni)
+        backend = OnnxRuntimeBackend(bundle, threads=1)
+        assert backend.describe()["graphs"] == graphs
+        shown[vnni] = []
+        for sample in data.held_out[:2]:
+            for name, value in sample.inputs.items():
+                if name != "keypoints":
+                    backend.set_static(name, value)
+            shown[vnni].append(backend.run(sample.inputs["keypoints"])[0])
+    if has_vnni():
+        assert all(0 < np.abs(a.astype(int) - b).mean() < 2 for a, b in zip(shown[True], exact))
+    assert all(0 < np.abs(a.astype(int) - b).mean() < 2 for a, b in zip(shown[False], exact))
+    assert int8_half.frame is None and not bundle_of(int8_half).is_split, "float16 is for GPUs"
+
+
+def test_frame_graph_is_judged_too(
+    source: Bundle,
+    int8: Outcome,
+    data: Source,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A frame graph above the budget does not get into the bundle, and a line says so."""
+    monkeypatch.setattr(Judge, "run_pair", lambda self, *_: [np.zeros_like(i) for i in self.images])
+    judged = Source([], data.held_out[:1], "")
+    made = calibrate(source, tmp_path / "b", Settings(max_ssim_drop=0.4, sensitivity=0), judged, ranges=table_of(int8))
+    assert made.frame is not None and not made.frame.kept and not bundle_of(made).is_split
+    assert "it is left out" in capsys.readouterr().err
+    assert "left out" in (bundle_of(made).folder / steps.REPORT / "calibration.md").read_text()
 
 
 def test_modules_are_quantised_as_the_joint_graph(outcome: Outcome) -> None:
@@ -147,13 +197,8 @@ def test_table_round_trip_and_edit(int8: Outcome, source: Bundle, data: Source, 
     """A table that is applied again gives the same graph; an edited range is what the graph then holds."""
     folder = bundle_of(int8).folder
     saved = json.loads((folder / steps.REPORT / "ranges.json").read_text())
-    assert saved["graph"] == graph_hash(source) and set(saved["ranges"][0]) == {
-        "tensor",
-        "layers",
-        "amax",
-        "method",
-        "samples",
-    }
+    assert saved["graph"] == graph_hash(source)
+    assert set(saved["ranges"][0]) == {"tensor", "layers", "sums", "results", "amax", "method", "samples"}
     nothing = Source([], [], "")
     settings = Settings(gate=False, sensitivity=0)
     again = calibrate(source, tmp_path / "same", settings, nothing, ranges=folder / steps.REPORT / "ranges.json")
@@ -177,7 +222,7 @@ def test_table_round_trip_and_edit(int8: Outcome, source: Bundle, data: Source, 
     ("change", "message"),
     [({"graph": "0" * 64}, "is of another graph"), ({"format": "other"}, "this version reads"),
      ({"ranges": []}, "lacks the range of"), ({"ranges": [{}]}, "is no table of ranges"),
-     ({"ranges": [{"tensor": "t", "layers": [], "amax": float("nan"), "method": "m", "samples": 1}]}, "must be a number")],
+     ({"ranges": [{"tensor": "t", "layers": [], "sums": [], "results": [], "amax": float("nan"), "method": "m", "samples": 1}]}, "must be a number")],
 )  # fmt: skip
 def test_foreign_tables(
     int8: Outcome, network: Network, source: Bundle, tmp_path: Path, change: dict[str, object], message: str
@@ -308,6 +353,43 @@ def test_interrupted_run_leaves_what_was(
     assert (out / MANIFEST).read_bytes() != before and [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
+def test_interrupted_process(source: Bundle, data_folder: Path, tmp_path: Path) -> None:
+    """The real command, stopped by Ctrl-C in the middle of its samples: one line, exit code 130, nothing is left."""
+    options = ["--data", str(data_folder), "--samples", "12", "--held-out", "8", "--out", str(tmp_path / "b")]
+    code = (
+        "import sys, spgvton_calibration.execution as e, os, signal; one = e.Runner.__call__; seen = []\n"
+        "def call(self, inputs):\n seen.append(1); len(seen) == 3 and os.kill(os.getpid(), signal.SIGINT)\n"
+        " return one(self, inputs)\n"
+        "e.Runner.__call__ = call\nfrom spgvton.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "calibrate", "--bundle", str(source.folder), *options]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "spgvton calibrate: interrupted" and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_killed_while_writing(source: Bundle, int8: Outcome, data_folder: Path, tmp_path: Path) -> None:
+    """kill -9 when the graphs are written and the report is not: the older bundle is whole, and the next run replaces it."""
+    out = Path(shutil.copytree(bundle_of(int8).folder, tmp_path / "b"))
+    before = (out / MANIFEST).read_bytes()
+    options = ["--data", str(data_folder), "--held-out", "0", "--no-gate", "--sensitivity", "0", "--out", str(out)]
+    options += ["--ranges", str(table_of(int8)), "--keep-float", "g1.*"]
+    code = (
+        "import sys, spgvton_calibration.calibrate as c, os, signal\n"
+        "c.markdown = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from spgvton.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "calibrate", "--bundle", str(source.folder), *options]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (out / MANIFEST).read_bytes() == before and Bundle.open(out).precision == "int8"
+    assert main(["calibrate", "--bundle", str(source.folder), *options]) == 0
+    assert (out / MANIFEST).read_bytes() != before and [p.name for p in tmp_path.iterdir()] == ["b"], "leftovers go"
+
+
 def test_wrong_use(source: Bundle, int8: Outcome, data: Source, data_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is the bundle itself"):
         calibrate(source, source.folder, Settings(gate=False), Source([], [], ""), ranges=table_of(int8))
@@ -363,13 +445,14 @@ def test_verb(source: Bundle, int8: Outcome, data_folder: Path, tmp_path: Path) 
     )
     assert set(report["ssim_drop"]) == set(REGIONS) and "g3.conv11" in report["layers_float"]
     assert "SSIM drop on 4 held-out samples" in err.getvalue()
-    assert set(Bundle.open(out).manifest["files"]) == {WEIGHTS, *(f"{g}.onnx" for g in GRAPHS)}
+    assert set(Bundle.open(out).manifest["files"]) == {WEIGHTS, *(f"{g}.onnx" for g in (*GRAPHS, *SESSION_AND_FRAME))}
 
 
 def test_needs_no_torch() -> None:
     code = (
         "import sys, spgvton_calibration.cli, spgvton_calibration.compare_methods; "
-        "sys.exit(bool({'torch', 'onnxscript'} & set(sys.modules)))"
+        "assert not {'torch', 'onnxscript'} & set(sys.modules); import spgvton_export.rewrites; "
+        "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": ":".join(sys.path)})
     assert done.returncode == 0

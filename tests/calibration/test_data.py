@@ -11,6 +11,7 @@ import pytest
 
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.recording import EVERY, Recorder
 from spgvton_calibration.data import Source, garment_kind, load, pose_change, side, stratified
 from spgvton_export.samples import data_samples
 from spgvton_training.data.layout import PAIRED, Triple
@@ -57,6 +58,54 @@ def test_strata() -> None:
     labels = assets.person()[1]
     assert garment_kind(labels, "cihp") in ("upper-clothes", "dress", "coat")
     assert garment_kind(np.zeros_like(labels), "cihp") == "none"
+
+
+class _Deaf:
+    """A back end that computes nothing."""
+
+    def set_static(self, name: str, value: np.ndarray) -> None: ...
+
+    def run(self, keypoints: np.ndarray) -> np.ndarray:
+        return np.zeros((1, *SIZE, 3), np.uint8)
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+def recorded(path: Path, inputs: dict[str, np.ndarray], *, images: bool) -> Path:
+    recorder = Recorder(_Deaf(), path, 12, SIZE, "cihp", images=images)
+    for name, value in inputs.items():
+        if name != "keypoints":
+            recorder.set_static(name, value)
+    for i in range(12 * EVERY):
+        recorder.run(inputs["keypoints"] + np.float32(i))
+    return path
+
+
+def test_recorded_poses_on_the_people_of_a_data_set(data_folder: Path, data: Source, tmp_path: Path) -> None:
+    """Without its person a session is refused, or takes people of the split that its poses are for."""
+    own = data.held_out[0].inputs
+    session = recorded(tmp_path / "s.npz", own, images=False)
+    with pytest.raises(UsageError, match="was recorded without the person's picture: give --persons DATASET"):
+        load(session, 8, 4, SIZE, "cihp")
+    made = load(session, 8, 4, SIZE, "cihp", persons=data_folder)
+    plain = load(data_folder, 8, 4, SIZE, "cihp")
+    for samples, people in ((made.calibration, plain.calibration), (made.held_out, plain.held_out)):
+        assert len(samples) == len(people)
+        for sample, person in zip(samples, people):
+            assert set(sample.inputs) == set(own) and sample.truth is None
+            np.testing.assert_array_equal(sample.inputs["body"], person.inputs["body"])
+            np.testing.assert_array_equal(sample.inputs["cloth"], own["cloth"])
+    assert made.held_out[-1].inputs["keypoints"].max() == own["keypoints"].max() + 11 * EVERY
+    assert load(session, 0, 4, SIZE, "cihp", persons=data_folder).calibration == []
+
+    whole = recorded(tmp_path / "whole.npz", own, images=True)
+    np.testing.assert_array_equal(load(whole, 8, 4, SIZE, "cihp").held_out[0].inputs["body"], own["body"])
+    for path in (whole, data_folder):
+        with pytest.raises(UsageError, match=r"leave (--persons out|it out)"):
+            load(path, 8, 4, SIZE, "cihp", persons=data_folder)
 
 
 def test_faults(data_folder: Path, tmp_path: Path) -> None:

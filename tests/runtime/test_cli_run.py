@@ -237,6 +237,19 @@ def test_recording_for_calibration(arguments: list[str], tmp_path: Path, capsys:
         and f"{len(recording)} poses recorded in {file}" in capsys.readouterr().err
     )
     inputs = recording.inputs(0)
-    assert inputs["body"].shape == (1, 3, 256, 192) and inputs["cloth"].shape == (1, 3, 256, 192)
+    assert set(inputs) == {"keypoints", "cloth", "cloth_mask"} and inputs["cloth"].shape == (1, 3, 256, 192)
     assert main([*arguments, "--sink", "null", "--record-calibration", "5", "--recording", "/proc/none/s.npz"]) == 1
     assert "cannot create folder /proc/none" in capsys.readouterr().err
+
+
+def test_the_person_is_recorded_on_request(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "session.npz"
+    options = ["--sink", "null", "--max-frames", "6", "--record-images"]
+    assert main([*arguments, *options]) == 2
+    assert "give --record-calibration N, too" in capsys.readouterr().err
+    assert main([*arguments, *options, "--record-calibration", "5", "--recording", str(file)]) == 0
+    assert "will show the person, face included" in capsys.readouterr().err
+    recording = Recording.load(file)
+    assert recording.has_person and recording.inputs(0)["body"].shape == (1, 3, 256, 192)

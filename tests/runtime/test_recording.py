@@ -41,8 +41,8 @@ def pose(i: int) -> np.ndarray:
     return np.full((1, 18, 3), i, np.float32)
 
 
-def record(path: Path, count: int, frames: int) -> Recorder:
-    recorder = Recorder(Echo(), path, count, SIZE, "cihp")
+def record(path: Path, count: int, frames: int, *, images: bool = True) -> Recorder:
+    recorder = Recorder(Echo(), path, count, SIZE, "cihp", images=images)
     for i in range(frames):
         if i == 0:
             recorder.set_static("body", np.zeros((1, 3, *SIZE), np.float32))
@@ -74,6 +74,20 @@ def test_round_trip(tmp_path: Path) -> None:
     for size, labels in (((8, 8), "cihp"), (SIZE, "lip")):
         with pytest.raises(SpgvtonError, match="was recorded with a network of"):
             recording.check(size, labels)
+
+
+def test_no_picture_of_the_person_unless_asked_for(tmp_path: Path) -> None:
+    """Poses and garments only; what the back end gets stays whole."""
+    recorder = record(tmp_path / "s.npz", 2, 2 * EVERY, images=False)
+    assert recorder._inner.set == ["body", "cloth", "cloth"]  # type: ignore[attr-defined]
+    recording = Recording.load(tmp_path / "s.npz")
+    assert not recording.has_person and set(recording.inputs(1)) == {"cloth", "keypoints"}
+    with zipfile.ZipFile(tmp_path / "s.npz") as archive:
+        assert {n.rpartition(".static.")[2].removesuffix(".npy").rpartition(".")[2] for n in archive.namelist()} == {
+            "format", "size", "label_set", "keypoints", "static", "cloth"
+        }  # fmt: skip
+    record(tmp_path / "with.npz", 2, 2 * EVERY)
+    assert Recording.load(tmp_path / "with.npz").has_person
 
 
 def test_written_as_soon_as_it_is_full(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder
 from spgvton.labels import NUM_LABELS
+from spgvton_training import qat
 from spgvton_training.checkpoint import Checkpoint, load_state, save_state
 from spgvton_training.config import STAGES, RunConfig, parse
 from spgvton_training.data.layout import Triple
@@ -145,8 +146,9 @@ class Trainer:
 
     triples: those to train on (data.check.select_triples) instead of all that the data set lists. perceptual, face:
     pretrained networks of Eqs. 4, 12 and of Eq. 15. init: weights to start from instead of random ones. teacher: a
-    network to distil; without `init` its weights are started from wherever they fit. Raises UsageError when a loss is on
-    and its network is not given.
+    network to distil; without `init` its weights are started from wherever they fit. qat: ranges with which the networks
+    compute as in INT8 (spgvton_training.qat). Raises UsageError when a loss is on and its network is not given, or when
+    qat comes without init.
     """
 
     config: RunConfig
@@ -160,6 +162,7 @@ class Trainer:
     command: str = ""
     init: Checkpoint | None = None
     teacher: Teacher | None = None
+    qat: Sequence[qat.Row] | None = None
     fabric: Fabric = field(default_factory=make_fabric)
 
     def __post_init__(self) -> None:
@@ -169,6 +172,10 @@ class Trainer:
         make_folder(self.folder)
         torch.manual_seed(c.seed)
         start = Checkpoint(c.network, self.init.weights).model() if self.init else build_model(c.network)
+        if self.qat is not None:
+            if self.init is None:
+                raise UsageError("INT8 is fine-tuned from a trained network: give its weights, too")
+            qat.fake_quantise(start, self.qat)
         device = self.fabric.device
         distillation = None
         self.distilled: dict[str, Any] = {}  # what the checkpoint says of the teacher
@@ -374,7 +381,7 @@ class Trainer:
         ).hexdigest()
         identity = {
             "run": self.config.to_dict(), "pretrained": self._pretrained(), "world": self.fabric.world_size,
-            "triples": triples,
+            "triples": triples, **({} if self.qat is None else {"qat": [dict(row) for row in self.qat]}),
         }  # fmt: skip
         return identity | ({"teacher": self.teacher.sha256} if self.teacher else {})
 
@@ -416,7 +423,9 @@ class Trainer:
             provenance["distilled_from"] = self.distilled
         if self.init:
             provenance["started_from"] = self.init.provenance
-        return Checkpoint(self.config.network, dict(self._shown().state_dict()), provenance)
+        if self.qat is not None:
+            provenance["qat"] = qat.rows_of(self._shown(), self.qat)
+        return Checkpoint(self.config.network, qat.weights_of(self._shown()), provenance)
 
 
 def _require_gradients(modules: list[nn.Module], wanted: bool) -> None:

@@ -14,7 +14,6 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from spgvton.errors import UsageError
-from spgvton_export import tps_op
 from spgvton_export.folding import fold
 from spgvton_export.rewrites.batch_norm import fold_batch_norm
 from spgvton_export.rewrites.channel_padding import pad_channels
@@ -69,7 +68,16 @@ def session_and_frame(
     for part in split(graph, set(weights)):
         model = gs.export_onnx(part, do_type_check=False)
         model.ir_version = joint.ir_version
-        del model.functions[:]
-        tps_op.attach(model)
+        _copy_functions(joint, model)
         parts.append(model)
     return parts[0], parts[1], changes
+
+
+def _copy_functions(source: onnx.ModelProto, model: onnx.ModelProto) -> None:
+    """Give MODEL, in place, those functions of SOURCE that its nodes call, and their domains."""
+    called = {(n.domain, n.op_type) for n in model.graph.node}
+    del model.functions[:]
+    model.functions.extend(f for f in source.functions if (f.domain, f.name) in called)
+    known = {o.domain for o in model.opset_import}
+    needed = {f.domain for f in model.functions} - known
+    model.opset_import.extend(o for o in source.opset_import if o.domain in needed)

@@ -14,6 +14,7 @@ from spgvton.backends.contract import IMAGE, KEYPOINTS, Backend, check_all_set, 
 from spgvton.backends.sharing import Turns
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
+from spgvton.machine import has_vnni
 
 
 def session_options(threads: int | None) -> ort.SessionOptions:
@@ -25,7 +26,8 @@ def session_options(threads: int | None) -> ort.SessionOptions:
     # Threads that spin take the cores of the other stages: 0.63 of the processor time and 0.69 of the wall time without, two
     # threads on two busy cores (docs/bench.md).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # INT8 bundles as written: 1.32 would quantise biases to int32 by the product of two float16 scales, which underflows
+    # The Q/DQ of INT8 bundles as written: 1.32 would quantise biases to int32 by the product of two float16 scales,
+    # which underflows
     # (21 instead of 43 dB against float), and fuses little of TensorRT's form anyway.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
@@ -44,14 +46,15 @@ class OnnxRuntimeBackend:
 
     A bundle with a session graph has what depends on person and garment alone computed when they change, at the first
     frame after; each frame runs the frame graph. Other bundles, and more than one pose at a time (batch), run the joint
-    graph.
+    graph. So do INT8 bundles on processors without VNNI: there ONNX Runtime's products of their frame graph saturate in 16
+    bits, which spoils the picture.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None, batch: int = 1) -> None:
         options = session_options(threads)
         options.add_free_dimension_override_by_name("N", batch)  # lets the TPS basis be folded: 5 instead of 9 ms
         self._threads, self._batch, self._turns = options.intra_op_num_threads, batch, Turns()
-        split = bundle.is_split and batch == 1
+        split = bundle.is_split and batch == 1 and (bundle.precision != "int8" or has_vnni())
         self._prepare = open_graph(bundle.graph("session"), options) if split else None
         path = bundle.graph("frame" if split else "tryon")
         self._session = open_graph(path, options)

@@ -30,7 +30,8 @@ class Engine:
 
     def __init__(self, bundle: Bundle, settings: Settings, say: Callable[[str], None]) -> None:
         self.settings, self.turns = settings, Turns()
-        split = bundle.is_split and settings.batch == 1 and not settings.bf16
+        whole = settings.bf16 or bundle.precision == "int8"  # of INT8 bundles the pair has ONNX Runtime's own operators
+        split = bundle.is_split and settings.batch == 1 and not whole
         self.graphs = "session, frame" if split else "tryon"
         self.prepare = compile_graph(bundle, "session", settings, say) if split else None
         self.frame = compile_graph(bundle, "frame" if split else "tryon", settings, say)

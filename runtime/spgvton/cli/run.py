@@ -91,11 +91,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record-calibration",
         type=positive,
         metavar="N",
-        help="record up to N poses for spgvton calibrate (see --recording)",
+        help="record up to N poses and the garments for spgvton calibrate; no picture of the person",
     )
+    parser.add_argument("--recording", metavar="NPZ", default="session.npz", help="where to (session.npz)")
     parser.add_argument(
-        "--recording", metavar="NPZ", default="session.npz",
-        help="where to; it holds the person's picture without clothes, and no frame of the camera (session.npz)",
+        "--record-images", action="store_true",
+        help="with --record-calibration: the person's picture without the clothes, too, FACE INCLUDED; ask the person first",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout")
 
@@ -149,6 +150,8 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     if args.parsing and not args.person:
         raise UsageError("--parsing is the semantic map of --person: give --person, or use --parser")
     economy_arguments.economy(args)
+    if args.record_images and not args.record_calibration:
+        raise UsageError("--record-images adds pictures to a recording: give --record-calibration N, too")
     sinks = list(dict.fromkeys(args.sink or ["window"]))
     for name, path in (("--garment", args.garment), ("--garment-mask", args.garment_mask), ("--person", args.person),
                        ("--parsing", args.parsing), ("--parser", args.parser)):  # fmt: skip
@@ -202,7 +205,11 @@ def prepare(args: argparse.Namespace, stack: ExitStack, economy: Economy) -> tup
     session = backend.open_session(args, bundle, threads=args.threads, parser=parser, economy=economy)
     stack.callback(session.close)
     if args.record_calibration:
-        recorder = session.record(args.recording, args.record_calibration)
+        recorder = session.record(args.recording, args.record_calibration, images=args.record_images)
+        if args.record_images:
+            say(
+                f"--record-images: {recorder.path} will show the person, face included; delete it when it has been used"
+            )
         stack.callback(lambda: say(f"{len(recorder)} poses recorded{f' in {recorder.path}' if len(recorder) else ''}"))
         stack.callback(recorder.save)
     garment = set_garment(session, args.garment, args.garment_mask)

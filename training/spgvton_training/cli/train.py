@@ -7,6 +7,8 @@
   spgvton train --config runs/mini/config.yaml --set optimiser.iterations=[0,0,400] --init runs/mini/model.safetensors \\
       --data data/own --out runs/own
   spgvton train --preset realtime --distill-from bundles/mini --data data/synth --out runs/realtime --iterations 200,0,700
+  spgvton train --qat bundles/mini-int8/calibration/ranges.json --init bundles/mini/weights.safetensors \\
+      --iterations 0,0,400 --set optimiser.learning_rates=[1e-4,1e-4,1e-4] --data data/own --out runs/qat
   torchrun --nproc-per-node 4 -m spgvton train --preset paper ...     # four GPUs; batch sizes stay the paper's
 
 Stopped at any time (also by kill -9), the same command goes on from the last saved state in --out. OUT holds
@@ -15,6 +17,9 @@ model.safetensors (the network so far). --print-config shows every option of a r
 
 --distill-from: the run starts from the weights of a trained network, wherever names and shapes match, and learns to answer as
 it does, with the weights losses.distill_image, _semantic, _grid and _features (defaults if the run sets none).
+
+--qat fine-tunes for INT8: the networks compute with the roundings of spgvton calibrate, whose table it takes, and ranges
+are trained, too. Then: spgvton export --checkpoint OUT/model.safetensors, and spgvton calibrate --ranges qat.
 
 Ablations: the rows of Tables IV to VI: w/o-e2e, w/o-cycle, w/o-predicted-map, w/o-id, w/o-local-adv, w/o-perceptual,
 w/o-predicted-mask, w/o-noise, lambda-K=VALUE. (`w/ S_t` is a test: spgvton evaluate --true-maps.)
@@ -32,7 +37,8 @@ from typing import Any
 
 import torch
 
-from spgvton.errors import UsageError
+from spgvton.bundle import WEIGHTS, Bundle
+from spgvton.errors import SpgvtonError, UsageError
 from spgvton_training import ablations
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.config import RunConfig, assignment, load, run_preset
@@ -41,6 +47,7 @@ from spgvton_training.distill import Teacher, check_teacher, with_teacher
 from spgvton_training.networks.config import PRESETS
 from spgvton_training.pretrained.face import load_face_encoder
 from spgvton_training.pretrained.perceptual import load_perceptual
+from spgvton_training.qat import Row
 from spgvton_training.train import PRECISIONS, Trainer, check_pretrained, make_fabric
 
 
@@ -64,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", type=Path, help="checkpoint to start from, or a bundle's weights.safetensors")
     parser.add_argument(
         "--distill-from", type=Path, metavar="CHECKPOINT", help="teacher: a checkpoint or a bundle's folder"
+    )
+    parser.add_argument(
+        "--qat", type=Path, metavar="JSON", help="compute as in INT8 with this table of ranges; needs --init BUNDLE/..."
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that load data (default: 1)")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores)")
@@ -101,6 +111,23 @@ def configuration(args: argparse.Namespace) -> RunConfig:
     return with_teacher(config) if args.distill_from else config
 
 
+def qat_rows(args: argparse.Namespace) -> list[Row]:
+    """The table of --qat. Raises UsageError for options that do not go with it, SpgvtonError for a table of another graph."""
+    try:
+        from spgvton_calibration.ranges import RangeTable, graph_hash
+    except ModuleNotFoundError as e:  # onnx, which training alone does not need
+        raise SpgvtonError(f"--qat needs {e.name}: pip install 'spgvton[calibrate]'") from e
+    if args.precision != "32-true":
+        raise UsageError("--qat rounds as INT8 does, on top of float32: leave --precision out")
+    if args.init is None or args.init.name != WEIGHTS:
+        raise UsageError(f"--qat needs --init BUNDLE/{WEIGHTS}, of the bundle that was calibrated (spgvton export)")
+    table = RangeTable.load(args.qat, graph_hash(Bundle.open(args.init.parent)), ())
+    rows = [Row(layers=r.layers, sums=r.sums, amax=r.amax) for r in table.ranges if r.layers or r.sums]
+    if not rows:
+        raise SpgvtonError(f"{args.qat} holds no ranges: calibrate again")
+    return rows
+
+
 def run(args: argparse.Namespace) -> int:
     config = configuration(args)
     if args.print_config:
@@ -115,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
     check_pretrained(config, perceptual, face)
     teacher = Teacher.load(args.distill_from) if args.distill_from else None
     check_teacher(config, teacher)
+    rows = qat_rows(args) if args.qat else None
     fabric = make_fabric(args.accelerator, args.precision)
     with fabric.rank_zero_first():  # the others read what it found
         triples = select_triples(
@@ -124,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(
         config, args.data, args.out, triples, perceptual, face,
         workers=args.workers, save_every=args.save_every, command="spgvton " + shlex.join(sys.argv[1:]),
-        init=Checkpoint.load(args.init) if args.init else None, teacher=teacher, fabric=fabric,
+        init=Checkpoint.load(args.init) if args.init else None, teacher=teacher, qat=rows, fabric=fabric,
     )  # fmt: skip
     if "inherited" in trainer.distilled and fabric.is_global_zero:
         inherited, parameters = trainer.distilled["inherited"], trainer.distilled["parameters"]

@@ -52,9 +52,10 @@ class ResidualBlock(nn.Module):
         else:
             self.conv_a = ConvNorm(channels, channels, norm)
             self.conv_b = ConvNorm(channels, channels, norm, relu=False)
+        self.residual = nn.Identity()  # what the sum reads of x: spgvton_training.qat quantises it
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.conv_b(self.conv_a(x)))
+        return F.relu(self.residual(x) + self.conv_b(self.conv_a(x)))
 
 
 def _upsample(x: Tensor) -> Tensor:
@@ -98,8 +99,10 @@ class Generator(nn.Module):
         if config.skips:
             self.skip4 = nn.Conv2d(4 * n, 4 * n, 1)
             self.skip3 = nn.Conv2d(2 * n, 2 * n, 1)
+            self.residual4, self.residual3 = nn.Identity(), nn.Identity()  # as ResidualBlock's
             if not space_to_depth:
                 self.skip1 = nn.Conv2d(n, n, 1)
+                self.residual1 = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         first = self.conv1(x)
@@ -108,12 +111,12 @@ class Generator(nn.Module):
         y = self.res5(self.conv5(middle))
         y = self.conv6(_upsample(y))
         if self.skips:
-            y = y + self.skip4(middle)
+            y = self.residual4(y) + self.skip4(middle)
         y = self.conv7(_upsample(y))
         if self.skips:
-            y = y + self.skip3(high)
+            y = self.residual3(y) + self.skip3(high)
         if not self.space_to_depth:
             y = self.conv8(_upsample(y))
             if self.skips:
-                y = y + self.skip1(first)
+                y = self.residual1(y) + self.skip1(first)
         return self.conv11(self.conv10(F.relu(self.conv9(y))).tanh())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -214,13 +215,20 @@ def test_back_and_side_show_the_last_image_and_a_hint(kiosk: Kiosk) -> None:
     assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", "turn to the mirror", True)
 
 
-def test_black_frames_are_told_and_wiped_in_time_like_any_absence(kiosk: Kiosk) -> None:
+def test_black_frames_are_told_and_wiped_in_time_like_any_absence(
+    kiosk: Kiosk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     kiosk.go_live()
     black = np.zeros_like(PERSON)
     said = kiosk.show(black, GOOD, 0.5)  # the pose network finds someone anywhere
     assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", lc.DARK, True)
     kiosk.show(black, GOOD, 6.5)
-    assert kiosk.life.state == "nobody"
+    assert kiosk.life.state == "nobody" and kiosk.life.dark
+    kiosk.show(PERSON, GOOD, 1.0)
+    assert kiosk.life.state != "nobody" and not kiosk.life.dark
+    words = [r.getMessage() for r in caplog.records if "sees" in r.getMessage()]
+    assert words == [lc.DARK, "the camera sees again"]  # once each, not once a frame
 
 
 def recoloured() -> np.ndarray:
@@ -334,6 +342,20 @@ def test_back_end_that_fails_is_opened_anew_once(kiosk: Kiosk) -> None:
     kiosk.session.fail = RuntimeError("again")
     with pytest.raises(RuntimeError, match="again"):
         kiosk.dresser(frame, GOOD)
+
+
+def test_every_second_frame_refused_does_not_fill_the_log(kiosk: Kiosk, caplog: pytest.LogCaptureFixture) -> None:
+    kiosk.go_live()
+    kiosk.dresser.set_garment(Garment.of(*ASSETS.garment(1)))
+    frame = Frame(PERSON, 0, 0.0, 0.0)
+    for n in range(40):
+        kiosk.session.fail = None if n % 2 else SpgvtonError("the pose is odd")
+        with contextlib.suppress(Unusable):
+            kiosk.dresser(frame, GOOD)
+    assert [r.getMessage() for r in caplog.records if "odd" in r.getMessage()] == [
+        "1 frames could not be dressed: the pose is odd"
+    ]
+    assert kiosk.dresser.rebuilds == 0
 
 
 def test_back_end_that_refuses_every_frame_is_opened_anew(kiosk: Kiosk) -> None:

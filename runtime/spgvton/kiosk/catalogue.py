@@ -40,6 +40,7 @@ MAX_NAME: Final = 60
 THUMBNAIL: Final = 240  # pixels
 POLL_S: Final = 1.0
 PREPARED: Final = 8  # garments whose pixels stay in memory
+PREPARING: Final = 2  # at a time: a picture of 24 megapixels is 72 MB decoded
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Catalogue:
         self._lock = threading.Lock()  # of the three above
         self._looking = threading.Lock()
         self._writing = threading.Lock()
+        self._preparing = threading.Semaphore(PREPARING)
         self._closing = threading.Event()
         self.refresh()
 
@@ -139,6 +141,12 @@ class Catalogue:
             after[entry.id] = entry
         with self._lock:
             self._garments = after
+            self._checked = {key: stamp for key, stamp in self._checked.items() if key in after}
+            self._prepared = OrderedDict(
+                (key, value)
+                for key, value in self._prepared.items()
+                if key[0] in after and after[key[0]].stamp == key[1]
+            )
         return after != before
 
     @staticmethod
@@ -201,7 +209,8 @@ class Catalogue:
                 self._prepared.move_to_end(key)
                 return self._prepared[key]
         try:
-            prepared = self._prepare(entry)
+            with self._preparing:
+                prepared = self._prepare(entry)
         except SpgvtonError as e:
             problem = str(e).replace("give --garment-mask", f"put {self._mask_of(entry.picture).name} beside it")
             problem = problem.replace(f"{self.folder}/", "")

@@ -28,7 +28,7 @@ FOOTER: Final = 38
 MIN_HEIGHT: Final = 480
 MAX_HEIGHT: Final = 720
 WIDEST: Final = 16 / 9
-CAPTION_S: Final = 0.5
+CAPTION_S: Final = 1.0  # the times in the footer stand for so long: nobody reads faster, and writing costs most cold
 
 
 def text(
@@ -186,7 +186,7 @@ class Composer:
             write_hint(panel, reason)
 
     def _write_times(self, view: View) -> None:
-        """Write the stages' milliseconds into the paper's footer; twice a second, or nobody could read them."""
+        """Write the stages' milliseconds into the paper's footer; once a second, or nobody could read them."""
         if view.frame.captured - self._captioned < CAPTION_S:
             return
         self._captioned = view.frame.captured

@@ -21,6 +21,7 @@ from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.dresser import CHOOSE, Dresser, Session
 from spgvton.kiosk.lifecycle import Lifecycle, State
+from spgvton.kiosk.memory import limit_arenas
 from spgvton.kiosk.source_capture import SourceCapture
 from spgvton.kiosk.view import MirrorView
 from spgvton.perception.composed import ComposedParser
@@ -135,6 +136,7 @@ class Mirror:
         economy: Economy | None = None,
         open_session: Callable[[], Session] | None = None,
     ) -> None:
+        limit_arenas()  # before the first thread
         self._connector = connector(source_uri, realtime=True)
         self._policy, self._patience_s = policy, patience_s
         self._economy = economy or Economy()

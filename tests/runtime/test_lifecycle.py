@@ -14,6 +14,7 @@ from spgvton import keypoints as kp
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk import lifecycle as lc
+from spgvton.kiosk import source_capture
 from spgvton.kiosk.dresser import CHOOSE, FAILED, MAX_FAILED, Dresser
 from spgvton.kiosk.lifecycle import Lifecycle
 from spgvton.kiosk.source_capture import GOOD_FRAMES, SourceCapture
@@ -291,6 +292,23 @@ def test_retake_and_wipe_throw_a_parse_under_way_away(kiosk: Kiosk) -> None:
     assert kiosk.capture.poll() is None
     kiosk.life.retake()  # nobody is there: nothing to take
     assert kiosk.life.state == "nobody"
+
+
+def test_parser_that_never_returns_is_one_thread_and_then_an_error(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kiosk.parser.go.clear()
+    threads = threading.active_count()
+    for _ in range(4):  # customers who wait for it, and leave
+        kiosk.show(PERSON, GOOD, 4.0)
+        assert kiosk.life.state == "capturing"
+        kiosk.show(EMPTY, NOBODY, 8.0)
+        assert kiosk.life.state == "nobody"
+    assert threading.active_count() == threads + 1
+    assert kiosk.capture._job is None  # of those who left nothing is kept
+    monkeypatch.setattr(source_capture, "STUCK_S", 0.0)
+    with pytest.raises(SpgvtonError, match="the parser has not returned"):
+        kiosk.show(PERSON, GOOD, 4.0)
 
 
 def test_face_so_near_that_no_shoulder_is_seen(kiosk: Kiosk) -> None:

@@ -11,6 +11,7 @@ is looked at again when it changes (so a copy under way becomes a garment once i
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -30,6 +31,7 @@ from spgvton.perception.garment_mask import garment_mask
 from spgvton.stream.compose import card
 from spgvton.video import cv2
 
+log = logging.getLogger(__name__)
 UInt8 = NDArray[np.uint8]
 Stamp = tuple[tuple[int, int] | None, ...]  # (mtime_ns, size) of picture, mask and name
 
@@ -99,10 +101,16 @@ class Catalogue:
         """Look at the folder every second until close(); ON_CHANGE is called after the list changed."""
 
         def look() -> None:
+            told = ""
             while not self._closing.wait(POLL_S):
-                changed = self.refresh()
-                if self._check_next() or changed:
-                    on_change()
+                try:
+                    changed = self.refresh()
+                    if self._check_next() or changed:
+                        on_change()
+                except Exception as e:  # one bad picture must not be the last that was looked at
+                    if str(e) != told:
+                        log.exception("the catalogue could not be looked at")
+                    told = str(e)
 
         threading.Thread(target=look, name="spgvton-catalogue", daemon=True).start()
 

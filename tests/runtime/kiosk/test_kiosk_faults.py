@@ -13,9 +13,12 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+import uvicorn
 from kiosk_shop import Served, serve, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from test_supervised import RtspServer
+
+from spgvton.kiosk import supervisor
 
 
 def metric(served: Served, name: str) -> float:
@@ -108,3 +111,27 @@ def test_on_every_address_a_token_is_made_and_needed(
         assert kiosk.client.put("/api/privacy", json={"on": True}).status_code == 401
         found = httpx.get(f"{kiosk.running.url}api/status", headers={"authorization": f"Bearer {secret}"}, timeout=60)
         assert found.status_code == 200 and not found.json()["privacy"]
+
+
+def test_a_web_server_that_ends_is_a_reason_to_start_again(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(supervisor, "exit_soon", codes.append)
+    broken = threading.Event()
+    real = uvicorn.Server.on_tick
+
+    async def on_tick(self: uvicorn.Server, counter: int) -> bool:
+        if broken.is_set():
+            raise RuntimeError("a bug in the server")
+        return await real(self, counter)
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", on_tick)
+    with serve(tmp_path, tiny_bundle) as kiosk:
+        broken.set()
+        wait_for(kiosk.running.gave_up.is_set)
+        assert kiosk.stop.is_set() and codes == [75]
+    monkeypatch.undo()
+    with serve(tmp_path / "again", tiny_bundle) as kiosk:  # one that is told to end is none
+        pass
+    assert not kiosk.running.gave_up.is_set()

@@ -254,6 +254,31 @@ def test_a_catalogue_forgets_what_was_removed(tmp_path: Path, shirt: bytes) -> N
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
+def test_a_fault_while_looking_is_not_the_last_look(
+    tmp_path: Path, shirt: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = catalogue.Catalogue(tmp_path)
+    monkeypatch.setattr(catalogue, "POLL_S", 0.02)
+    real, calls = catalogue.jpeg, 0
+
+    def broken(picture: np.ndarray, quality: int = 85) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls < 5:
+            raise cv2.error("out of memory")
+        return real(picture, quality)
+
+    monkeypatch.setattr(catalogue, "jpeg", broken)
+    found.watch(lambda: None)
+    try:
+        (tmp_path / "late.png").write_bytes(shirt)
+        wait_for(lambda: found.get("late"))
+    finally:
+        found.close()
+    assert calls >= 5
+    assert [r.getMessage() for r in caplog.records] == ["the catalogue could not be looked at"]  # four times, told once
+
+
 def test_pictures_are_decoded_two_at_a_time(tmp_path: Path, shirt: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty requests for forty garments of 24 megapixels would otherwise take 3 GB."""
     for number in range(6):

@@ -62,3 +62,19 @@ def test_trimmed_keeps_the_garment_and_a_little_air() -> None:
     assert cut.shape == (28, 28, 3)
     assert (cut == 20).sum() == 20 * 20 * 3
     assert trimmed(picture[:20]).shape == (20, 80, 3)  # nothing but background
+
+
+def test_pictures_are_independent_and_the_times_change_once_a_second() -> None:
+    composer = Composer((480, 360))
+    result = np.full((256, 192, 3), 200, np.uint8)
+
+    def at(second: float, pose: float) -> np.ndarray:
+        frame = Frame(np.full((480, 360, 3), 60, np.uint8), 0, second, second)
+        return composer(View(frame, Perception(KEYPOINTS), result, {"pose": pose}))
+
+    first = at(100.0, 0.010)
+    before = first.copy()
+    soon, later = at(100.9, 0.077), at(101.1, 0.077)
+    assert np.array_equal(soon, before)  # nobody reads faster
+    assert np.array_equal(later[:-40], before[:-40]) and not np.array_equal(later[-40:], before[-40:])
+    assert np.array_equal(first, before)  # a sink may still hold it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from spgvton import keypoints as kp
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk import lifecycle as lc
+from spgvton.kiosk import source_capture
 from spgvton.kiosk.dresser import CHOOSE, FAILED, MAX_FAILED, Dresser
 from spgvton.kiosk.lifecycle import Lifecycle
 from spgvton.kiosk.source_capture import GOOD_FRAMES, SourceCapture
@@ -214,13 +216,20 @@ def test_back_and_side_show_the_last_image_and_a_hint(kiosk: Kiosk) -> None:
     assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", "turn to the mirror", True)
 
 
-def test_black_frames_are_told_and_wiped_in_time_like_any_absence(kiosk: Kiosk) -> None:
+def test_black_frames_are_told_and_wiped_in_time_like_any_absence(
+    kiosk: Kiosk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     kiosk.go_live()
     black = np.zeros_like(PERSON)
     said = kiosk.show(black, GOOD, 0.5)  # the pose network finds someone anywhere
     assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", lc.DARK, True)
     kiosk.show(black, GOOD, 6.5)
-    assert kiosk.life.state == "nobody"
+    assert kiosk.life.state == "nobody" and kiosk.life.dark
+    kiosk.show(PERSON, GOOD, 1.0)
+    assert kiosk.life.state != "nobody" and not kiosk.life.dark
+    words = [r.getMessage() for r in caplog.records if "sees" in r.getMessage()]
+    assert words == [lc.DARK, "the camera sees again"]  # once each, not once a frame
 
 
 def recoloured() -> np.ndarray:
@@ -285,6 +294,23 @@ def test_retake_and_wipe_throw_a_parse_under_way_away(kiosk: Kiosk) -> None:
     assert kiosk.life.state == "nobody"
 
 
+def test_parser_that_never_returns_is_one_thread_and_then_an_error(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kiosk.parser.go.clear()
+    threads = threading.active_count()
+    for _ in range(4):  # customers who wait for it, and leave
+        kiosk.show(PERSON, GOOD, 4.0)
+        assert kiosk.life.state == "capturing"
+        kiosk.show(EMPTY, NOBODY, 8.0)
+        assert kiosk.life.state == "nobody"
+    assert threading.active_count() == threads + 1
+    assert kiosk.capture._job is None  # of those who left nothing is kept
+    monkeypatch.setattr(source_capture, "STUCK_S", 0.0)
+    with pytest.raises(SpgvtonError, match="the parser has not returned"):
+        kiosk.show(PERSON, GOOD, 4.0)
+
+
 def test_face_so_near_that_no_shoulder_is_seen(kiosk: Kiosk) -> None:
     portrait = GOOD.copy()
     portrait[kp.NECK] = portrait[kp.R_SHOULDER] = portrait[kp.R_ELBOW] = 0
@@ -334,6 +360,20 @@ def test_back_end_that_fails_is_opened_anew_once(kiosk: Kiosk) -> None:
     kiosk.session.fail = RuntimeError("again")
     with pytest.raises(RuntimeError, match="again"):
         kiosk.dresser(frame, GOOD)
+
+
+def test_every_second_frame_refused_does_not_fill_the_log(kiosk: Kiosk, caplog: pytest.LogCaptureFixture) -> None:
+    kiosk.go_live()
+    kiosk.dresser.set_garment(Garment.of(*ASSETS.garment(1)))
+    frame = Frame(PERSON, 0, 0.0, 0.0)
+    for n in range(40):
+        kiosk.session.fail = None if n % 2 else SpgvtonError("the pose is odd")
+        with contextlib.suppress(Unusable):
+            kiosk.dresser(frame, GOOD)
+    assert [r.getMessage() for r in caplog.records if "odd" in r.getMessage()] == [
+        "1 frames could not be dressed: the pose is odd"
+    ]
+    assert kiosk.dresser.rebuilds == 0
 
 
 def test_back_end_that_refuses_every_frame_is_opened_anew(kiosk: Kiosk) -> None:

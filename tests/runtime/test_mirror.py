@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -242,6 +246,48 @@ def test_back_end_that_cannot_be_healed_ends_with_its_own_code() -> None:
     status = mirror.status()
     assert "CUDA error 700" in status.last_error
     assert status.restarts == 1
+
+
+COUNT_ARENAS = """
+import ctypes, os, sys, threading
+from spgvton.kiosk.memory import limit_arenas
+
+assert not sys.argv[1:] or limit_arenas()
+barrier = threading.Barrier(7)
+
+def allocate():
+    kept = [ctypes.create_string_buffer(20_000) for _ in range(20)]
+    barrier.wait()  # all at the same time, so that no arena is free
+    barrier.wait()
+    del kept
+
+threads = [threading.Thread(target=allocate) for _ in range(6)]
+for thread in threads:
+    thread.start()
+barrier.wait()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+read, write = os.pipe()
+file = ctypes.c_void_p(libc.fdopen(write, b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(os.read(read, 1 << 16).decode().count("<heap nr="))
+barrier.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator only")
+def test_threads_share_two_heaps() -> None:
+    """glibc's own report: without the limit each of six threads has a heap of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+
+    def heaps(*arguments: str) -> int:
+        command = [sys.executable, "-c", COUNT_ARENAS, *arguments]
+        return int(subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60).stdout)
+
+    assert heaps() > 4
+    assert heaps("limit") <= 2
 
 
 def test_wrong_use_is_told_before_anything_runs(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -279,6 +279,28 @@ def test_driver_that_never_returns_holds_up_nobody(monkeypatch: pytest.MonkeyPat
     release.set()
 
 
+def test_drivers_that_never_return_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror waits for its camera for ever, but not with a thread more for every attempt: a new process frees them."""
+    monkeypatch.setattr(supervised, "CONNECT_S", 0.02)
+    monkeypatch.setattr(supervised, "PAUSE_S", (0.0, 0.0))
+    monkeypatch.setattr(supervised, "MAX_STUCK", 3)
+    release = threading.Event()
+    opened = 0
+
+    def connect() -> Source:
+        nonlocal opened
+        opened += 1
+        # Every second one fails as it should, and leaves no thread behind.
+        return Scripted(forever(release) if opened % 2 else lambda: None)
+
+    source = SupervisedSource(connect, "camera 3", patience_s=float("inf"))
+    with pytest.raises(SpgvtonError, match=r"3 connections to camera 3 are stuck in its driver: start again"):
+        source.read()
+    assert opened == 5
+    source.close()
+    release.set()
+
+
 def test_a_bug_in_a_source_is_not_taken_for_a_loss() -> None:
     def broken() -> Frame:
         raise KeyError("a bug")

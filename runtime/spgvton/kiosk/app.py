@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 
 STATIC: Final = Path(__file__).parent / "static"
 PAGES: Final = {"/": "mirror.html", "/operator": "operator.html", "/login": "login.html"}
+MAX_BODIES: Final = 4  # uploads that are received at the same time
 YEAR_S: Final = 365 * 24 * 3600
 JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}}
 Errors = dict[int | str, dict[str, Any]]
@@ -263,7 +264,7 @@ def _add_garments(app: FastAPI, services: Services) -> None:
 def _add_uploads(app: FastAPI, services: Services) -> None:
     uploads, catalogue = services.kiosk.uploads, services.kiosk.catalogue
     # One picture of 24 megapixels is 72 MB decoded: two at a time are enough.
-    decoding = asyncio.Semaphore(2)
+    decoding, receiving = asyncio.Semaphore(2), asyncio.Semaphore(MAX_BODIES)
     body: dict[str, Any] = {
         "requestBody": {
             "required": True,
@@ -271,6 +272,13 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
                         for kind in ("png", "jpeg", "webp")},
         }
     }  # fmt: skip
+
+    async def received(request: Request) -> bytes:
+        """The request's body, of at most upload_bytes; several at once are several times that in memory."""
+        if receiving.locked():
+            raise HTTPException(429, "too many uploads at once: try again in a moment", {"retry-after": "2"})
+        async with receiving:
+            return await request.body()
 
     def view(upload: Upload) -> UploadView:
         height, width = upload.picture.shape[:2]
@@ -288,7 +296,7 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
     @app.post("/api/uploads", status_code=201, responses=errors(), openapi_extra=body)
     async def upload(request: Request) -> UploadView:
         """Send a garment's picture (PNG, JPEG or WebP as the body); its mask is found and waits to be accepted."""
-        data = await request.body()
+        data = await received(request)
         async with decoding:
             try:
                 return view(await run_in_threadpool(uploads.add, data))
@@ -299,7 +307,7 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
     async def set_mask(upload_id: UploadId, request: Request) -> UploadView:
         """Give the mask oneself: white where the garment is, of the picture's shape."""
         found = pending(upload_id)
-        data = await request.body()
+        data = await received(request)
         async with decoding:
             try:
                 return view(await run_in_threadpool(uploads.set_mask, found, data))

@@ -11,6 +11,7 @@ is looked at again when it changes (so a copy under way becomes a garment once i
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -30,6 +31,7 @@ from spgvton.perception.garment_mask import garment_mask
 from spgvton.stream.compose import card
 from spgvton.video import cv2
 
+log = logging.getLogger(__name__)
 UInt8 = NDArray[np.uint8]
 Stamp = tuple[tuple[int, int] | None, ...]  # (mtime_ns, size) of picture, mask and name
 
@@ -40,6 +42,7 @@ MAX_NAME: Final = 60
 THUMBNAIL: Final = 240  # pixels
 POLL_S: Final = 1.0
 PREPARED: Final = 8  # garments whose pixels stay in memory
+PREPARING: Final = 2  # at a time: a picture of 24 megapixels is 72 MB decoded
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Catalogue:
         self._lock = threading.Lock()  # of the three above
         self._looking = threading.Lock()
         self._writing = threading.Lock()
+        self._preparing = threading.Semaphore(PREPARING)
         self._closing = threading.Event()
         self.refresh()
 
@@ -97,10 +101,16 @@ class Catalogue:
         """Look at the folder every second until close(); ON_CHANGE is called after the list changed."""
 
         def look() -> None:
+            told = ""
             while not self._closing.wait(POLL_S):
-                changed = self.refresh()
-                if self._check_next() or changed:
-                    on_change()
+                try:
+                    changed = self.refresh()
+                    if self._check_next() or changed:
+                        on_change()
+                except Exception as e:  # one bad picture must not be the last that was looked at
+                    if str(e) != told:
+                        log.exception("the catalogue could not be looked at")
+                    told = str(e)
 
         threading.Thread(target=look, name="spgvton-catalogue", daemon=True).start()
 
@@ -139,6 +149,12 @@ class Catalogue:
             after[entry.id] = entry
         with self._lock:
             self._garments = after
+            self._checked = {key: stamp for key, stamp in self._checked.items() if key in after}
+            self._prepared = OrderedDict(
+                (key, value)
+                for key, value in self._prepared.items()
+                if key[0] in after and after[key[0]].stamp == key[1]
+            )
         return after != before
 
     @staticmethod
@@ -201,7 +217,8 @@ class Catalogue:
                 self._prepared.move_to_end(key)
                 return self._prepared[key]
         try:
-            prepared = self._prepare(entry)
+            with self._preparing:
+                prepared = self._prepare(entry)
         except SpgvtonError as e:
             problem = str(e).replace("give --garment-mask", f"put {self._mask_of(entry.picture).name} beside it")
             problem = problem.replace(f"{self.folder}/", "")

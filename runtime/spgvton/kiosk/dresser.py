@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
@@ -21,6 +22,7 @@ LOG: Final = logging.getLogger(__name__)
 CHOOSE: Final = "choose a garment"
 FAILED: Final = "one moment, please"
 MAX_FAILED: Final = 10  # frames in a row
+TELL_S: Final = 10.0  # between two lines in the log about frames that could not be dressed
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -57,6 +59,7 @@ class Dresser:
         self.size = self._session.size
         self.rebuilds = 0
         self._failed = 0  # frames in a row
+        self._untold, self._told = 0, float("-inf")  # frames, and when the log was told
         self._lock = threading.Lock()  # of the session
         self._garment: Garment | None = None
         self._person: PersonRepresentation | None = None
@@ -99,7 +102,7 @@ class Dresser:
             except Exception as e:
                 self._failed += 1
                 if isinstance(e, SpgvtonError) and self._failed < MAX_FAILED:
-                    LOG.warning("a frame could not be dressed: %s", e)
+                    self._tell(e)
                     raise Unusable(FAILED) from e
                 LOG.exception("the back end failed and is opened anew")
                 self.rebuilds += 1
@@ -107,6 +110,13 @@ class Dresser:
                     self._session.close()
                 self._session, self._set = self._open_session(), (None, None)
                 return self._run(garment, person, keypoints, size)
+
+    def _tell(self, error: SpgvtonError) -> None:
+        """Log why a frame could not be dressed; seldom, for it may be every second frame for weeks."""
+        self._untold += 1
+        if time.monotonic() - self._told > TELL_S:
+            LOG.warning("%d frames could not be dressed: %s", self._untold, error)
+            self._untold, self._told = 0, time.monotonic()
 
     def _run(self, garment: Garment, person: PersonRepresentation, keypoints: Float, size: tuple[int, int]) -> UInt8:
         if self._set[0] is not garment:

@@ -60,6 +60,7 @@ class Lifecycle:
     ) -> None:
         self.state: State = "nobody"
         self.hint = ""
+        self.dark = False  # the last frame showed nothing
         self._capture, self._dresser, self._follow, self._forget = capture, dresser, follow, forget
         self._wipe_after_s = wipe_after_s
         self._lock = PersonLock()
@@ -116,7 +117,7 @@ class Lifecycle:
     def step(self, picture: UInt8, keypoints: Float, now: float) -> Perception:
         """One frame: PICTURE, RGB uint8 (H, W, 3), captured at NOW, and the keypoints (18, 3) found in it."""
         hint: str | None
-        dark = is_dark(picture)
+        dark = self._look_for_light(picture)
         present = not dark and person_present(keypoints)
         if self.state == "nobody":
             hint = self._nobody(picture, keypoints, now, present)
@@ -129,6 +130,14 @@ class Lifecycle:
             hint = DARK
         self.hint = hint or ""
         return Perception(keypoints, hint, keep_last=self.state in ("live", "left"))
+
+    def _look_for_light(self, picture: UInt8) -> bool:
+        """True where PICTURE shows nothing; the log is told when that begins and ends."""
+        dark = is_dark(picture)
+        if dark != self.dark:
+            LOG.log(logging.WARNING if dark else logging.INFO, DARK if dark else "the camera sees again")
+            self.dark = dark
+        return dark
 
     def _nobody(self, picture: UInt8, k: Float, now: float, present: bool) -> str:
         if self._stays(present, now, APPEAR_S):

@@ -64,6 +64,7 @@ class KioskCollector(Collector):
         if status.frame_age_s is not None:
             yield GaugeMetricFamily("spgvton_frame_age_seconds", "age of the newest frame", status.frame_age_s)
         yield GaugeMetricFamily("spgvton_source_ok", "1 while the source delivers", status.source_ok)
+        yield GaugeMetricFamily("spgvton_dark", "1 while its pictures show nothing", status.dark)
         yield CounterMetricFamily(
             "spgvton_restarts", "times that source or back end were opened again", status.restarts
         )

@@ -21,6 +21,7 @@ from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.dresser import CHOOSE, Dresser, Session
 from spgvton.kiosk.lifecycle import Lifecycle, State
+from spgvton.kiosk.memory import limit_arenas
 from spgvton.kiosk.source_capture import SourceCapture
 from spgvton.kiosk.view import MirrorView
 from spgvton.perception.composed import ComposedParser
@@ -60,7 +61,7 @@ class MirrorStatus:
     latency_s: stage -> frames per bucket since the start, not cumulative; the upper ends are LATENCY_BUCKETS_S, and the
     last entry counts what is longer. latency_sum_s: stage -> sum of seconds. stages_ms: stage -> {p50, p90, p95, p99} over
     the last minute. Stage "total" is capture to present. frame_age_s: since the newest frame was captured; None before
-    run(). restarts: how often source or back end were opened again. garment: its name.
+    run(). dark: the newest frame shows nothing (a covered lens, black frames). restarts: how often source or back end were opened again. garment: its name.
     """
 
     state: State = "nobody"
@@ -79,6 +80,7 @@ class MirrorStatus:
     frame_age_s: float | None = None
     source: str = ""
     source_ok: bool = False
+    dark: bool = False
     restarts: int = 0
     backend: dict[str, str] = field(default_factory=dict)
     privacy: bool = False
@@ -134,6 +136,7 @@ class Mirror:
         economy: Economy | None = None,
         open_session: Callable[[], Session] | None = None,
     ) -> None:
+        limit_arenas()  # before the first thread
         self._connector = connector(source_uri, realtime=True)
         self._policy, self._patience_s = policy, patience_s
         self._economy = economy or Economy()
@@ -228,6 +231,7 @@ class Mirror:
                 frame_age_s=source.frame_age_s if source else None,
                 source=self._connector.name,
                 source_ok=bool(source and source.ok),
+                dark=lifecycle.dark,
                 restarts=(source.restarts if source else 0) + self._dresser.rebuilds,
                 backend=self._dresser.describe(),
                 privacy=self._view.privacy,

@@ -96,6 +96,7 @@ class StatusView(BaseModel):
     frame_age_s: float | None = Field(description="null before the first frame")
     source: str
     source_ok: bool
+    dark: bool
     restarts: int
     backend: dict[str, str]
     privacy: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class RecordingSink(Sink):
     def __init__(self, folder: Path, minutes: float, on_end: Callable[[], None]) -> None:
         self.folder = make_folder(folder)
         self.problem: str | None = None
+        self._rescue()
         self._limit_s, self._on_end = minutes * 60, on_end
         self._wanted = threading.Event()
         self._file: FileSink | None = None
@@ -52,7 +54,8 @@ class RecordingSink(Sink):
             return
         try:
             if self._file is None:
-                path = self.folder / time.strftime("mirror-%Y%m%d-%H%M%S.mkv")
+                # The time of day comes twice when clocks are set back.
+                path = self._free_path(time.strftime("mirror-%Y%m%d-%H%M%S"))
                 self._file = FileSink(path, (image.shape[0], image.shape[1]), FPS, keep_time=True)
                 self._began = time.monotonic()
                 log.info("recording", extra={"path": str(path)})
@@ -61,6 +64,29 @@ class RecordingSink(Sink):
                 self._end(None)
         except SpgvtonError as e:
             self._end(str(e))
+
+    def _free_path(self, stem: str) -> Path:
+        """STEM.mkv, or with a number where there is one already."""
+        path, number = self.folder / f"{stem}.mkv", 1
+        while path.exists():
+            number += 1
+            path = self.folder / f"{stem}-{number}.mkv"
+        return path
+
+    def _rescue(self) -> None:
+        """Give what a killed process was writing a name that people see: such a file can be played, and must not hide."""
+        for part in self.folder.glob(".mirror-*.part.mkv"):
+            stem, _, process = part.name.removesuffix(".part.mkv").rpartition(".")
+            if process != str(os.getpid()) and Path("/proc", process).exists():
+                continue  # another kiosk's, which is at work
+            try:
+                if part.stat().st_size:
+                    path = part.rename(self._free_path(f"{stem[1:]}-cut"))
+                    log.warning("a recording was cut off", extra={"path": str(path)})
+                else:
+                    part.unlink()
+            except OSError as e:
+                log.error("a recording that was cut off is still hidden", extra={"path": str(part), "error": str(e)})
 
     def idle(self) -> None:
         if not self._wanted.is_set():

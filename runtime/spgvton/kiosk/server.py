@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -55,10 +55,10 @@ def url_of(listener: socket.socket) -> str:
 
 
 class WebServer:
-    """uvicorn in a thread of its own."""
+    """uvicorn in a thread of its own. on_end: told why when it ended although nobody wanted that."""
 
-    def __init__(self, services: Services, listener: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, services: Services, listener: socket.socket, on_end: Callable[[str], None]) -> None:
+        self._listener, self._on_end = listener, on_end
         self._server = uvicorn.Server(
             uvicorn.Config(
                 build_app(services), http=protocol(services.viewers.connections), ws="none", lifespan="on",
@@ -73,6 +73,8 @@ class WebServer:
             self._server.run(sockets=[self._listener])
         except Exception:
             log.exception("web server ended")
+        if self._server.started and not self._server.should_exit:
+            self._on_end("the web server ended")  # a mirror that nobody can operate
 
     def start(self) -> None:
         """Returns once requests are answered. Raises SpgvtonError when that does not come about."""
@@ -117,6 +119,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         stack.callback(catalogue.close)
 
         def give_up(reason: str) -> None:
+            log.critical("giving up", extra={"reason": reason})
             gave_up.set()
             stop.set()
             supervisor.exit_soon(EXIT_GAVE_UP)
@@ -131,7 +134,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
             kiosk, viewers, registry(KioskCollector(mirror.status, viewers, sensors.Gpu())), watchdog.health, token,
             (web.host, socket.gethostname(), *web.allowed_hosts), web.upload_mib * 2**20,
         )  # fmt: skip
-        server = WebServer(services, listener)
+        server = WebServer(services, listener, give_up)
         server.start()
         stack.callback(server.close)
         sinks = kiosk.sinks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,7 @@ UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
 GOOD_FRAMES: Final = 8
+STUCK_S: Final = 120.0  # a parser that takes longer does not come back
 
 
 @dataclass
@@ -34,6 +36,9 @@ class _Candidate:
 class SourceCapture:
     """Collects good frames, and makes a PersonRepresentation of the best. One thread uses it; the parser runs in another.
 
+    One parser at a time: while one still works on a picture that is not wanted any more, no other is started. offer() and
+    poll() raise SpgvtonError when the parser has not returned for STUCK_S; only a new process can help then.
+
     parser: its label set is the bundle's. size: (height, width) of the network.
     problem: why the last attempt failed ("" otherwise).
     """
@@ -41,6 +46,7 @@ class SourceCapture:
     def __init__(self, parser: Parser, size: tuple[int, int] = SIZE) -> None:
         self._parser, self._size = parser, size
         self.problem = ""
+        self._last: tuple[threading.Event, float] | None = None  # the last job's end and begin; nothing of the customer
         self.reset()
 
     def reset(self) -> None:
@@ -56,7 +62,7 @@ class SourceCapture:
 
     def offer(self, picture: UInt8, keypoints: Float) -> None:
         """A good frame. The best one so far is kept; after GOOD_FRAMES of them it goes to the parser."""
-        if self.busy:
+        if self.busy or self._parsing():
             return
         self._seen += 1
         quality = source_quality(picture, keypoints)
@@ -64,17 +70,26 @@ class SourceCapture:
             self._best = _Candidate(picture, keypoints.copy(), quality)
         if self._seen >= GOOD_FRAMES:
             self._job = _Job(self._parser, self._best, self._size)
+            self._last = (self._job.done, time.monotonic())
             self._best, self._seen = None, 0
 
     def poll(self) -> PersonRepresentation | None:
         """The person, once; None while there is none. After a failure new frames are wanted, and `problem` says why."""
         job = self._job
-        if job is None or not job.done.is_set():
+        if self._parsing() or job is None:
             return None
         self._job, self.problem = None, job.problem
         if job.problem:
             LOG.warning("the source picture could not be used: %s", job.problem)
         return job.person
+
+    def _parsing(self) -> bool:
+        """A parser is at work, be it in vain."""
+        if self._last is None or self._last[0].is_set():
+            return False
+        if time.monotonic() - self._last[1] > STUCK_S:
+            raise SpgvtonError(f"the parser has not returned for {STUCK_S:.0f} s: start again, or use another one")
+        return True
 
 
 class _Job:

@@ -111,7 +111,6 @@ class Watchdog:
                 return
             self._health = health = self.judge(status, time.monotonic())
             if not health.alive:
-                log.critical("giving up", extra={"reason": health.words})
                 notify(STATUS=health.words)
                 self._give_up(health.words)
                 return

@@ -28,16 +28,15 @@ class MirrorView(Composer):
         super().__init__(CAMERA_SIZE, layout=layout, mirror=mirrored, caption=False)
         self.privacy = self.recording = False
 
-    def result_panel(self, view: View) -> UInt8:
-        panel = view.frame.image if view.result is None else view.result
-        panel = fit(panel, self._result)
-        panel = cv2.flip(panel, 1) if self.mirror else panel  # type: ignore[assignment]
+    def draw_result(self, view: View, panel: UInt8) -> None:
+        fit(view.frame.image if view.result is None else view.result, self._result, out=panel)
+        if self.mirror:
+            cv2.flip(panel, 1, dst=panel)
         if view.perception and view.perception.unusable:
             write_hint(panel, view.perception.unusable, size=HINT_SIZE)
         if self.layout == "result" and self._card is not None:
             h, w = self._card.shape[:2]
             panel[10 : 10 + h, self._result[1] - 10 - w : self._result[1] - 10] = self._card
-        return panel
 
     def notice(self, words: str) -> UInt8:
         """A picture of the right size with WORDS and nothing else."""

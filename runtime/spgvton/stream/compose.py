@@ -28,6 +28,7 @@ FOOTER: Final = 38
 MIN_HEIGHT: Final = 480
 MAX_HEIGHT: Final = 720
 WIDEST: Final = 16 / 9
+CAPTION_S: Final = 1.0  # the times in the footer stand for so long: nobody reads faster, and writing costs most cold
 
 
 def text(
@@ -45,8 +46,13 @@ def text(
     cv2.putText(canvas, words, start, cv2.FONT_HERSHEY_SIMPLEX, size, tuple(colour), 1, cv2.LINE_AA)
 
 
-def fit(picture: UInt8, size: tuple[int, int], colour: Sequence[int] = PANEL) -> UInt8:
-    """PICTURE scaled to lie whole and centred in SIZE (height, width); COLOUR around it."""
+def fit(picture: UInt8, size: tuple[int, int], colour: Sequence[int] = PANEL, *, out: UInt8 | None = None) -> UInt8:
+    """PICTURE scaled to lie whole and centred in SIZE (height, width); COLOUR around it.
+
+    Drawn into OUT (height, width, 3) where given, which may be a part of a larger picture; otherwise a new one.
+    """
+    if out is None:
+        out = np.empty((*size, 3), np.uint8)
     h, w = picture.shape[:2]
     scale = min(size[0] / h, size[1] / w)
     inner = (max(1, min(size[1], round(w * scale))), max(1, min(size[0], round(h * scale))))
@@ -54,11 +60,12 @@ def fit(picture: UInt8, size: tuple[int, int], colour: Sequence[int] = PANEL) ->
     if factor > 1:  # whole blocks have a fast path; averaging over fractions of pixels is ten times slower
         h, w = h // factor, w // factor
         picture = cv2.resize(picture[: h * factor, : w * factor], (w, h), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    small = cv2.resize(picture, inner, interpolation=cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC)
-    (h, w), y, x = size, (size[0] - inner[1]) // 2, (size[1] - inner[0]) // 2
-    return cv2.copyMakeBorder(  # type: ignore[return-value]
-        small, y, h - inner[1] - y, x, w - inner[0] - x, cv2.BORDER_CONSTANT, value=tuple(colour)
-    )
+    (w, h), y, x = inner, (size[0] - inner[1]) // 2, (size[1] - inner[0]) // 2
+    for border in (out[:y], out[y + h :], out[y : y + h, :x], out[y : y + h, x + w :]):
+        border[:] = colour
+    method = cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC
+    cv2.resize(picture, inner, dst=out[y : y + h, x : x + w], interpolation=method)
+    return out
 
 
 def trimmed(picture: UInt8) -> UInt8:
@@ -128,7 +135,18 @@ class Composer:
             self.size = self._result
         else:
             self.size = (height + MARGIN + FOOTER, 2 * MARGIN + self._camera[1] + GAP + self._result[1])
-        self._paper = np.full((*self.size, 3), PAPER, np.uint8)  # filling it anew for each frame would take 3 ms
+        # Drawn once: filling and writing anew for each frame would take as long as all the rest.
+        self._paper = np.full((*self.size, 3), PAPER, np.uint8)
+        right, bottom = MARGIN + self._camera[1] + GAP, MARGIN + height
+        columns = (slice(0, MARGIN), slice(right - GAP, right), slice(right + self._result[1], None))
+        self._bare = [
+            (slice(0, MARGIN), slice(None)), (slice(bottom, None), slice(None)),
+            *((slice(MARGIN, bottom), column) for column in columns),
+        ]  # fmt: skip
+        if layout == "side-by-side":
+            text(self._paper, "camera", (MARGIN, bottom + 24))
+            text(self._paper, "try-on", (right, bottom + 24))
+        self._captioned = float("-inf")  # when the frame was taken whose times stand in the footer
         self._garment: UInt8 | None = None
         self._card: UInt8 | None = None
         self.garment = garment
@@ -145,45 +163,56 @@ class Composer:
         self._garment = picture
         self._card = None if picture is None else card(picture, round(0.2 * self._result[0]))
 
-    def camera_panel(self, view: View) -> UInt8:
-        """The camera's picture with the optional skeleton, (height, width, 3)."""
+    def draw_camera(self, view: View, panel: UInt8) -> None:
+        """Fill PANEL (height, width, 3) with the camera's picture and the optional skeleton."""
         frame = view.frame.image
-        panel = fit(frame, self._camera)
+        fit(frame, self._camera, out=panel)
         if self.overlay and view.perception is not None:
             box = Letterbox.fit((frame.shape[0], frame.shape[1]), self._camera)
             draw_keypoints(panel, box.points(view.perception.keypoints))
-        return cv2.flip(panel, 1) if self.mirror else panel  # type: ignore[return-value]
+        if self.mirror:
+            cv2.flip(panel, 1, dst=panel)
 
-    def result_panel(self, view: View) -> UInt8:
-        """The try-on, or an empty panel before the first one; a line says why it stands still."""
+    def draw_result(self, view: View, panel: UInt8) -> None:
+        """Fill PANEL (height, width, 3) with the try-on, or with nothing before the first one; a line says why it stands still."""
         if view.result is None:
-            panel = np.empty((*self._result, 3), np.uint8)
             panel[:] = PANEL
         else:
-            panel = fit(view.result, self._result)
-            panel = cv2.flip(panel, 1) if self.mirror else panel  # type: ignore[assignment]
+            fit(view.result, self._result, out=panel)
+            if self.mirror:
+                cv2.flip(panel, 1, dst=panel)
         reason = view.perception.unusable if view.perception else None
         if reason:
             write_hint(panel, reason)
-        return panel
+
+    def _write_times(self, view: View) -> None:
+        """Write the stages' milliseconds into the paper's footer; once a second, or nobody could read them."""
+        if view.frame.captured - self._captioned < CAPTION_S:
+            return
+        self._captioned = view.frame.captured
+        right = MARGIN + self._camera[1] + GAP
+        footer = self._paper[-FOOTER:, right + 60 :]
+        footer[:] = PAPER
+        times = "   ".join(f"{name} {1e3 * s:.0f}" for name, s in view.stages_s.items())
+        at = (self._result[1] - 60, 24)
+        text(footer, f"{times} ms", at, size=0.38, colour=FAINT, align=1.0)
 
     def __call__(self, view: View) -> UInt8:
-        result = self.result_panel(view)
+        canvas = np.empty((*self.size, 3), np.uint8)
         if self.layout == "result":
-            return result
+            self.draw_result(view, canvas)
+            return canvas
         (height, camera_width), result_width = self._camera, self._result[1]
-        canvas = self._paper.copy()
         right = MARGIN + camera_width + GAP
-        canvas[MARGIN : MARGIN + height, MARGIN : MARGIN + camera_width] = self.camera_panel(view)
-        canvas[MARGIN : MARGIN + height, right : right + result_width] = result
+        if self.caption:
+            self._write_times(view)
+        for part in self._bare:
+            canvas[part] = self._paper[part]
+        rows = slice(MARGIN, MARGIN + height)
+        self.draw_camera(view, canvas[rows, MARGIN : MARGIN + camera_width])
+        self.draw_result(view, canvas[rows, right : right + result_width])
         if self._card is not None:
             h, w = self._card.shape[:2]
             x = right + result_width - w - 10
             canvas[MARGIN + 10 : MARGIN + 10 + h, x : x + w] = self._card
-        baseline = MARGIN + height + 24
-        text(canvas, "camera", (MARGIN, baseline))
-        text(canvas, "try-on", (right, baseline))
-        if self.caption:
-            times = "   ".join(f"{name} {1e3 * s:.0f}" for name, s in view.stages_s.items())
-            text(canvas, f"{times} ms", (right + result_width, baseline), size=0.38, colour=FAINT, align=1.0)
         return canvas

@@ -2,6 +2,7 @@
 
 Every connection is read by a thread of its own, so a driver's call that never returns holds up nobody: after
 max(2 frame intervals, 2 s) without a frame the connection is given up and left to its thread, and a new one is made.
+Threads that never come back are counted: after MAX_STUCK of them only a new process can free what they hold.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ CONNECT_S: Final = 15.0  # a connection that has not brought its first frame by 
 PAUSE_S: Final = (0.25, 8.0)  # before the first and the later attempts to open it again; doubles
 HEALTHY_S: Final = 5.0  # a connection that lived this long starts the pauses anew
 PATIENCE_S: Final = 15.0
+MAX_STUCK: Final = 8  # connections that never returned from their driver
 RATE_FRAMES: Final = 30
 
 
@@ -57,6 +59,11 @@ class _Connection:
             self.error = e
         finally:
             self.slot.close()
+
+    @property
+    def stuck(self) -> bool:
+        """Its thread is still inside; after abandon() that is in a call that does not return."""
+        return self._thread.is_alive()
 
     def abandon(self) -> None:
         """End it, without waiting for longer than close() does: the thread may be stuck in a driver."""
@@ -97,6 +104,7 @@ class SupervisedSource(Source):
         self._last_frame = time.monotonic()
         self._timestamp = float("-inf")
         self._current: _Connection | None = _Connection(connect, first) if first else None
+        self._left: list[_Connection] = []  # given up, and their threads may be stuck
 
     @property
     def measured_fps(self) -> float:
@@ -118,7 +126,7 @@ class SupervisedSource(Source):
     def read(self) -> Frame | None:
         """The latest frame, as soon as there is a new one; None after close().
 
-        Raises SpgvtonError when none came for patience_s, UsageError as CONNECT does.
+        Raises SpgvtonError when none came for patience_s or MAX_STUCK connections are stuck, UsageError as CONNECT does.
         """
         while not self._closing.is_set():
             connection = self._open()
@@ -157,6 +165,7 @@ class SupervisedSource(Source):
         """Give CONNECTION up, tell why, and pause before the next one. Raises as read() does."""
         ended = connection.slot.closed
         connection.abandon()
+        self._left = [left for left in (*self._left, connection) if left.stuck]
         self._rate.clear()
         self._current = None
         error, source = connection.error, connection.source
@@ -177,6 +186,11 @@ class SupervisedSource(Source):
             raise SpgvtonError(
                 f"{self.name} was lost and did not come back within {self.patience_s:.0f} s: check its cable or network "
                 f"(last: {reason})"
+            )
+        if len(self._left) >= MAX_STUCK:
+            raise SpgvtonError(
+                f"{len(self._left)} connections to {self.name} are stuck in its driver: start again, or unplug and replug "
+                f"it (last: {reason})"
             )
         self.ok, self.last_error = False, reason
         self.restarts += 1

@@ -65,7 +65,7 @@ def open_page(browser: Any, served: Served, path: str, size: dict[str, int]) -> 
     faults: list[str] = []
     page.on("pageerror", lambda e: faults.append(str(e)))
     page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-    page.goto(served.running.url + path, wait_until="commit")
+    page.goto(served.running.url + path, wait_until="domcontentloaded")  # the live view loads for ever
     return page, faults
 
 

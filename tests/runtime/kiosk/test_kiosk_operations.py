@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from kiosk_shop import make_shop, wait_for
 
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
-from spgvton.kiosk import catalogue, config, logs, sensors, supervisor, units
+from spgvton.kiosk import catalogue, config, logs, recording, sensors, supervisor, units
 from spgvton.kiosk.recording import RecordingSink
 from spgvton.stream import sinks
 
@@ -196,6 +199,111 @@ def test_a_recording_ends_by_itself(tmp_path: Path) -> None:
     sink.start()
     sink.write(np.zeros((64, 48, 3), np.uint8), 0.0)
     assert ended.is_set() and sink.problem is None and list(tmp_path.iterdir())
+
+
+def test_a_clock_set_back_overwrites_no_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording.time, "strftime", lambda form: "mirror-20261025-023000")
+    sink = RecordingSink(tmp_path, 1, lambda: None)
+    for brightness in (0, 90):
+        sink.start()
+        sink.write(np.full((64, 48, 3), brightness, np.uint8), 0.0)
+        sink.stop()
+        sink.idle()
+    names = ["mirror-20261025-023000-2.mkv", "mirror-20261025-023000.mkv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    means = [cv2.VideoCapture(str(tmp_path / name)).read()[1].mean() for name in names]
+    assert means[0] > 60 and means[1] < 30
+
+
+def test_a_recording_cut_off_by_a_kill_does_not_hide(tmp_path: Path) -> None:
+    script = f"""
+import os, signal, numpy as np
+from pathlib import Path
+from spgvton.kiosk.recording import RecordingSink
+sink = RecordingSink(Path({str(tmp_path)!r}), 1, lambda: None)
+sink.start()
+noise = np.random.default_rng(0)
+for n in range(150):
+    sink.write(noise.integers(0, 255, (240, 320, 3), np.uint8), n / 15)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (hidden,) = tmp_path.iterdir()
+    assert hidden.name.startswith(".")
+    (tmp_path / f".mirror-at-work.{os.getppid()}.part.mkv").write_bytes(b"x")
+    RecordingSink(tmp_path, 1, lambda: None)
+    found = {p.name for p in tmp_path.iterdir()} - {f".mirror-at-work.{os.getppid()}.part.mkv"}
+    (name,) = found
+    assert re.fullmatch(r"mirror-\d{8}-\d{6}-cut\.mkv", name)
+    assert cv2.VideoCapture(str(tmp_path / name)).read()[0]
+
+
+def test_a_catalogue_forgets_what_was_removed(tmp_path: Path, shirt: bytes) -> None:
+    """Garments come and go for months: nothing is kept of those that went, and no file stays open."""
+    found = catalogue.Catalogue(tmp_path)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for number in range(20):
+        file = tmp_path / f"season-{number}.png"
+        file.write_bytes(shirt)
+        assert found.refresh() and found.load(file.stem)[1].any()
+        file.unlink()
+        assert found.refresh()
+    assert not found._checked and not found._prepared and not found.garments()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_fault_while_looking_is_not_the_last_look(
+    tmp_path: Path, shirt: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = catalogue.Catalogue(tmp_path)
+    monkeypatch.setattr(catalogue, "POLL_S", 0.02)
+    real, calls = catalogue.jpeg, 0
+
+    def broken(picture: np.ndarray, quality: int = 85) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls < 5:
+            raise cv2.error("out of memory")
+        return real(picture, quality)
+
+    monkeypatch.setattr(catalogue, "jpeg", broken)
+    found.watch(lambda: None)
+    try:
+        (tmp_path / "late.png").write_bytes(shirt)
+        wait_for(lambda: found.get("late"))
+    finally:
+        found.close()
+    assert calls >= 5
+    assert [r.getMessage() for r in caplog.records] == ["the catalogue could not be looked at"]  # four times, told once
+
+
+def test_pictures_are_decoded_two_at_a_time(tmp_path: Path, shirt: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty requests for forty garments of 24 megapixels would otherwise take 3 GB."""
+    for number in range(6):
+        (tmp_path / f"g{number}.png").write_bytes(shirt)
+    found = catalogue.Catalogue(tmp_path)
+    inside, most, lock = 0, 0, threading.Lock()
+    real = catalogue.garment_mask
+
+    def slow(picture: np.ndarray) -> np.ndarray:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.05)
+        with lock:
+            inside -= 1
+        return real(picture)
+
+    monkeypatch.setattr(catalogue, "garment_mask", slow)
+    threads = [threading.Thread(target=found.load, args=(f"g{n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == catalogue.PREPARING and len(found._prepared) == 6
 
 
 def test_names_of_files_become_ids() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from kiosk_shop import make_shop, wait_for
 
 from spgvton.cli import main
 
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 RESTART_CPU_S = 5.0  # of processor time until live again; wall time is the same on a machine that does nothing else
 
 
@@ -29,17 +32,18 @@ def free_port() -> int:
 class Supervisor:
     """systemd in 40 lines: starts the process, hears its notifications, starts it again when it dies."""
 
-    def __init__(self, folder: Path, config: Path, port: int) -> None:
+    def __init__(self, folder: Path, config: Path, port: int, environment: dict[str, str] | None = None) -> None:
         self._path = folder / "notify"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self._path))
         self._socket.settimeout(90)
         self._command = [sys.executable, "-m", "spgvton", "kiosk", "run", "--config", str(config), "--port", str(port)]
-        self._log = folder / "log"
+        self._log, self._environment = folder / "log", environment or {}
         self.start()
 
     def start(self) -> None:
         environment = os.environ | {"NOTIFY_SOCKET": str(self._path), "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment |= self._environment
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=environment, stderr=log)
 
@@ -112,6 +116,47 @@ def test_a_source_that_stays_away_ends_with_75(tmp_path: Path, tiny_bundle: Path
             time.sleep(0.05)
         assert service.process.returncode == 75, service.log()
         assert gone in service.log()
+    finally:
+        service.end()
+
+
+@pytest.mark.skipif(not FAKETIME, reason="no libfaketime: apt-get install libfaketime")
+def test_the_wall_clock_jumps(tmp_path: Path, shop: Path) -> None:
+    """What the C library tells of CLOCK_REALTIME goes back a year, then on by ten: the kiosk's logs follow, nothing else."""
+    clock, port = tmp_path / "clock", free_port()
+    clock.write_text("+0")
+    environment = {
+        "LD_PRELOAD": str(FAKETIME[0]), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
+    }  # fmt: skip
+    service = Supervisor(tmp_path, shop, port, environment)
+    try:
+        service.wait_for("READY=1")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+
+            def status() -> dict[str, Any]:
+                found: dict[str, Any] = client.get("/api/status").json()
+                return found
+
+            wait_for(lambda: status()["state"] == "live")
+            pid, years = service.process.pid, []
+            for jump in ("-365d", "+3650d", "+0"):
+                clock.write_text(jump)
+                before = status()["frames_out"]
+                wait_for(lambda before=before: status()["frames_out"] > before + 10)  # type: ignore[misc]
+                time.sleep(1.2)  # libfaketime looks at its file once a second
+                assert client.put("/api/garment", json={"id": "nova"}).status_code == 200  # a line in the log
+                wait_for(lambda: status()["state"] == "live")
+                found = status()
+                assert 0 <= found["frame_age_s"] < 10
+                assert 0 <= found["stages_ms"]["total"]["p99"] < 60_000
+                years.append(json.loads(service.log().splitlines()[-1])["time"][:4])
+            assert service.process.pid == pid and service.process.poll() is None
+            this = time.gmtime().tm_year
+            # A busy machine may stall a camera for seconds; a clock that is believed would make it a year.
+            stalls = re.findall(r"no frame for ([\d.]+) s|is back after ([\d.]+) s", service.log())
+            assert all(float(a or b) < 120 for a, b in stalls), stalls
+            assert len(set(years)) == 3 and int(years[1]) >= this + 9, years  # the process did see the jumps
     finally:
         service.end()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import struct
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from hypothesis import strategies as st
 from kiosk_shop import Served, encode, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 
-from spgvton.kiosk import guard, mjpeg
+from spgvton.kiosk import app, guard, mjpeg
 from spgvton.video import MAX_PICTURE_PIXELS
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -153,6 +155,18 @@ def test_a_body_that_trickles_is_not_waited_for(kiosk: Served, monkeypatch: pyte
     request = b"POST /api/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc"
     with connect(kiosk, request) as client:
         assert client.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_uploads_at_the_same_time_are_limited(kiosk: Served, shirt: bytes) -> None:
+    """Each may hold 12 MiB while it arrives; those who send nothing any more free their places when they go."""
+    request = b"POST /api/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc"
+    senders = [connect(kiosk, request) for _ in range(app.MAX_BODIES)]
+    try:
+        wait_for(lambda: kiosk.client.post("/api/uploads", content=shirt).status_code == 429)
+    finally:
+        for sender in senders:
+            sender.close()
+    wait_for(lambda: kiosk.client.post("/api/uploads", content=shirt).status_code == 201)
 
 
 def png_bomb(width: int, height: int) -> bytes:
@@ -340,6 +354,33 @@ def test_retake_takes_the_person_anew(kiosk: Served) -> None:
     assert kiosk.client.post("/api/retake").status_code == 204
     assert kiosk.status()["state"] != "live"
     wait_for(lambda: kiosk.status()["state"] == "live")
+
+
+def test_nothing_stays_open(kiosk: Served, shirt: bytes) -> None:
+    """Garments are worn, added and removed, viewers come and go: descriptors and threads do not add up."""
+
+    def a_busy_day() -> None:
+        for garment in ("nova", "flower"):
+            kiosk.client.put("/api/garment", json={"id": garment}).raise_for_status()
+        upload = kiosk.client.post("/api/uploads", content=shirt).json()["id"]
+        garment = kiosk.client.post(f"/api/uploads/{upload}/accept", json={"name": "passing"}).json()["id"]
+        assert kiosk.client.get(f"/api/garments/{garment}/mask.jpg").status_code == 200
+        kiosk.client.delete(f"/api/garments/{garment}").raise_for_status()
+        assert len(frames(kiosk.client, 2)) == 2
+        connect(kiosk, STREAM).close()
+        kiosk.client.post("/api/retake").raise_for_status()
+
+    def in_use() -> tuple[int, int]:
+        own = [t for t in threading.enumerate() if t.name.startswith("spgvton") and t.name != "spgvton-parser"]
+        return len(os.listdir("/proc/self/fd")), len(own)
+
+    for _ in range(2):
+        a_busy_day()
+    wait_for(lambda: kiosk.running.viewers.sink.viewers == 0)
+    descriptors, threads = in_use()
+    for _ in range(8):
+        a_busy_day()
+    wait_for(lambda: in_use()[0] <= descriptors and in_use()[1] <= threads)
 
 
 def test_nothing_is_stored_unasked(kiosk: Served) -> None:

@@ -40,7 +40,7 @@ function drawStatus(status) {
     row("Pictures, in / out / made anew", `${status.frames_in} / ${status.frames_out} / ${status.frames_synthesised}`),
     row("Dropped after stage", dropped || "none"),
     row("Age of the newest picture", `${number(status.frame_age_s && 1000 * status.frame_age_s, 0)} ms`),
-    row("Source", `${status.source}${status.source_ok ? "" : " (away)"}`),
+    row("Source", `${status.source}${!status.source_ok ? " (away)" : status.dark ? " (shows nothing)" : ""}`),
     row("Opened again", `${status.restarts} times`),
     row("Computed by", Object.entries(status.backend).map(([name, value]) => (name === "backend" ? value : `${name} ${value}`)).join(", ")),
     row("Viewers", String(status.viewers)),

@@ -14,7 +14,7 @@ from spgvton_training.config import RunConfig, assignment, load, parse, run_pres
 from spgvton_training.data.mpv import Batch
 from spgvton_training.networks.config import PRESETS
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator, PatchDiscriminator
-from spgvton_training.networks.joint import Inputs, build_model
+from spgvton_training.networks.joint import Inputs, JointModel, build_model
 from spgvton_training.networks.tps import control_points, tps_grid
 from spgvton_training.objective import Critics, Objective, critic_names, erase
 
@@ -69,29 +69,74 @@ def reached(module: torch.nn.Module) -> set[str]:
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("config", [small(), paper()], ids=["mini", "paper"])
-def test_final_image_teaches_every_network_in_the_joint_stage(config: RunConfig) -> None:
-    made, _, terms, _ = run(config, 3)
+def image_alone(config: RunConfig, stage: int) -> JointModel:
+    """The model after the gradient of |I^_t - I_t|, and of nothing else, in STAGE."""
+    made, _, terms, _ = run(config.with_values({"losses": {"alpha": [2, 0]}}), stage)  # without |1 - M|
     terms["final"].backward()
-    got = reached(made.model)
-    for name in ("g1", "g2", "gmm1", "g3"):
-        everything = {f"{name}.{k}" for k, _ in getattr(made.model, name).named_parameters()}
-        assert everything <= got, f"no gradient: {sorted(everything - got)}"
-    assert not any(k.startswith("gmm2") for k in got), "GMM2 is for the cycle"
+    return made.model
+
+
+def parameters(model: JointModel, *networks: str) -> set[str]:
+    return {k for k, _ in model.named_parameters() if k.split(".")[0] in networks}
+
+
+def mask_rows(model: JointModel) -> torch.Tensor:
+    """Gradients of those weights of G2 that make the clothes mask and nothing else (channel 3 before a pixel shuffle)."""
+    rows = model.g2.conv11.weight.grad
+    assert rows is not None
+    return rows[12:16] if model.packed else rows[3:4]
+
+
+WIDE = run_preset("mini").with_values({"network": {"height": 128, "width": 96}})
+
+
+@pytest.mark.parametrize("config", [WIDE, small(), paper()], ids=["mini", "narrow mini", "paper"])
+def test_final_image_teaches_every_parameter_in_the_joint_stage(config: RunConfig) -> None:
+    model = image_alone(config, 3)
+    assert reached(model) == parameters(model, "g1", "g2", "gmm1", "g3"), "and not GMM2, which is for the cycle"
+    assert (mask_rows(model) != 0).any(), "the predicted mask moves the clothes"
+
+
+# What of the final image's gradient each ablation cuts, and the last stage of its run.
+CUTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "w/o-e2e": (2, ("g2", "gmm1", "g3")),
+    "w/o-cycle": (3, ("g1", "g2", "gmm1", "g3")),
+    "w/o-predicted-map": (3, ("g1", "g2", "gmm1", "g3")),
+    "w/o-predicted-mask": (3, ("g1", "g2", "gmm1", "g3")),
+    "lambda-3=0": (3, ("g1", "g2", "gmm1", "g3")),
+    "lambda-4=0": (3, ()),
+}
+
+
+@pytest.mark.parametrize("config", [small(), paper()], ids=["mini", "paper"])
+@pytest.mark.parametrize("name", CUTS)
+def test_final_image_teaches_what_an_ablation_leaves(name: str, config: RunConfig) -> None:
+    """Per parameter. Eq. 8 alone is cut by w/o-cycle and lambda-3=0: the final image still teaches GMM1."""
+    ablated = ablations.apply(config, name)
+    stage, networks = CUTS[name]
+    assert ablated.optimiser.of_stage(stage)[0] and not any(ablated.optimiser.of_stage(s)[0] for s in range(stage + 1, 4))
+    model = image_alone(ablated, stage)
+    assert reached(model) == parameters(model, *networks)
+    if networks:
+        seen = "w/o-predicted-mask" not in ablated.ablations
+        assert bool((mask_rows(model) != 0).any()) == seen, "with the true mask nothing comes back to the predicted one"
 
 
 def test_gradients_stop_where_a_stage_or_an_ablation_cuts_them() -> None:
+    """The same of the other terms: all of stage 2, and Eq. 8."""
     made, _, terms, _ = run(paper(), 2)
     torch.stack(list(terms.values())).sum().backward()
-    assert {k.split(".")[0] for k in reached(made.model)} == {"g2", "gmm1", "gmm2", "g3"}, "G1 is fixed in stage 2"
-    made, _, terms, _ = run(ablations.apply(paper(), "w/o-predicted-mask"), 3)
-    terms["cycle"].backward()
-    assert {k.split(".")[0] for k in reached(made.model)} == {"gmm1", "gmm2"}, (
-        "the true mask teaches nobody but the GMMs"
-    )
-    made, _, terms, _ = run(ablations.apply(paper(), "w/o-cycle"), 3)
-    terms["cycle"].backward()
-    assert {k.split(".")[0] for k in reached(made.model)} == {"g1", "g2", "gmm1"}
+    assert reached(made.model) == parameters(made.model, "g2", "gmm1", "gmm2", "g3"), "G1 is fixed in stage 2"
+
+    def by_the_cycle(name: str) -> set[str]:
+        made, _, terms, _ = run(ablations.apply(paper(), name) if name else paper(), 3)
+        terms["cycle"].backward()
+        return {k.split(".")[0] for k in reached(made.model)}
+
+    assert by_the_cycle("") == {"g1", "g2", "gmm1", "gmm2"}
+    assert by_the_cycle("w/o-predicted-mask") == {"gmm1", "gmm2"}, "the true mask teaches nobody but the GMMs"
+    assert by_the_cycle("w/o-cycle") == {"g1", "g2", "gmm1"}
+    assert by_the_cycle("lambda-3=0") == set()
 
 
 def test_critics_do_not_teach_generators_nor_the_other_way() -> None:

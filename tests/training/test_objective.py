@@ -17,6 +17,8 @@ from spgvton_training.networks.discriminator import MultiScaleDiscriminator, Pat
 from spgvton_training.networks.joint import Inputs, JointModel, build_model
 from spgvton_training.networks.tps import control_points, tps_grid
 from spgvton_training.objective import Critics, Objective, critic_names, erase
+from spgvton_training.pretrained.face import FaceEncoder
+from spgvton_training.pretrained.perceptual import Perceptual
 
 SMALL: dict[str, Any] = {
     "network": {"ngf": 4, "gmm_ngf": 4, "height": 128, "width": 96},
@@ -114,7 +116,9 @@ def test_final_image_teaches_what_an_ablation_leaves(name: str, config: RunConfi
     """Per parameter. Eq. 8 alone is cut by w/o-cycle and lambda-3=0: the final image still teaches GMM1."""
     ablated = ablations.apply(config, name)
     stage, networks = CUTS[name]
-    assert ablated.optimiser.of_stage(stage)[0] and not any(ablated.optimiser.of_stage(s)[0] for s in range(stage + 1, 4))
+    assert ablated.optimiser.of_stage(stage)[0] and not any(
+        ablated.optimiser.of_stage(s)[0] for s in range(stage + 1, 4)
+    )
     model = image_alone(ablated, stage)
     assert reached(model) == parameters(model, *networks)
     if networks:
@@ -162,6 +166,45 @@ def test_stages_have_the_terms_of_the_paper() -> None:
     assert second == {"coarse", "final", "cycle", "adversarial_d2", "adversarial_dg", "adversarial_dl"}
     assert third == first | second, "Eq. 17 without its pretrained networks"
     assert critic_names(1, paper().losses) == ("d1",) and critic_names(2, paper().losses) == ("d2", "dg", "dl")
+
+
+def test_total_has_every_term_of_equation_17(pretrained: tuple[Perceptual, FaceEncoder]) -> None:
+    """With the pretrained networks: Eqs. 4, 12 and 15, weighted, and each switched off by its own ablation alone."""
+
+    def run(*names: str) -> tuple[Objective, dict[str, torch.Tensor], dict[str, Any]]:
+        config = small("paper")
+        for name in names:
+            config = ablations.apply(config, name)
+        torch.manual_seed(0)
+        critics = Critics(config.losses, config.discriminators)
+        made = Objective(build_model(config.network), config, critics, perceptual=pretrained[0], face=pretrained[1])
+        return (made, *made(random_batch(config), 3, 0.9, torch.Generator().manual_seed(0)))
+
+    made, terms, pairs = run()
+    reconstruction = {"focal", "semantic_l1", "coarse", "coarse_perceptual", "cycle", "final", "final_perceptual"}
+    assert set(terms) == reconstruction | {"identity", *(f"adversarial_{d}" for d in ("d1", "d2", "dg", "dl"))}
+    target = random_batch(small("paper")).target
+    for name, pair in (("coarse", "d2"), ("final", "dg")):
+        expected = 10 * pretrained[0](pairs[pair].fake[:, :3], target)
+        assert torch.isclose(terms[f"{name}_perceptual"], expected, rtol=1e-4), name
+    terms["identity"].backward(retain_graph=True)
+    assert reached(made.model) == parameters(made.model, "g1", "g2", "gmm1", "g3"), "Eq. 15 sees the final image"
+    made.model.zero_grad()
+    terms["coarse_perceptual"].backward()
+    assert {k.split(".")[0] for k in reached(made.model)} == {"g1", "g2"}, "Eq. 4 sees the coarse one"
+    assert all(p.grad is None for network in pretrained for p in network.parameters())
+    for name, gone in {
+        "w/o-id": {"identity"},
+        "w/o-perceptual": {"coarse_perceptual", "final_perceptual"},
+        "w/o-local-adv": {"adversarial_dl"},
+    }.items():
+        rest = run(name)[1]
+        assert set(terms) - set(rest) == gone, name
+        assert all(torch.isclose(rest[k], terms[k], rtol=1e-4) for k in reconstruction & set(rest)), name
+    for number, zero in enumerate(
+        [{"focal"}, {"coarse", "coarse_perceptual"}, {"cycle"}, {"final", "final_perceptual"}, {"identity"}], start=1
+    ):
+        assert {k for k, v in run(f"lambda-{number}=0")[1].items() if v == 0} == zero, "Table V"
 
 
 def test_discriminators_see_what_the_equations_say() -> None:

@@ -22,6 +22,8 @@ from spgvton_training.config import RunConfig, parse, run_preset
 from spgvton_training.data.augment import add_noise
 from spgvton_training.data.mpv import MPV, read_pairs
 from spgvton_training.networks.joint import build_model
+from spgvton_training.pretrained.face import FaceEncoder
+from spgvton_training.pretrained.perceptual import Perceptual
 from spgvton_training.train import PRECISIONS, Trainer, make_fabric
 
 
@@ -195,6 +197,28 @@ def test_losses_without_their_network_are_refused(data: Path, tmp_path: Path) ->
     for name, option in (("perceptual", "--perceptual-weights"), ("identity", "--face-weights")):
         with pytest.raises(UsageError, match=f"{option} FILE .* or switch the loss off with --set losses.{name}=false"):
             trainer(data, tmp_path, losses={name: True})
+
+
+def test_checkpoint_records_the_pretrained_networks(
+    data: Path, tmp_path: Path, pretrained: tuple[Perceptual, FaceEncoder]
+) -> None:
+    """Which they were and which layers counted how much; a run does not go on with others."""
+    plan = config(
+        optimiser={"iterations": [0, 1, 0]}, losses={"perceptual": True, "identity": True, "adversarial": False}
+    )
+
+    def start(networks: tuple[Perceptual, FaceEncoder]) -> Trainer:
+        return Trainer(plan, str(data), tmp_path, None, *networks, workers=0, fabric=make_fabric("cpu"))
+
+    start(pretrained).fit()
+    recorded = Checkpoint.load(tmp_path / "model.safetensors").provenance["pretrained"]
+    assert recorded == {"perceptual": pretrained[0].describe(), "face": pretrained[1].describe()}
+    assert recorded["perceptual"]["layers"] == ["relu1", "fire3", "fire5", "fire7", "fire9"]
+    terms = json.loads((tmp_path / "log.jsonl").read_text())
+    assert all(terms[name] > 0 for name in ("coarse_perceptual", "final_perceptual", "identity"))
+    other = Perceptual((pretrained[0].features, pretrained[0].taps), pretrained[0].kind, "another file")
+    with pytest.raises(SpgvtonError, match="another configuration"):
+        start((other, pretrained[1])).fit()
 
 
 def test_a_run_may_start_from_weights_and_leave_stages_out(data: Path, tmp_path: Path) -> None:

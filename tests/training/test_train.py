@@ -55,24 +55,33 @@ def config(**changes: Any) -> RunConfig:
 TINY = config().network
 
 
-def trainer(data: Path, out: Path, init: Checkpoint | None = None, **changes: Any) -> Trainer:
-    return Trainer(config(**changes), str(data), out, workers=0, save_every=2, fabric=make_fabric("cpu"), init=init)
+def trainer(
+    data: Path, out: Path, init: Checkpoint | None = None, precision: str = "32-true", **changes: Any
+) -> Trainer:
+    fabric = make_fabric("cpu", precision)
+    return Trainer(config(**changes), str(data), out, workers=0, save_every=2, fabric=fabric, init=init)
 
 
 def equal(a: Checkpoint, b: Checkpoint) -> bool:
     return a.weights.keys() == b.weights.keys() and all(torch.equal(v, b.weights[k]) for k, v in a.weights.items())
 
 
-def test_interrupted_run_equals_the_uninterrupted_one(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "stops"),
+    [("32-true", [(0, 2), (1, 2), (2, 3), (3, 2)]), ("bf16-mixed", [(1, 2), (3, 2)])],
+)
+def test_interrupted_run_equals_the_uninterrupted_one(
+    precision: str, stops: list[tuple[int, int]], data: Path, tmp_path: Path
+) -> None:
     """Stopped in each stage after a save, the run ends with the same weights, bit for bit."""
     changes: dict[str, Any] = {"optimiser": {"ema": 0.5, "matching_iterations": 3}}
-    whole = trainer(data, tmp_path / "whole", **changes).fit()
+    whole = trainer(data, tmp_path / "whole", precision=precision, **changes).fit()
 
     class Stop(Exception):
         pass
 
-    for stop in [(0, 2), (1, 2), (2, 3), (3, 2)]:
-        part = trainer(data, tmp_path / "parts", **changes)
+    for stop in stops:
+        part = trainer(data, tmp_path / "parts", precision=precision, **changes)
         save = part._save
 
         def save_then_stop(
@@ -85,7 +94,7 @@ def test_interrupted_run_equals_the_uninterrupted_one(data: Path, tmp_path: Path
         part._save = save_then_stop  # type: ignore[method-assign]
         with pytest.raises(Stop):
             part.fit()
-    assert equal(whole, trainer(data, tmp_path / "parts", **changes).fit())
+    assert equal(whole, trainer(data, tmp_path / "parts", precision=precision, **changes).fit())
 
 
 def test_killed_process_loses_at_most_save_every_iterations(data: Path, tmp_path: Path) -> None:

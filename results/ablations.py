@@ -6,7 +6,7 @@
   python results/ablations.py table --out runs/ablations                       # ablations.csv, .md and .png beside this file
 
 Every row runs with each of SEEDS: a seed sets the first weights, the order of the data and their augmentation, so that rows
-of the same seed differ by nothing but their options. Needs the extra `dev` (matplotlib).
+of the same seed differ by nothing but their options. `table` needs matplotlib.
 """
 
 from __future__ import annotations
@@ -137,7 +137,17 @@ def table(out: Path) -> None:
         writer.writerows([name, seed, *scores.values()] for seed, scores in by_seed.items())
     write_text(HERE / "ablations.csv", text.getvalue())
     about = machine.describe()
-    head = ["run", "seeds", *COLUMNS, "SSIM - full", "paper: SSIM", "SSIM - full", "Mask-SSIM clothes"]
+    columns = list(COLUMNS)
+    head = [
+        "run",
+        "seeds",
+        "SSIM",
+        "SSIM - full",
+        *columns[1:],
+        "paper: SSIM",
+        "paper: SSIM - full",
+        "paper: Mask-SSIM clothes",
+    ]
     lines = [
         f"{about['cpu']}, {about['cores']} cores. Mean (smallest to largest) over seeds; SSIM - full at the same seeds.",
         "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|",
@@ -147,9 +157,10 @@ def table(out: Path) -> None:
         mine = runs[row.name]
         if not mine:
             continue
-        cells = [row.name, str(len(mine)), *(shown([v[c] for v in mine.values()]) for c in COLUMNS)]
+        cells = [row.name, str(len(mine)), shown([v["SSIM"] for v in mine.values()])]
         differences = [mine[s]["SSIM"] - full[s]["SSIM"] for s in mine if s in full and row is not ROWS[0]]
         cells.append(shown(differences) if differences else "")
+        cells += [f"{statistics.mean(v[column] for v in mine.values()):.3f}" for column in columns[1:]]
         paper = [f"{row.paper[0]:.3f}", f"{row.paper[0] - 0.752:.3f}", f"{row.paper[1]:.3f}"] if row.paper else [""] * 3
         lines.append("| " + " | ".join([*cells, *paper]) + " |")
     write_text(HERE / "ablations.md", "\n".join(lines) + "\n")

@@ -12,8 +12,8 @@ from spgvton.errors import UsageError
 from spgvton_training import ablations, losses
 from spgvton_training.config import RunConfig, assignment, load, parse, run_preset
 from spgvton_training.data.mpv import Batch
-from spgvton_training.networks.config import PRESETS
 from spgvton_training.evaluate import true_maps
+from spgvton_training.networks.config import PRESETS
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator, PatchDiscriminator
 from spgvton_training.networks.joint import Inputs, JointModel, build_model
 from spgvton_training.networks.tps import control_points, tps_grid

@@ -233,7 +233,7 @@ def test_checkpoint_records_the_pretrained_networks(
 def test_a_run_may_start_from_weights_and_leave_stages_out(data: Path, tmp_path: Path) -> None:
     first = trainer(data, tmp_path / "first", optimiser={"iterations": [2, 0, 0]}).fit()
     assert first.provenance["run"]["optimiser"]["iterations"] == [2, 0, 0] and "started_from" not in first.provenance
-    rest = {"optimiser": {"iterations": [0, 0, 2], "learning_rates": [0.0, 0.0, 0.0]}}
+    rest: dict[str, Any] = {"optimiser": {"iterations": [0, 0, 2], "learning_rates": [0.0, 0.0, 0.0]}}
     second = trainer(data, tmp_path / "second", init=first, **rest).fit()
     assert second.provenance["started_from"] == first.provenance and second.provenance["stage"] == 4
     for name in [k for k in first.weights if k.endswith(".weight")]:

@@ -12,11 +12,14 @@ from spgvton.errors import UsageError
 from spgvton_training import ablations, losses
 from spgvton_training.config import RunConfig, assignment, load, parse, run_preset
 from spgvton_training.data.mpv import Batch
+from spgvton_training.evaluate import true_maps
 from spgvton_training.networks.config import PRESETS
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator, PatchDiscriminator
-from spgvton_training.networks.joint import Inputs, build_model
+from spgvton_training.networks.joint import Inputs, JointModel, build_model
 from spgvton_training.networks.tps import control_points, tps_grid
 from spgvton_training.objective import Critics, Objective, critic_names, erase
+from spgvton_training.pretrained.face import FaceEncoder
+from spgvton_training.pretrained.perceptual import Perceptual
 
 SMALL: dict[str, Any] = {
     "network": {"ngf": 4, "gmm_ngf": 4, "height": 128, "width": 96},
@@ -69,29 +72,76 @@ def reached(module: torch.nn.Module) -> set[str]:
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("config", [small(), paper()], ids=["mini", "paper"])
-def test_final_image_teaches_every_network_in_the_joint_stage(config: RunConfig) -> None:
-    made, _, terms, _ = run(config, 3)
+def image_alone(config: RunConfig, stage: int) -> JointModel:
+    """The model after the gradient of |I^_t - I_t|, and of nothing else, in STAGE."""
+    made, _, terms, _ = run(config.with_values({"losses": {"alpha": [2, 0]}}), stage)  # without |1 - M|
     terms["final"].backward()
-    got = reached(made.model)
-    for name in ("g1", "g2", "gmm1", "g3"):
-        everything = {f"{name}.{k}" for k, _ in getattr(made.model, name).named_parameters()}
-        assert everything <= got, f"no gradient: {sorted(everything - got)}"
-    assert not any(k.startswith("gmm2") for k in got), "GMM2 is for the cycle"
+    return made.model
+
+
+def parameters(model: JointModel, *networks: str) -> set[str]:
+    return {k for k, _ in model.named_parameters() if k.split(".")[0] in networks}
+
+
+def mask_rows(model: JointModel) -> torch.Tensor:
+    """Gradients of those weights of G2 that make the clothes mask and nothing else (channel 3 before a pixel shuffle)."""
+    rows = model.g2.conv11.weight.grad
+    assert rows is not None
+    return rows[12:16] if model.packed else rows[3:4]
+
+
+WIDE = run_preset("mini").with_values({"network": {"height": 128, "width": 96}})
+
+
+@pytest.mark.parametrize("config", [WIDE, small(), paper()], ids=["mini", "narrow mini", "paper"])
+def test_final_image_teaches_every_parameter_in_the_joint_stage(config: RunConfig) -> None:
+    model = image_alone(config, 3)
+    assert reached(model) == parameters(model, "g1", "g2", "gmm1", "g3"), "and not GMM2, which is for the cycle"
+    assert (mask_rows(model) != 0).any(), "the predicted mask moves the clothes"
+
+
+# What of the final image's gradient each ablation cuts, and the last stage of its run.
+CUTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "w/o-e2e": (2, ("g2", "gmm1", "g3")),
+    "w/o-cycle": (3, ("g1", "g2", "gmm1", "g3")),
+    "w/o-predicted-map": (3, ("g1", "g2", "gmm1", "g3")),
+    "w/o-predicted-mask": (3, ("g1", "g2", "gmm1", "g3")),
+    "lambda-3=0": (3, ("g1", "g2", "gmm1", "g3")),
+    "lambda-4=0": (3, ()),
+}
+
+
+@pytest.mark.parametrize("config", [small(), paper()], ids=["mini", "paper"])
+@pytest.mark.parametrize("name", CUTS)
+def test_final_image_teaches_what_an_ablation_leaves(name: str, config: RunConfig) -> None:
+    """Per parameter. Eq. 8 alone is cut by w/o-cycle and lambda-3=0: the final image still teaches GMM1."""
+    ablated = ablations.apply(config, name)
+    stage, networks = CUTS[name]
+    assert ablated.optimiser.of_stage(stage)[0] and not any(
+        ablated.optimiser.of_stage(s)[0] for s in range(stage + 1, 4)
+    )
+    model = image_alone(ablated, stage)
+    assert reached(model) == parameters(model, *networks)
+    if networks:
+        seen = "w/o-predicted-mask" not in ablated.ablations
+        assert bool((mask_rows(model) != 0).any()) == seen, "with the true mask nothing comes back to the predicted one"
 
 
 def test_gradients_stop_where_a_stage_or_an_ablation_cuts_them() -> None:
+    """The same of the other terms: all of stage 2, and Eq. 8."""
     made, _, terms, _ = run(paper(), 2)
     torch.stack(list(terms.values())).sum().backward()
-    assert {k.split(".")[0] for k in reached(made.model)} == {"g2", "gmm1", "gmm2", "g3"}, "G1 is fixed in stage 2"
-    made, _, terms, _ = run(ablations.apply(paper(), "w/o-predicted-mask"), 3)
-    terms["cycle"].backward()
-    assert {k.split(".")[0] for k in reached(made.model)} == {"gmm1", "gmm2"}, (
-        "the true mask teaches nobody but the GMMs"
-    )
-    made, _, terms, _ = run(ablations.apply(paper(), "w/o-cycle"), 3)
-    terms["cycle"].backward()
-    assert {k.split(".")[0] for k in reached(made.model)} == {"g1", "g2", "gmm1"}
+    assert reached(made.model) == parameters(made.model, "g2", "gmm1", "gmm2", "g3"), "G1 is fixed in stage 2"
+
+    def by_the_cycle(name: str) -> set[str]:
+        made, _, terms, _ = run(ablations.apply(paper(), name) if name else paper(), 3)
+        terms["cycle"].backward()
+        return {k.split(".")[0] for k in reached(made.model)}
+
+    assert by_the_cycle("") == {"g1", "g2", "gmm1", "gmm2"}
+    assert by_the_cycle("w/o-predicted-mask") == {"gmm1", "gmm2"}, "the true mask teaches nobody but the GMMs"
+    assert by_the_cycle("w/o-cycle") == {"g1", "g2", "gmm1"}
+    assert by_the_cycle("lambda-3=0") == set()
 
 
 def test_critics_do_not_teach_generators_nor_the_other_way() -> None:
@@ -117,6 +167,47 @@ def test_stages_have_the_terms_of_the_paper() -> None:
     assert second == {"coarse", "final", "cycle", "adversarial_d2", "adversarial_dg", "adversarial_dl"}
     assert third == first | second, "Eq. 17 without its pretrained networks"
     assert critic_names(1, paper().losses) == ("d1",) and critic_names(2, paper().losses) == ("d2", "dg", "dl")
+
+
+def test_total_has_every_term_of_equation_17(pretrained: tuple[Perceptual, FaceEncoder]) -> None:
+    """With the pretrained networks: Eqs. 4, 12 and 15, weighted, and each switched off by its own ablation alone."""
+
+    def run(*names: str) -> tuple[Objective, dict[str, torch.Tensor], dict[str, Any]]:
+        config = small("paper")
+        for name in names:
+            config = ablations.apply(config, name)
+        torch.manual_seed(0)
+        model = build_model(config.network)  # before the critics: fewer of them must not change it
+        critics = Critics(config.losses, config.discriminators)
+        made = Objective(model, config, critics, perceptual=pretrained[0], face=pretrained[1])
+        return (made, *made(random_batch(config), 3, 0.9, torch.Generator().manual_seed(0)))
+
+    made, terms, pairs = run()
+    reconstruction = {"focal", "semantic_l1", "coarse", "coarse_perceptual", "cycle", "final", "final_perceptual"}
+    assert set(terms) == reconstruction | {"identity", *(f"adversarial_{d}" for d in ("d1", "d2", "dg", "dl"))}
+    target = random_batch(small("paper")).target
+    for name, pair in (("coarse", "d2"), ("final", "dg")):
+        expected = 10 * pretrained[0](pairs[pair].fake[:, :3], target)
+        assert torch.isclose(terms[f"{name}_perceptual"], expected, rtol=1e-4), name
+    terms["coarse_perceptual"].backward()
+    assert {k.split(".")[0] for k in reached(made.model)} == {"g1", "g2"}, "Eq. 4 sees the coarse image"
+    made.model.zero_grad()
+    with true_maps(made.model, random_batch(small("paper")).target_labels):  # an untrained map has no head to cut out
+        made(random_batch(small("paper")), 3, 0.9, torch.Generator())[0]["identity"].backward()
+    assert reached(made.model) == parameters(made.model, "g2", "gmm1", "g3"), "Eq. 15 sees the final one"
+    assert all(p.grad is None for network in pretrained for p in network.parameters())
+    for name, gone in {
+        "w/o-id": {"identity"},
+        "w/o-perceptual": {"coarse_perceptual", "final_perceptual"},
+        "w/o-local-adv": {"adversarial_dl"},
+    }.items():
+        rest = run(name)[1]
+        assert set(terms) - set(rest) == gone, name
+        assert all(torch.isclose(rest[k], terms[k], rtol=1e-4) for k in reconstruction & set(rest)), name
+    for number, zero in enumerate(
+        [{"focal"}, {"coarse", "coarse_perceptual"}, {"cycle"}, {"final", "final_perceptual"}, {"identity"}], start=1
+    ):
+        assert {k for k, v in run(f"lambda-{number}=0")[1].items() if v == 0} == zero, "Table V"
 
 
 def test_discriminators_see_what_the_equations_say() -> None:

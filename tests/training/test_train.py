@@ -22,6 +22,8 @@ from spgvton_training.config import RunConfig, parse, run_preset
 from spgvton_training.data.augment import add_noise
 from spgvton_training.data.mpv import MPV, read_pairs
 from spgvton_training.networks.joint import build_model
+from spgvton_training.pretrained.face import FaceEncoder
+from spgvton_training.pretrained.perceptual import Perceptual
 from spgvton_training.train import PRECISIONS, Trainer, make_fabric
 
 
@@ -53,24 +55,33 @@ def config(**changes: Any) -> RunConfig:
 TINY = config().network
 
 
-def trainer(data: Path, out: Path, init: Checkpoint | None = None, **changes: Any) -> Trainer:
-    return Trainer(config(**changes), str(data), out, workers=0, save_every=2, fabric=make_fabric("cpu"), init=init)
+def trainer(
+    data: Path, out: Path, init: Checkpoint | None = None, precision: str = "32-true", **changes: Any
+) -> Trainer:
+    fabric = make_fabric("cpu", precision)
+    return Trainer(config(**changes), str(data), out, workers=0, save_every=2, fabric=fabric, init=init)
 
 
 def equal(a: Checkpoint, b: Checkpoint) -> bool:
     return a.weights.keys() == b.weights.keys() and all(torch.equal(v, b.weights[k]) for k, v in a.weights.items())
 
 
-def test_interrupted_run_equals_the_uninterrupted_one(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "stops"),
+    [("32-true", [(0, 2), (1, 2), (2, 3), (3, 2)]), ("bf16-mixed", [(1, 2), (3, 2)])],
+)
+def test_interrupted_run_equals_the_uninterrupted_one(
+    precision: str, stops: list[tuple[int, int]], data: Path, tmp_path: Path
+) -> None:
     """Stopped in each stage after a save, the run ends with the same weights, bit for bit."""
     changes: dict[str, Any] = {"optimiser": {"ema": 0.5, "matching_iterations": 3}}
-    whole = trainer(data, tmp_path / "whole", **changes).fit()
+    whole = trainer(data, tmp_path / "whole", precision=precision, **changes).fit()
 
     class Stop(Exception):
         pass
 
-    for stop in [(0, 2), (1, 2), (2, 3), (3, 2)]:
-        part = trainer(data, tmp_path / "parts", **changes)
+    for stop in stops:
+        part = trainer(data, tmp_path / "parts", precision=precision, **changes)
         save = part._save
 
         def save_then_stop(
@@ -83,7 +94,7 @@ def test_interrupted_run_equals_the_uninterrupted_one(data: Path, tmp_path: Path
         part._save = save_then_stop  # type: ignore[method-assign]
         with pytest.raises(Stop):
             part.fit()
-    assert equal(whole, trainer(data, tmp_path / "parts", **changes).fit())
+    assert equal(whole, trainer(data, tmp_path / "parts", precision=precision, **changes).fit())
 
 
 def test_killed_process_loses_at_most_save_every_iterations(data: Path, tmp_path: Path) -> None:
@@ -197,10 +208,32 @@ def test_losses_without_their_network_are_refused(data: Path, tmp_path: Path) ->
             trainer(data, tmp_path, losses={name: True})
 
 
+def test_checkpoint_records_the_pretrained_networks(
+    data: Path, tmp_path: Path, pretrained: tuple[Perceptual, FaceEncoder]
+) -> None:
+    """Which they were and which layers counted how much; a run does not go on with others."""
+    plan = config(
+        optimiser={"iterations": [0, 1, 0]}, losses={"perceptual": True, "identity": True, "adversarial": False}
+    )
+
+    def start(networks: tuple[Perceptual, FaceEncoder]) -> Trainer:
+        return Trainer(plan, str(data), tmp_path, None, *networks, workers=0, fabric=make_fabric("cpu"))
+
+    start(pretrained).fit()
+    recorded = Checkpoint.load(tmp_path / "model.safetensors").provenance["pretrained"]
+    assert recorded == {"perceptual": pretrained[0].describe(), "face": pretrained[1].describe()}
+    assert recorded["perceptual"]["layers"] == ["relu1", "fire3", "fire5", "fire7", "fire9"]
+    terms = json.loads((tmp_path / "log.jsonl").read_text())
+    assert all(terms[name] > 0 for name in ("coarse_perceptual", "final_perceptual", "identity"))
+    other = Perceptual((pretrained[0].features, pretrained[0].taps), pretrained[0].kind, "another file")
+    with pytest.raises(SpgvtonError, match="another configuration"):
+        start((other, pretrained[1])).fit()
+
+
 def test_a_run_may_start_from_weights_and_leave_stages_out(data: Path, tmp_path: Path) -> None:
     first = trainer(data, tmp_path / "first", optimiser={"iterations": [2, 0, 0]}).fit()
     assert first.provenance["run"]["optimiser"]["iterations"] == [2, 0, 0] and "started_from" not in first.provenance
-    rest = {"optimiser": {"iterations": [0, 0, 2], "learning_rates": [0.0, 0.0, 0.0]}}
+    rest: dict[str, Any] = {"optimiser": {"iterations": [0, 0, 2], "learning_rates": [0.0, 0.0, 0.0]}}
     second = trainer(data, tmp_path / "second", init=first, **rest).fit()
     assert second.provenance["started_from"] == first.provenance and second.provenance["stage"] == 4
     for name in [k for k in first.weights if k.endswith(".weight")]:

@@ -18,7 +18,7 @@ from spgvton import person as ps
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
 from spgvton.video import cv2
-from spgvton_training.data.augment import add_noise, overlay
+from spgvton_training.data.augment import add_noise, backdrop, overlay
 from spgvton_training.data.layout import Triple
 from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads, normalise_flow
 from spgvton_training.synthetic.flow import read_flow
@@ -191,3 +191,15 @@ def test_overlay_reaches_the_samples_whose_source_has_the_targets_pose_and_no_ot
             if alike:
                 changed.append(not same)
     assert 0 < sum(changed) < len(changed)  # in half of them
+
+
+def test_backdrop_paints_both_backgrounds_alike_and_nobody() -> None:
+    rng = np.random.default_rng(0)
+    picture = np.full((*SIZE, 3), 200, np.uint8)
+    first, second = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    first[:40], second[:60] = True, True
+    a, b = backdrop([(picture, first), (picture, second)], rng, 1.0)
+    assert (a[41:] == 200).all() and (b[61:] == 200).all()
+    assert (a[:39] == b[:39]).all() and (b[:59] == b[0, 0]).all()
+    assert np.abs(b[0, 0].astype(int) - 200).max() > 5
+    assert np.abs(a[40, 0].astype(int) - 200).max() < np.abs(a[0, 0].astype(int) - 200).max()  # the edge is mixed

@@ -113,6 +113,7 @@ class DataConfig:
     unpaired: bool = False  # also triples in which the garment changes (synthetic data has their truth)
     tone: float = 0.0  # strength of a random tone curve, the same for all pictures of a triple
     foreign: float = 0.0  # largest share of another picture blended into source and target where both have one pose
+    backdrop: float = 0.0  # largest share of one colour painted over the background of source and target
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError
 from spgvton.video import cv2
-from spgvton_training.data.augment import add_noise, overlay, same_pose, tone_curve
+from spgvton_training.data.augment import add_noise, backdrop, overlay, same_pose, tone_curve
 from spgvton_training.data.batch import Batch
 from spgvton_training.data.layout import ClothFiles, PhotoFiles, Triple, read_pairs
 from spgvton_training.data.packed import Packed
@@ -61,18 +61,19 @@ class MPV(Dataset[Batch]):
 
     root: folder in MPV layout. paired, unpaired, no_truth: the lists that are read. triples: those to use instead of all
     of the split, e.g. those that data.check found to be good. augment: random horizontal flip and keypoint noise of
-    `keypoint_noise` pixels. tone, foreign: with augment, strengths of tone_curve() and overlay(). cache_mb: decoded files
+    `keypoint_noise` pixels. tone, foreign, backdrop: with augment, strengths of tone_curve(), overlay() and
+    backdrop(). cache_mb: decoded files
     kept in memory by all workers together.
     """
 
     def __init__(
         self, root: str | Path, split: str, *, size: tuple[int, int] = im.SIZE, label_set: str = "cihp",
         paired: bool = True, unpaired: bool = False, no_truth: bool = False, triples: Sequence[Triple] | None = None,
-        augment: bool = False, keypoint_noise: float = 1.5, tone: float = 0.0, foreign: float = 0.0, seed: int = 0,
+        augment: bool = False, keypoint_noise: float = 1.5, tone: float = 0.0, foreign: float = 0.0, backdrop: float = 0.0, seed: int = 0,
         cache_mb: int = 4000,
     ) -> None:  # fmt: skip
         self.root, self.size, self.label_set, self.augment, self.seed = Path(root), size, label_set, augment, seed
-        self.keypoint_noise, self.tone, self.foreign = keypoint_noise, tone, foreign
+        self.keypoint_noise, self.tone, self.foreign, self.backdrop = keypoint_noise, tone, foreign, backdrop
         if triples is None:
             triples = read_pairs(self.root, split, paired=paired, unpaired=unpaired, no_truth=no_truth)
         self.triples = list(triples)
@@ -191,6 +192,10 @@ class MPV(Dataset[Batch]):
             source, target = (
                 p._replace(keypoints=add_noise(p.keypoints, rng, sigma=self.keypoint_noise)) for p in (source, target)
             )
+            if self.backdrop and rng.random() < 0.5:
+                seen = [(p.picture, p.labels == lb.BACKGROUND) for p in (source, target)]
+                painted = backdrop(seen, rng, self.backdrop)
+                source, target = source._replace(picture=painted[0]), target._replace(picture=painted[1])
             if alike and rng.random() < 0.5:
                 source, target = self._overlaid(source, target, rng)
             if self.tone:

@@ -66,7 +66,8 @@ EXTENSIONS: Final = [
     without("batch norm (instance norm)", "network.norm=instance"),
     without("moment pre-alignment", "network.moment_alignment=false"),
     Row("w/o stage 0 (its updates go to stage 2)", [], iterations="0,150,250,200"),
-    without("aligned source", "network.align_source=false", "network.fill_background=false"),
+    without("aligned source", "network.align_source=false", "network.fill_background=false",
+            "network.background_margin=false"),
     without("copy mask", "network.copy_mask=false"),
 ]  # fmt: skip
 

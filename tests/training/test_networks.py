@@ -242,7 +242,7 @@ def test_background_is_kept_where_visible_and_continued_where_not() -> None:
 def test_fill_paints_background_only_where_the_map_says_so() -> None:
     with pytest.raises(SpgvtonError, match="needs align_source"):
         NetworkConfig(fill_background=True)
-    config = preset("mini", ngf=4, gmm_ngf=4)
+    config = preset("mini", ngf=4, gmm_ngf=4, background_margin=False)
     model = build_model(config)
     inputs = random_inputs(config)
     inputs = inputs._replace(
@@ -257,5 +257,27 @@ def test_fill_paints_background_only_where_the_map_says_so() -> None:
     body = model.fill(person, semantic)
     assert torch.allclose(body[:, :, :120], torch.tensor(0.75), atol=1e-3)
     assert torch.equal(body[:, :, 140:], inputs.body[:, :, 140:])
-    plain = build_model(preset("mini", ngf=4, gmm_ngf=4, fill_background=False))
+    plain = build_model(preset("mini", ngf=4, gmm_ngf=4, fill_background=False, background_margin=False))
     assert torch.equal(plain.fill(plain.person(inputs), semantic), inputs.body)
+
+
+def test_pixels_at_the_persons_edge_are_hidden_too() -> None:
+    """A white fringe at her edge, as resampled pictures have one, neither stays behind nor colours what is filled."""
+    with pytest.raises(SpgvtonError, match="background_margin needs fill_background"):
+        NetworkConfig(align_source=True, background_margin=True)
+    config = preset("mini", ngf=4, gmm_ngf=4)
+    inputs = random_inputs(config)
+    reference = torch.zeros(1, 20, 256, 192)
+    reference[:, lb.BACKGROUND] = 1
+    reference[:, lb.BACKGROUND, 80:160, 60:120] = 0  # clothes: no label of S'_s
+    body = torch.full((1, 3, 256, 192), -0.5)
+    body[:, :, 78:162, 58:122] = 1.0
+    body[:, :, 80:160, 60:120] = 0.0
+    inputs = inputs._replace(reference_map=reference, head=torch.zeros(1, 2, 256, 192), body=body)
+    semantic = torch.zeros(1, 20, 128, 96)
+    semantic[:, lb.BACKGROUND] = 1
+    with_margin = build_model(config)
+    filled = with_margin.fill(with_margin.person(inputs), semantic)
+    assert torch.allclose(filled, torch.tensor(-0.5), atol=1e-3)
+    without = build_model(preset("mini", ngf=4, gmm_ngf=4, background_margin=False))
+    assert without.fill(without.person(inputs), semantic).max() > 0.9

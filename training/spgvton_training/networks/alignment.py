@@ -183,13 +183,20 @@ def _paint_once(canvas: Tensor, body: Tensor, matrices: Tensor, shares: list[Ten
 
 
 def align(
-    reference: Tensor, head: Tensor, body: Tensor, source: Tensor, target: Tensor, stride: int = 1, once: bool = False
+    reference: Tensor,
+    head: Tensor,
+    body: Tensor,
+    source: Tensor,
+    target: Tensor,
+    stride: int = 1,
+    once: bool = False,
+    background: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Move S'_s (N, 20, H, W), A_s (N, 2, H, W) and I_s without clothes (N, 3, H, W) to the pose TARGET.
 
-    source, target: keypoints (N, 18, 3) in pixels of H x W. once: see _paint_once(). Returns the two maps at 1/STRIDE of
-    the resolution (what G1 takes), the body at full resolution, moved, and how far each pixel of it is empty (N, 1, H, W).
-    No gradients.
+    source, target: keypoints (N, 18, 3) in pixels of H x W. once: see _paint_once(). background: what to keep of it
+    (N, 1, H, W), all by default. Returns the two maps at 1/STRIDE of the resolution (what G1 takes), the body at full
+    resolution, moved, and how far each pixel of it is empty (N, 1, H, W). No gradients.
     """
     with torch.no_grad():
         size = (body.shape[2], body.shape[3])
@@ -221,6 +228,8 @@ def align(
 
         # The body, premultiplied by what is known of it (fourth channel).
         canvas = torch.cat([body * (1 - moving), maps[:, kept].sum(1, keepdim=True)], 1)
+        if background is not None:
+            canvas = canvas * (1 - maps[:, lb.BACKGROUND : lb.BACKGROUND + 1] + background)
         if once:
             canvas = _paint_once(canvas, torch.cat([body * moving, moving], 1), matrices, shares[::-1], stride)
         else:

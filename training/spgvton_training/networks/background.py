@@ -11,6 +11,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _STRIDES = (4, 8, 16, 32)  # of the pyramid; network sizes are multiples of 32
+_MARGIN = 2  # pixels of a picture 256 high
+
+
+def away_from_person(visible: Tensor) -> Tensor:
+    """VISIBLE (N, 1, H, W), 1 where the map says background, without a margin of 2/256 of the height around the person.
+
+    Pixels at her edge are part hers. Left in place when she moves, they draw her old outline, and colour what is filled.
+    """
+    margin = max(1, round(_MARGIN * visible.shape[2] / 256))
+    return visible * (1 - F.max_pool2d(1 - visible, 2 * margin + 1, 1, margin))
 
 
 def estimate_background(image: Tensor, visible: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ class NetworkConfig:
     align_source: bool = False  # body parts of the source are moved onto the target pose (alignment.py)
     align_once: bool = False  # of the body each pixel moves with one part, and is resampled once
     fill_background: bool = False  # what the source person hid is guessed from around her (background.py)
+    background_margin: bool = False  # fill_background: pixels at the source person's edge count as hidden, too
     copy_mask: bool = False  # G2 and G3 also output where to keep their input image
     mask_in_g3: bool = False  # G3 also sees the predicted clothes mask
     moment_alignment: bool = False  # GMM: masks are brought to the same centre and spread first
@@ -52,6 +53,8 @@ class NetworkConfig:
             raise SpgvtonError(f"norm '{self.norm}' is unknown: use instance or batch")
         if not 1 <= self.trunk_blocks <= 16:
             raise SpgvtonError(f"network option trunk_blocks must be 1 to 16, got {self.trunk_blocks}")
+        if self.background_margin and not self.fill_background:
+            raise SpgvtonError("network option background_margin needs fill_background")
         for option in ("align_once", "fill_background"):
             if getattr(self, option) and not self.align_source:
                 raise SpgvtonError(f"network option {option} needs align_source")
@@ -80,7 +83,7 @@ class NetworkConfig:
 
 
 _PAYING = dict(
-    norm="batch", skips=True, wide_tail=True, align_source=True, fill_background=True,
+    norm="batch", skips=True, wide_tail=True, align_source=True, fill_background=True, background_margin=True,
     copy_mask=True, mask_in_g3=True, moment_alignment=True, pose_in_gmm=True, features_in_gmm=True, bounded_theta=False,
 )  # fmt: skip
 

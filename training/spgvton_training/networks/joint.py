@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from spgvton import labels as lb
 from spgvton.keypoints import HEAT_MAP_RADIUS, NUM_KEYPOINTS
 from spgvton_training.networks.alignment import align
-from spgvton_training.networks.background import estimate_background
+from spgvton_training.networks.background import away_from_person, estimate_background
 from spgvton_training.networks.config import NetworkConfig
 from spgvton_training.networks.generator import Generator
 from spgvton_training.networks.gmm import GeometricMatching
@@ -145,10 +145,15 @@ class JointModel(nn.Module):
         """The source person, moved to the target pose if `align_source` is on; the maps at G1's resolution."""
         stride = self.semantic_stride
         if self.config.align_source:
-            reference_map, head, body, empty = align(*inputs[:4], inputs.keypoints, stride, self.config.align_once)
+            visible = inputs.reference_map[:, lb.BACKGROUND : lb.BACKGROUND + 1]
+            margin = self.config.background_margin
+            if margin:
+                visible = away_from_person(visible)
+            reference_map, head, body, empty = align(
+                *inputs[:4], inputs.keypoints, stride, self.config.align_once, visible if margin else None
+            )
             if not self.config.fill_background:
                 return Person(reference_map, head, body)
-            visible = inputs.reference_map[:, lb.BACKGROUND : lb.BACKGROUND + 1]
             return Person(reference_map, head, body, estimate_background(inputs.body, visible) * empty)
         if stride == 1:
             return Person(*inputs[:3])

@@ -41,6 +41,13 @@ def shipped() -> Path:
     return Path(str(resources.files("spgvton") / "assets" / "bundles" / SHIPPED))
 
 
+def locate(folder: str | Path) -> Path:
+    """FOLDER itself, or that of the shipped bundle of this name ("mini") where there is no such folder."""
+    path = Path(folder)
+    named = shipped().parent / path
+    return named if len(path.parts) == 1 and not path.exists() and named.is_dir() else path
+
+
 def sha256(*paths: Path) -> str:
     """Hex digest of a file, or of several one after the other. Raises SpgvtonError when one cannot be read."""
     digest = hashlib.sha256()
@@ -63,11 +70,11 @@ class Bundle:
 
     @staticmethod
     def open(folder: str | Path | None = None) -> Bundle:
-        """Open FOLDER (default: the shipped bundle) and check every file's hash.
+        """Open FOLDER, or the shipped bundle of that name (default: SHIPPED), and check every file's hash.
 
         Raises SpgvtonError for a missing folder or file, a foreign or newer manifest, or a hash that differs.
         """
-        path = shipped() if folder is None else Path(folder)
+        path = shipped() if folder is None else locate(folder)
         file = path / MANIFEST
         try:
             manifest = json.loads(file.read_text())

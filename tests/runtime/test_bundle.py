@@ -9,7 +9,7 @@ import pytest
 
 from spgvton.backends import open_backend
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend
-from spgvton.bundle import MANIFEST, WEIGHTS, Bundle, shipped
+from spgvton.bundle import MANIFEST, SHIPPED, WEIGHTS, Bundle, shipped
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
@@ -175,3 +175,13 @@ def test_session_graph_runs_when_person_or_garment_change(copy: Path, monkeypatc
     for split, joint in zip(*images):
         assert np.abs(split - joint).max() <= 1
     assert all(np.abs(a - b).max() > 50 for a, b in zip(images[0], images[0][1:])), "pose and garment change it"
+
+
+def test_shipped_bundles_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in shipped().parent.iterdir():
+        assert Bundle.open(folder.name).folder == folder
+    assert Bundle.open().folder == shipped()
+    (tmp_path / SHIPPED).mkdir()  # a folder of one's own goes before
+    with pytest.raises(SpgvtonError, match="not a model bundle"):
+        Bundle.open(SHIPPED)

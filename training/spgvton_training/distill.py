@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spgvton.bundle import WEIGHTS, Bundle, sha256
+from spgvton.bundle import WEIGHTS, Bundle, locate, sha256
 from spgvton.errors import UsageError
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.config import LossConfig, RunConfig
@@ -41,8 +41,8 @@ class Teacher:
 
     @staticmethod
     def load(path: str | Path) -> Teacher:
-        """From a checkpoint or a bundle's folder. Raises SpgvtonError for a missing, damaged or foreign one."""
-        file = Path(path)
+        """From a checkpoint, a bundle's folder, or the name of a shipped bundle. Raises SpgvtonError for a missing, damaged or foreign one."""
+        file = locate(path)
         if file.is_dir():
             file = Bundle.open(file).folder / WEIGHTS
         model = Checkpoint.load(file).model()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +17,7 @@ from spgvton.backends import BACKENDS, Backend, open_backend
 from spgvton.backends.contract import KEYPOINTS
 from spgvton.bench.inputs import Sample, demo_samples, dress
 from spgvton.bench.statistics import describe, ratio_of_medians
-from spgvton.bundle import Bundle, shipped
+from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.ssim import BORDER, inside, psnr, ssim_map
 
@@ -47,8 +46,6 @@ class Side:
 
     def open_bundle(self) -> Bundle:
         """Raises SpgvtonError."""
-        if self.bundle and not Path(self.bundle).is_dir() and (shipped().parent / self.bundle).is_dir():
-            return Bundle.open(shipped().parent / self.bundle)
         return Bundle.open(self.bundle)
 
 

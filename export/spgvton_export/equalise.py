@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from spgvton_training.checkpoint import Checkpoint
-from spgvton_training.networks.generator import Generator, ResidualBlock
+from spgvton_training.networks.generator import ConvNorm, Generator, ResidualBlock
 from spgvton_training.networks.gmm import GeometricMatching
 from spgvton_training.networks.joint import JointModel
 
@@ -36,11 +36,13 @@ def links(model: JointModel) -> Iterator[Link]:
     """Every link of MODEL."""
     for module in model.modules():
         if isinstance(module, ResidualBlock):
-            yield from _between([*module.conv_a, *module.conv_b])
+            if isinstance(module.conv_a, ConvNorm):  # weights of depthwise convolutions have no axis of input channels
+                yield from _between([*module.conv_a.children(), *module.conv_b.children()])
         elif isinstance(module, GeometricMatching):
             yield from _between([*module.regression])
         elif isinstance(module, Generator):
-            yield Link(module.conv9, None, module.conv10)
+            if isinstance(module.conv10, nn.Conv2d):
+                yield Link(module.conv9, None, module.conv10)
             if not module.space_to_depth:
                 yield from _between([*module.conv2, *module.conv3])
 

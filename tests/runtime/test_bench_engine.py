@@ -21,7 +21,7 @@ from spgvton.backends.sharing import Turns, sibling
 from spgvton.bench import compare, latency_plot, mirrors, peak, report, single_stream, statistics
 from spgvton.bench.inputs import by_garment, demo_samples, dress, graph_inputs
 from spgvton.bench.macs import gmac
-from spgvton.bundle import Bundle
+from spgvton.bundle import Bundle, shipped
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.recording import Recorder
@@ -218,7 +218,7 @@ def test_compare_on_the_command_line(tiny_bundle: Path, tmp_path: Path, capsys: 
     for wrong in ("onnxruntime:0", "onnxruntime:two", "onnxruntime:"):
         with pytest.raises(UsageError):
             compare.Side.parse(wrong)
-    assert compare.Side.parse("@mini").open_bundle().folder == Bundle.open().folder
+    assert compare.Side.parse("@mini").open_bundle().folder == shipped().parent / "mini"
     assert compare.Side.parse("openvino@a/b:2") == compare.Side("openvino@a/b:2", "openvino", "a/b", 2)
     assert main(["bench", "compare", "onnxruntime@nowhere", "onnxruntime"]) == 1
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from spgvton import __version__
 
@@ -58,9 +58,12 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(found.group(1).split()) if found else frozenset()
 
 
+VNNI_FLAGS: Final = {"avx512_vnni", "avx_vnni"}
+
+
 def has_vnni() -> bool:
     """Whether this is an x86 processor that multiplies uint8 by int8 into int32 sums without saturating on the way."""
-    return bool({"avx512_vnni", "avx_vnni"} & cpu_flags())
+    return bool(VNNI_FLAGS & cpu_flags())
 
 
 def cores() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from test_objective import random_batch, small
-from test_train import config, equal
+from test_train import config, equal, fit_until
 
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
@@ -129,23 +129,8 @@ def test_resumed_run_equals_the_uninterrupted_one(data: Path, tmp_path: Path) ->
     taught_by = teacher(run, ngf=8)
     whole = trainer(data, tmp_path / "whole", run, taught_by).fit()
 
-    class Stop(Exception):
-        pass
-
     for stop in [(0, 1), (1, 1), (2, 1), (3, 1)]:
-        part = trainer(data, tmp_path / "parts", run, taught_by)
-        save = part._save
-
-        def save_then_stop(
-            optimisers: Any, rate: float, part: Trainer = part, save: Any = save, stop: Any = stop
-        ) -> None:
-            save(optimisers, rate)
-            if (part.stage, part.iteration) == stop:
-                raise Stop
-
-        part._save = save_then_stop  # type: ignore[method-assign]
-        with pytest.raises(Stop):
-            part.fit()
+        fit_until(trainer(data, tmp_path / "parts", run, taught_by), stop)
     assert equal(whole, trainer(data, tmp_path / "parts", run, taught_by).fit())
     record = whole.provenance["distilled_from"]
     assert record["sha256"] == taught_by.sha256 and record["inherited"] < record["parameters"]

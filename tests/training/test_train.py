@@ -66,6 +66,24 @@ def equal(a: Checkpoint, b: Checkpoint) -> bool:
     return a.weights.keys() == b.weights.keys() and all(torch.equal(v, b.weights[k]) for k, v in a.weights.items())
 
 
+def fit_until(run: Trainer, stop: tuple[int, int]) -> None:
+    """Let RUN end in the middle: right after it has saved its state at STOP (stage, iteration)."""
+
+    class Stop(Exception):
+        pass
+
+    save = run._save
+
+    def save_then_stop(optimisers: Any, rate: float) -> None:
+        save(optimisers, rate)
+        if (run.stage, run.iteration) == stop:
+            raise Stop
+
+    run._save = save_then_stop  # type: ignore[method-assign]
+    with pytest.raises(Stop):
+        run.fit()
+
+
 @pytest.mark.parametrize(
     ("precision", "stops"),
     [("32-true", [(0, 2), (1, 2), (2, 3), (3, 2)]), ("bf16-mixed", [(1, 2), (3, 2)])],
@@ -77,23 +95,8 @@ def test_interrupted_run_equals_the_uninterrupted_one(
     changes: dict[str, Any] = {"optimiser": {"ema": 0.5, "matching_iterations": 3}}
     whole = trainer(data, tmp_path / "whole", precision=precision, **changes).fit()
 
-    class Stop(Exception):
-        pass
-
     for stop in stops:
-        part = trainer(data, tmp_path / "parts", precision=precision, **changes)
-        save = part._save
-
-        def save_then_stop(
-            optimisers: Any, rate: float, part: Trainer = part, save: Any = save, stop: Any = stop
-        ) -> None:
-            save(optimisers, rate)
-            if (part.stage, part.iteration) == stop:
-                raise Stop
-
-        part._save = save_then_stop  # type: ignore[method-assign]
-        with pytest.raises(Stop):
-            part.fit()
+        fit_until(trainer(data, tmp_path / "parts", precision=precision, **changes), stop)
     assert equal(whole, trainer(data, tmp_path / "parts", precision=precision, **changes).fit())
 
 

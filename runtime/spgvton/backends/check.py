@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.bench import statistics
 from spgvton.demo_assets import DemoAssets
 from spgvton.session import TryOn
 
@@ -98,7 +99,5 @@ def benchmark(session: TryOn, frames: int = FRAMES, warm_up: int = WARM_UP) -> B
         begin = time.perf_counter()
         session(poses[i % len(poses)], size)
         times.append(1e3 * (time.perf_counter() - begin))
-    counted = np.array(times[warm_up:])
-    latency = {f"p{q}": float(np.percentile(counted, q, method="inverted_cdf")) for q in (50, 90, 95, 99)}
-    latency["max"] = float(counted.max())
-    return Benchmark(frames, warm_up, {k: round(v, 3) for k, v in latency.items()})
+    latency = statistics.describe(times[warm_up:])
+    return Benchmark(frames, warm_up, {k: v for k, v in latency.items() if k != "mean"})

@@ -35,7 +35,7 @@ KEPT: Final = 8  # blobs in the cache; 32 to 76 MB each for `mini`
 DIGEST: Final = 32  # bytes of SHA-256 before each blob
 BF16_FLAGS: Final = {"avx512_bf16", "amx_bf16"}
 AMX_FLAGS: Final = {"amx_int8"}
-VNNI_FLAGS: Final = {"avx512_vnni", "avx_vnni", *AMX_FLAGS}
+VNNI_FLAGS: Final = {*machine.VNNI_FLAGS, *AMX_FLAGS}
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,25 @@ def test_aligning_once_differs_where_parts_meet_only(stride: int) -> None:
     assert (several[3] - once[3]).abs().mean() < 2e-3
 
 
+def test_alignment_does_not_paint_a_raised_hand_with_the_upper_arm() -> None:
+    source = standing()
+    shoulder = source[0, kp.L_SHOULDER, :2].clone()
+    source[0, kp.L_ELBOW, :2] = shoulder + torch.tensor([4.0, 34.0])
+    source[0, kp.L_WRIST, :2] = shoulder + torch.tensor([34.0, 12.0])  # beside the upper arm, which does not move
+    target = source.clone()
+    target[0, kp.L_WRIST, :2] = shoulder + torch.tensor([8.0, 70.0])
+    x, y = (int(v) for v in source[0, kp.L_WRIST, :2])
+    maps = torch.zeros(1, 20, 256, 192)
+    maps[:, lb.LEFT_ARM, y - 6 : y + 5, x - 5 : x + 6] = 1
+    body = 0.5 * maps[:, lb.LEFT_ARM : lb.LEFT_ARM + 1].expand(1, 3, 256, 192)
+    for once in (False, True):
+        moved, _, image, _ = align(maps, torch.zeros(1, 2, 256, 192), body, source, target, 1, once)
+        assert moved[0, lb.LEFT_ARM, y - 8 : y + 8, x - 8 : x + 8].max() == 0, "where the hand was"
+        assert image[0, 0, y - 8 : y + 8, x - 8 : x + 8].max() == 0
+        x_new, y_new = (int(v) for v in target[0, kp.L_WRIST, :2])
+        assert moved[0, lb.LEFT_ARM, y_new, x_new] > 0.9 and image[0, 0, y_new, x_new] > 0.4, "where it is"
+
+
 def test_alignment_survives_missing_keypoints() -> None:
     inputs = random_inputs(preset("mini"))
     nothing = torch.zeros_like(inputs.keypoints)

@@ -47,6 +47,7 @@ PARTS: Final = (
 TORSO: Final = (kp.NECK, kp.R_SHOULDER, kp.L_SHOULDER, kp.R_HIP, kp.L_HIP)
 _MIN_SPREAD: Final = 9.0  # pixels^2: closer points say nothing about scale and rotation
 _MIN_SHARE: Final = 0.02  # of a cell that a part must fill to be painted there
+_MAX_ACROSS: Final = 0.4  # of the longest bone: a hand's half width with some room for misplaced keypoints
 
 
 _SIMILAR: Final = tuple(i for i, part in enumerate(PARTS) if part.bone is None)
@@ -81,8 +82,10 @@ def _similarities(source: Tensor, target: Tensor, sets: list[tuple[int, ...]]) -
 def _bones(source: Tensor, target: Tensor, thickness: Tensor) -> tuple[Tensor, Tensor]:
     """Maps from target to source that take bone to bone: the length follows the bone, the thickness is THICKNESS (N,).
 
-    Returns matrices (N, B, 2, 3) and the rows (N, B, 3) that give the position along the target bone: 0 at its first
-    point, 1 at its second. A bone that is missing in either picture gets a row outside every part's range.
+    Returns matrices (N, B, 2, 3) and rows (N, 2, B, 3) that give a pixel's position in the target bone: along it, 0 at
+    its first point and 1 at its second, and across it, where -1 to 1 belongs to the part. Without a limit across, a bent
+    arm's hand lies in the range of its upper arm and is painted twice. A bone that is missing in either picture gets a
+    row along it outside every part's range.
     """
     ends = [torch.tensor([PARTS[i].points[end] for i in _BONES], device=source.device) for end in (0, 1)]
     (s0, s1), (t0, t1) = ([k.index_select(1, end) for end in ends] for k in (source, target))  # (N, B, 3) each
@@ -97,13 +100,15 @@ def _bones(source: Tensor, target: Tensor, thickness: Tensor) -> tuple[Tensor, T
         + thickness[:, None, None, None] * across_s[..., None] * across_t[:, :, None]
     )
     shift = s0[..., :2, None] - linear @ t0[..., :2, None]
-    along = torch.cat([ut / lt, -(ut * t0[..., :2]).sum(2, keepdim=True) / lt], 2)
-    nowhere = torch.tensor([0.0, 0.0, 1e3], device=along.device).expand_as(along)
-    return torch.cat([linear, shift], 3), torch.where(present[..., None], along, nowhere)
+    limit = _MAX_ACROSS * (ls[..., 0] * present).amax(1).clamp_min(1.0) / thickness  # in pixels of the target
+    rows = torch.stack([ut / lt, across_t / limit[:, None, None]], 1)  # (N, 2, B, 2)
+    rows = torch.cat([rows, -(rows * t0[:, None, :, :2]).sum(3, keepdim=True)], 3)
+    nowhere = torch.tensor([0.0, 0.0, 1e3], device=rows.device).expand_as(rows)
+    return torch.cat([linear, shift], 3), torch.where(present[:, None, :, None], rows, nowhere)
 
 
 def _transforms(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Every part's map from target to source pixels (N, parts, 2, 3), and the bones' rows (N, B, 3) of _bones().
+    """Every part's map from target to source pixels (N, parts, 2, 3), and the bones' rows (N, 2, B, 3) of _bones().
 
     A similarity that the keypoints do not determine falls back to the torso's, and that to the identity.
     """
@@ -112,9 +117,9 @@ def _transforms(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     torso = torch.where(known[:, :1], matrices[:, :1], torch.eye(2, 3, device=source.device))
     similar = torch.where(known[:, 1:], matrices[:, 1:], torso)
     thickness = torso[:, 0, :, :2].square().sum((1, 2)).div(2).sqrt()
-    bones, along = _bones(source, target, thickness)
+    bones, rows = _bones(source, target, thickness)
     order = torch.tensor([(*_SIMILAR, *_BONES).index(i) for i in range(len(PARTS))], device=source.device)
-    return torch.cat([similar, bones], 1).index_select(1, order), along
+    return torch.cat([similar, bones], 1).index_select(1, order), rows
 
 
 def _pixels(size: tuple[int, int], stride: int, device: torch.device) -> Tensor:
@@ -142,12 +147,12 @@ def _to_grid(matrices: Tensor, size: tuple[int, int]) -> Tensor:
 class _Raster:
     """Where every part's pixels come from, on the raster of stride STRIDE over pictures of SIZE."""
 
-    def __init__(self, matrices: Tensor, along: Tensor, size: tuple[int, int], stride: int) -> None:
+    def __init__(self, matrices: Tensor, rows: Tensor, size: tuple[int, int], stride: int) -> None:
         h, w = size[0] // stride, size[1] // stride
         pixels = _pixels(size, stride, matrices.device)
         grids = _to_grid(matrices, size) @ pixels
         self._grids = grids.transpose(2, 3).reshape(-1, len(PARTS), h, w, 2)
-        self._along = (along @ pixels).reshape(-1, len(_BONES), h, w)
+        self._positions = (rows.flatten(1, 2) @ pixels).reshape(-1, 2, len(_BONES), h, w)
 
     def move(self, layer: Tensor, part: int) -> Tensor:
         """LAYER (N, C, h, w) resampled by the map of PARTS[part]; outside a bone's range it is zero."""
@@ -156,8 +161,8 @@ class _Raster:
         if bone is None:
             return moved
         i = _BONES.index(part)
-        position = self._along[:, i : i + 1]
-        return moved * ((position > bone[0]) & (position < bone[1])).to(moved.dtype)
+        along, across = self._positions[:, :1, i], self._positions[:, 1:, i]
+        return moved * ((along > bone[0]) & (along < bone[1]) & (across.abs() < 1)).to(moved.dtype)
 
 
 def _paint_once(canvas: Tensor, body: Tensor, matrices: Tensor, shares: list[Tensor], stride: int) -> Tensor:
@@ -200,8 +205,8 @@ def align(
     """
     with torch.no_grad():
         size = (body.shape[2], body.shape[3])
-        matrices, along = _transforms(source, target)
-        raster = _Raster(matrices, along, size, stride)
+        matrices, rows = _transforms(source, target)
+        raster = _Raster(matrices, rows, size, stride)
 
         maps = torch.cat([reference, head], 1)  # 20 labels, then face and hair, whose own channels S'_s leaves empty
         small = F.avg_pool2d(maps, stride) if stride > 1 else maps
@@ -233,7 +238,7 @@ def align(
         if once:
             canvas = _paint_once(canvas, torch.cat([body * moving, moving], 1), matrices, shares[::-1], stride)
         else:
-            full = raster if stride == 1 else _Raster(matrices, along, size, 1)
+            full = raster if stride == 1 else _Raster(matrices, rows, size, 1)
             for i in range(len(PARTS)):  # painted over each other
                 alpha = maps[:, channels[i]].sum(1, keepdim=True)
                 painted = full.move(torch.cat([body * alpha, alpha], 1), i)

@@ -8,6 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import ctypes
+import faulthandler
 import importlib
 import importlib.util
 import re
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -30,6 +31,21 @@ PADDINGS = {"zeros": 0, "border": 1}
 HEADERS_WHEEL = "kernel_lens"
 
 TpsHost = Callable[..., NDArray[np.float32]]
+
+CRASHES = ROOT / ".pytest_cache" / "crashes"  # what xdist's workers print when they die: their stderr reaches nobody
+
+
+def pytest_sessionstart() -> None:
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        CRASHES.mkdir(parents=True, exist_ok=True)
+        faulthandler.enable((CRASHES / worker).open("w"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """In the main process: a worker that was killed by a signal says where each of its threads was."""
+    if error:
+        print(f"\n{node.gateway.id}:\n{(CRASHES / node.gateway.id).read_text()}", file=sys.__stderr__)
 
 
 def lacking(what: str) -> NoReturn:

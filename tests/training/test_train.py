@@ -282,6 +282,11 @@ def test_train_verb_refuses_wrong_use(data: Path, tmp_path: Path, capsys: pytest
     assert main(["train", "--print-config", "--set", "losses.alpha=[3, 1]", "--ablation", "w/o-cycle"]) == 0
     printed = parse(yaml.safe_load(capsys.readouterr().out))
     assert printed.losses.alpha == (3, 1) and not printed.losses.cycle and printed.ablations == ("w/o-cycle",)
+    parts = ("align_source", "fill_background", "background_margin")  # each needs the one before
+    unset = [word for part in parts for word in ("--set", f"network.{part}=false")]
+    assert main(["train", "--print-config", *unset]) == 0
+    network = parse(yaml.safe_load(capsys.readouterr().out)).network
+    assert not any(getattr(network, part) for part in parts)
 
 
 def test_checkpoint_round_trip_and_damage(tmp_path: Path) -> None:

@@ -153,9 +153,15 @@ class RunConfig:
     def save(self, path: str | Path) -> None:
         write_bytes(path, self.to_yaml().encode())
 
-    def with_values(self, values: dict[str, Any]) -> RunConfig:
-        """This configuration with VALUES, a tree of some of its fields, in place of its own. Raises UsageError."""
-        return parse(_merge(self.to_dict(), values))
+    def with_values(self, *trees: dict[str, Any]) -> RunConfig:
+        """This configuration with the values of TREES, each of some of its fields, in place of its own.
+
+        Checked once, when all are in place: fields that need one another may come in any order. Raises UsageError.
+        """
+        values = self.to_dict()
+        for tree in trees:
+            values = _merge(values, tree)
+        return parse(values)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

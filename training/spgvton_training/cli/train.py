@@ -98,8 +98,7 @@ def configuration(args: argparse.Namespace) -> RunConfig:
     if args.config and args.preset:
         raise UsageError("give --preset or --config, not both")
     config = load(args.config) if args.config else run_preset(args.preset or "mini")
-    for text in args.set:
-        config = config.with_values(assignment(text))
+    config = config.with_values(*(assignment(text) for text in args.set))
     if args.iterations:
         config = config.with_values({"optimiser": parse_iterations(args.iterations)})
     if args.seed is not None:

@@ -32,7 +32,7 @@ PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
 MIN_SIDE: Final = 8  # pixels of the network
 MAX_SIDE: Final = 4096
-SHIPPED: Final = "mini"  # the one of assets/bundles that every verb takes by default
+SHIPPED: Final = "realtime"  # the one of assets/bundles that every verb takes by default
 SESSION_AND_FRAME: Final = ("session", "frame")  # optional, for one person at a time
 
 

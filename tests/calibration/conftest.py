@@ -59,7 +59,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def source() -> Bundle:
     """The shipped `mini`: it need not be exported first, which takes longer than all that is done with it here."""
-    return Bundle.open()
+    return Bundle.open("mini")
 
 
 @pytest.fixture(scope="session")

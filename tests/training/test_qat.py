@@ -35,7 +35,7 @@ Sample = dict[str, np.ndarray]
 @pytest.fixture(scope="module")
 def mini() -> Bundle:
     """The shipped network: it need not be exported first, which takes longer than all that is done with it here."""
-    return Bundle.open()
+    return Bundle.open("mini")
 
 
 @pytest.fixture(scope="module")

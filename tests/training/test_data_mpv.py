@@ -200,6 +200,7 @@ def test_backdrop_paints_both_backgrounds_alike_and_nobody() -> None:
     first[:40], second[:60] = True, True
     a, b = backdrop([(picture, first), (picture, second)], rng, 1.0)
     assert (a[41:] == 200).all() and (b[61:] == 200).all()
-    assert (a[:39] == b[:39]).all() and (b[:59] == b[0, 0]).all()
+    assert (a[:39] == b[:39]).all() and (b[:59] == b[:59, :1]).all()  # a row has one colour
+    assert np.ptp(b[:59, 0].astype(int), axis=0).max() > 5 and np.abs(np.diff(b[:59, 0].astype(int), axis=0)).max() <= 4
     assert np.abs(b[0, 0].astype(int) - 200).max() > 5
-    assert np.abs(a[40, 0].astype(int) - 200).max() < np.abs(a[0, 0].astype(int) - 200).max()  # the edge is mixed
+    assert np.abs(a[40, 0].astype(int) - 200).max() < np.abs(a[38, 0].astype(int) - 200).max()  # the edge is mixed

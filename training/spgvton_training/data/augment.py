@@ -42,13 +42,15 @@ def tone_curve(rng: np.random.Generator, strength: float) -> UInt8:
 
 
 def backdrop(pictures: list[tuple[UInt8, NDArray[np.bool_]]], rng: np.random.Generator, strength: float) -> list[UInt8]:
-    """Paint over the background of PICTURES, alike, each (H, W, 3) with its background (H, W), by one random colour.
+    """Paint over the background of PICTURES, alike, each (H, W, 3) with its background (H, W), by one random wall.
 
-    Rendered studios are light: without this the networks paint what nobody has seen light, in a dark room too.
-    STRENGTH, 0 to 1, is the largest share of the colour.
+    A wall is one colour that gets lighter or darker from top to bottom. Rendered studios are light: without this the
+    networks paint what nobody has seen light, in a dark room too. STRENGTH, 0 to 1, is the largest share of the colour.
     """
     colour = rng.integers(0, 256, 3).astype(np.float32) * 0.3 + np.float32(0.7 * rng.integers(0, 256))
-    share = np.float32(strength * rng.random())
+    light = np.linspace(*rng.uniform(0.6, 1.4, 2), len(pictures[0][0]), dtype=np.float32)[:, None, None]
+    share = np.float32(strength * rng.random() ** 0.5)  # mostly large: of a little colour there is nothing to learn
+    colour = colour * light
     painted = []
     for picture, background in pictures:
         soft = cv2.blur(background.astype(np.float32), (3, 3))[..., None]  # edges of the person are part background

@@ -192,7 +192,7 @@ class MPV(Dataset[Batch]):
             source, target = (
                 p._replace(keypoints=add_noise(p.keypoints, rng, sigma=self.keypoint_noise)) for p in (source, target)
             )
-            if self.backdrop and rng.random() < 0.5:
+            if self.backdrop and rng.random() < 0.75:
                 seen = [(p.picture, p.labels == lb.BACKGROUND) for p in (source, target)]
                 painted = backdrop(seen, rng, self.backdrop)
                 source, target = source._replace(picture=painted[0]), target._replace(picture=painted[1])

@@ -48,7 +48,8 @@ def backdrop(pictures: list[tuple[UInt8, NDArray[np.bool_]]], rng: np.random.Gen
     networks paint what nobody has seen light, in a dark room too. STRENGTH, 0 to 1, is the largest share of the colour.
     """
     colour = rng.integers(0, 256, 3).astype(np.float32) * 0.3 + np.float32(0.7 * rng.integers(0, 256))
-    light = np.linspace(*rng.uniform(0.6, 1.4, 2), len(pictures[0][0]), dtype=np.float32)[:, None, None]
+    top, bottom = rng.uniform(0.6, 1.4, 2).tolist()
+    light = np.linspace(top, bottom, len(pictures[0][0]), dtype=np.float32)[:, None, None]
     share = np.float32(strength * rng.random() ** 0.5)  # mostly large: of a little colour there is nothing to learn
     colour = colour * light
     painted = []

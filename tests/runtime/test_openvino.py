@@ -20,7 +20,7 @@ def test_openvino_cases(tmp_path: Path) -> None:
     options = ["-q", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "cases")]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # xdist's
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-m", "pytest", *options, str(cases)],
+        [sys.executable, "-m", "pytest", *options, str(cases)],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"

@@ -6,6 +6,7 @@ Options under "extensions" are this project's, and off in `paper`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -158,10 +159,7 @@ class RunConfig:
 
         Checked once, when all are in place: fields that need one another may come in any order. Raises UsageError.
         """
-        values = self.to_dict()
-        for tree in trees:
-            values = _merge(values, tree)
-        return parse(values)
+        return parse(reduce(_merge, trees, self.to_dict()))
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -98,9 +98,10 @@ def configuration(args: argparse.Namespace) -> RunConfig:
     if args.config and args.preset:
         raise UsageError("give --preset or --config, not both")
     config = load(args.config) if args.config else run_preset(args.preset or "mini")
-    config = config.with_values(*(assignment(text) for text in args.set))
+    given = [assignment(text) for text in args.set]
     if args.iterations:
-        config = config.with_values({"optimiser": parse_iterations(args.iterations)})
+        given.append({"optimiser": parse_iterations(args.iterations)})
+    config = config.with_values(*given)
     if args.seed is not None:
         config = replace(config, seed=args.seed)
     if args.exclude:

@@ -51,11 +51,11 @@ def backdrop(pictures: list[tuple[UInt8, NDArray[np.bool_]]], rng: np.random.Gen
     top, bottom = rng.uniform(0.6, 1.4, 2).tolist()
     light = np.linspace(top, bottom, len(pictures[0][0]), dtype=np.float32)[:, None, None]
     share = np.float32(strength * rng.random() ** 0.5)  # mostly large: of a little colour there is nothing to learn
-    colour = colour * light
+    wall = colour * light
     painted = []
     for picture, background in pictures:
         soft = cv2.blur(background.astype(np.float32), (3, 3))[..., None]  # edges of the person are part background
-        painted.append(np.clip(np.rint(picture + share * soft * (colour - picture)), 0, 255).astype(np.uint8))
+        painted.append(np.clip(np.rint(picture + share * soft * (wall - picture)), 0, 255).astype(np.uint8))
     return painted
 
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -283,6 +284,7 @@ def test_resume(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_pair_lists_keep_rows_of_other_data(made: Path, tmp_path: Path) -> None:
     other = "real/1.jpg\treal/2.jpg\treal/c.jpg\ttrain"
+    shutil.copyfile(made / "synthetic.json", tmp_path / "synthetic.json")
     (tmp_path / "data_pair.txt").write_text(other + "\n")
     assert main(synth(tmp_path)) == 0
     first, *rows = (tmp_path / "data_pair.txt").read_text().splitlines()

@@ -6,10 +6,13 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from spgvton import __version__
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.files import inputs
 
 # verb: (module, extra that carries it, one line of help)
 VERBS: Final[dict[str, tuple[str, str, str]]] = {
@@ -35,6 +38,23 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "calibrate": ("spgvton_calibration.cli", "calibrate", "fp32 or fp16 bundle -> INT8 bundle that keeps the picture"),
 }
+
+
+# Arguments that name files and folders: what is read, which no output may replace (spgvton.files), and what is written.
+INPUTS: Final = frozenset(
+    ("source", "garment", "garment_mask", "person", "parsing", "parser", "bundle", "data", "persons", "photos", "garments",
+     "deepfashion", "exclude", "config", "checkpoint", "init", "distill_from", "qat", "ranges", "reference", "plugin",
+     "perceptual_weights", "face_weights", "inception_weights", "lpips_weights", "lpips_heads")
+)  # fmt: skip
+OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "root", "folder"))
+
+
+def paths_read(args: argparse.Namespace) -> Iterator[Path]:
+    """The files and folders among ARGS that are read; numbers, addresses and names of presets may be among them."""
+    for name in INPUTS & vars(args).keys():
+        value = getattr(args, name)
+        if isinstance(value, str | Path) and str(value):
+            yield Path(str(value).removeprefix("file://"))
 
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
@@ -68,7 +88,8 @@ def main(argv: list[str] | None = None) -> int:
     verb = arguments[0] if arguments and arguments[0] in VERBS else None
     try:
         args = build_parser(verb).parse_args(arguments)
-        return int(args.run(args))
+        with inputs(*paths_read(args)):
+            return int(args.run(args))
     except ModuleNotFoundError as e:
         if verb is None or (e.name or "").split(".")[0] == "spgvton":
             raise

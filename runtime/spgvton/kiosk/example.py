@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Final
 
 from spgvton.demo_assets import GARMENTS, DemoAssets
 from spgvton.errors import SpgvtonError
-from spgvton.files import make_folder, write_text
+from spgvton.files import make_folder, write_bytes, write_text
 
 NAMES: Final = ("striped-shirt", "nova-shirt", "flower-blouse")
 TEXT: Final = """\
@@ -38,11 +37,10 @@ def make_example(folder: Path) -> Path:
         raise SpgvtonError(f"{config} is there already: choose another folder")
     garments = make_folder(folder / "garments")
     assets = DemoAssets.open().folder
-    try:
-        for number, name in zip(range(1, GARMENTS + 1), NAMES):
-            shutil.copyfile(assets / f"garment_{number}.jpg", garments / f"{name}.jpg")
-            shutil.copyfile(assets / f"garment_{number}_mask.png", garments / f"{name}_mask.png")
-    except OSError as e:
-        raise SpgvtonError(f"cannot write {garments}: {e.strerror or e}") from e
+    for number, name in zip(range(1, GARMENTS + 1), NAMES):
+        for source, target in ((f"garment_{number}.jpg", f"{name}.jpg"), (f"garment_{number}_mask.png", f"{name}_mask.png")):
+            if (garments / target).exists():
+                raise SpgvtonError(f"{garments / target} is there already: choose another folder")
+            write_bytes(garments / target, (assets / source).read_bytes())
     write_text(config, TEXT)
     return config

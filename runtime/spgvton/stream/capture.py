@@ -9,11 +9,12 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from spgvton.errors import SpgvtonError
+from spgvton.files import inputs
 from spgvton.stream.sources import CameraOptions, Frame, Pacer, Source, UInt8, check_size, frame_of
 from spgvton.video import cv2
 
@@ -90,8 +91,11 @@ class _Capture(Source):
 class VideoFile(_Capture):
     """A video with an end. Its last frame is compared with what it announced, so that truncation does not pass unseen."""
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, *, realtime: bool) -> None:
+    def __init__(self, name: str, capture: cv2.VideoCapture, *, realtime: bool, path: Path | None = None) -> None:
         super().__init__(name, capture)
+        self._reading = ExitStack()
+        if path is not None:
+            self._reading.enter_context(inputs(path))
         self.live, self._pacer = realtime, Pacer(realtime)
         announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.count = round(announced) if 1 <= announced < 1e9 else None
@@ -103,6 +107,10 @@ class VideoFile(_Capture):
             raise SpgvtonError(f"{name} holds no frame that can be decoded: play it in a video player, copy it again")
         self._first: UInt8 | None = first
         self.size = check_size(first, name)
+
+    def close(self) -> None:
+        super().close()
+        self._reading.close()
 
     def _grab_next(self) -> float | None:
         """Advance by one frame; its presentation time in seconds, strictly increasing, or None at the end."""
@@ -209,7 +217,7 @@ def open_file(path: Path, *, realtime: bool) -> Source:
         raise SpgvtonError(
             f"{path} is not a video that can be decoded: convert it with ffmpeg -i IN -c:v libx264 OUT.mp4"
         )
-    return VideoFile(str(path), capture, realtime=realtime)
+    return VideoFile(str(path), capture, realtime=realtime, path=path)
 
 
 def negotiate(capture: cv2.VideoCapture, options: CameraOptions) -> None:

@@ -89,8 +89,6 @@ class FileSink(Sink):
             raise UsageError(f"'{self.path.name}' has no suffix of a video that can be written: {', '.join(CODECS)}")
         if not self.path.parent.is_dir():
             raise SpgvtonError(f"cannot write {self.path}: {self.path.parent} is not a folder; create it first")
-        if self.path.is_dir():
-            raise SpgvtonError(f"cannot write {self.path}: it is a folder; name a file in it")
         quiet_opencv()
         self._stack = ExitStack()
         self._temporary = self._stack.enter_context(atomic_path(self.path))

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     for name, least in (("count", 1), ("workers", 1), ("start", 0), ("seed", 0)):
         if getattr(args, name) < least:
             raise UsageError(f"--{name} must be at least {least}, got {getattr(args, name)}")
-    root: Path = files.make_folder(args.out)
+    root: Path = files.own_folder(args.out, dataset.SETTINGS)
     dataset.check_settings(root, size)
 
     indices = range(args.start, args.start + args.count)

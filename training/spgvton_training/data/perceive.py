@@ -34,6 +34,7 @@ from spgvton_training.data.layout import PhotoFiles
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
+SETTINGS: Final = "prepared.json"
 JPEG_QUALITY: Final = 97
 MAX_ENLARGED: Final = 2.0  # of the picture, to fill the network's frame; beyond it there is nothing to learn but blur
 SECOND_PERSON: Final = 0.4  # of the first one's torso; who is smaller stands in the background
@@ -223,8 +224,8 @@ def make_photos(
 
 
 def check_settings(root: Path, settings: Settings) -> None:
-    """Record SETTINGS in ROOT/prepared.json; refuse to mix them. Raises UsageError."""
-    path, wanted = root / "prepared.json", settings.describe()
+    """Record SETTINGS in ROOT/SETTINGS; refuse to mix them. Raises UsageError."""
+    path, wanted = root / SETTINGS, settings.describe()
     if not path.exists():
         files.write_text(path, json.dumps(wanted) + "\n")
         return

@@ -13,7 +13,7 @@ from spgvton_training.data import garments as gm
 from spgvton_training.data.check import Rejected, write_rejected
 from spgvton_training.data.layout import NO_TRUTH, SPLITS, Exclusions, Triple, read_pairs
 from spgvton_training.data.overlays import Entry, write_sheets
-from spgvton_training.data.perceive import Settings, check_settings, is_made, make_photos
+from spgvton_training.data.perceive import SETTINGS, Settings, check_settings, is_made, make_photos
 
 REJECTED: Final = "rejected_photos.tsv"
 README: Final = "no_truth.txt"
@@ -66,7 +66,7 @@ def prepare_photos(
         raise SpgvtonError(f"{garments} has no garment pictures ({', '.join(gm.PICTURES)})")
     wanted, rejected = own_photos.list_photos(Path(photos), known)
     unwanted = Exclusions.read(exclude).names if exclude is not None else {}
-    files.make_folder(root)
+    files.own_folder(root, SETTINGS)
     check_settings(root, settings)
 
     worn = {photo.garment for photo in wanted}
@@ -102,7 +102,7 @@ def prepare_deepfashion(
     views = deepfashion.list_views(Path(folder))
     partition = deepfashion.read_partition(Path(folder))
     cloths = sorted({triple.cloth for triple in read_pairs(other, "test")})
-    files.make_folder(root)
+    files.own_folder(root, SETTINGS)
     check_settings(root, settings)
     usable, rejected = gm.link_garments(root, other, cloths)
     if not usable:

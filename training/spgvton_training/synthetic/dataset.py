@@ -44,7 +44,7 @@ SPLITS: Final = {"train": "r", "test": "e"}
 JPEG_QUALITY: Final = 97
 SIZE_LIMITS: Final = (64, 1024)
 _DRESSES: Final = 0.21  # share of the women
-_SETTINGS: Final = "synthetic.json"
+SETTINGS: Final = "synthetic.json"
 _ITEM: Final = re.compile(r"s([re])\d+i\d{6,}")
 _FRAMES: Final = ("person_half_front", "person_whole_front")
 _PHOTOS: Final = {"A": ("a", 1), "B": ("a", 2), "C": ("b", 2)}  # photo -> garment, pose
@@ -198,7 +198,7 @@ def write_pairs(root: Path) -> None:
 
 def check_settings(root: Path, size: tuple[int, int]) -> None:
     """Record size and renderer version in ROOT; refuse to mix them. Raises UsageError."""
-    path = root / _SETTINGS
+    path = root / SETTINGS
     wanted = {"height": size[0], "width": size[1], "renderer": RENDERER_VERSION}
     if path.exists():
         try:

@@ -20,6 +20,7 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.mask import read_mask
 from spgvton.recording import Recording
 from spgvton.video import cv2
 from spgvton_calibration.execution import Inputs
@@ -84,7 +85,7 @@ class _Photos:
 
     def cloth(self, name: str) -> ps.Garment:
         files = ClothFiles.of(self._root, name)
-        return ps.Garment.of(im.read(files.picture), im.read(files.mask, flags=cv2.IMREAD_GRAYSCALE), size=self._size)
+        return ps.Garment.of(im.read(files.picture), read_mask(files.mask), size=self._size)
 
 
 def pose_change(a: ps.Float, b: ps.Float) -> str:

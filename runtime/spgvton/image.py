@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
 from spgvton.files import write_bytes
-from spgvton.image_header import read_header
+from spgvton.image_header import LFS_POINTER, jpeg_end, kind, orientation, read_header
+from spgvton.image_heif import decode_heif
 from spgvton.video import MAX_PICTURE_PIXELS as MAX_PIXELS
 from spgvton.video import cv2
 
 SIZE: Final = (256, 192)  # height, width of the network (section IV-A)
 MAX_BYTES: Final = 32 * 2**20
 MIN_SIDE: Final = 16
+# What a folder is searched for. HEIC is among them so that it is read or named, not passed over.
+SUFFIXES: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"))
+WITH_ALPHA: Final = frozenset(("PNG", "WebP", "AVIF", "TIFF", "HEIC"))
 
 UInt8 = NDArray[np.uint8]
 
@@ -30,24 +34,64 @@ def _too_large(name: str, width: int, height: int) -> SpgvtonError:
 
 
 def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
-    """Decode a PNG, JPEG, WebP, BMP or TIFF file held in memory. FLAGS is OpenCV's imread mode.
+    """Decode a PNG, JPEG, WebP, AVIF, BMP, TIFF or HEIC file held in memory, turned upright as it says itself.
 
-    Returns RGB (H, W, 3), RGBA (H, W, 4) or grey (H, W), uint8 (uint16 stays with IMREAD_UNCHANGED).
+    FLAGS is OpenCV's imread mode. Returns RGB (H, W, 3), what is transparent laid on white; with IMREAD_GRAYSCALE grey
+    (H, W); with IMREAD_UNCHANGED RGB, RGBA or grey as the file has it, uint8 or uint16. What stands behind a JPEG's end
+    is ignored (cameras pad, telephones append a film). HEIC needs pillow-heif, AVIF an OpenCV that can.
     Raises SpgvtonError when DATA is over 32 MiB, damaged, over 40 megapixels, or under 16 pixels on a side.
     """
     if len(data) > MAX_BYTES:
         raise SpgvtonError(f"{name} is {len(data) / 2**20:.0f} MiB; pictures may have at most {MAX_BYTES // 2**20} MiB")
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
-        raise SpgvtonError(f"{name} is a truncated JPEG: copy it again")  # OpenCV would return it half grey
+    what = kind(data)
+    if what == "JPEG":
+        end = jpeg_end(data)
+        if end is None:
+            raise SpgvtonError(f"{name} is a truncated JPEG: copy it again")  # OpenCV would return it half grey
+        data = data[:end]
     header = read_header(data)
     if header and header.width * header.height > MAX_PIXELS:
         raise _too_large(name, header.width, header.height)
+    if what == "HEIC":
+        picture = decode_heif(data, name, MAX_PIXELS)
+    else:
+        # The decoder is asked for everything, since it leaves out the alpha channel otherwise. That of a BMP means nothing.
+        everything = flags != cv2.IMREAD_GRAYSCALE and what in WITH_ALPHA
+        picture = _turned(_decode(data, name, what, cv2.IMREAD_UNCHANGED if everything else flags), orientation(data))
+    _check(picture, name)
+    if flags == cv2.IMREAD_UNCHANGED:
+        return picture
+    if flags == cv2.IMREAD_GRAYSCALE:
+        return (
+            picture
+            if picture.ndim == 2
+            else np.asarray(cv2.cvtColor(on_white(picture, name), cv2.COLOR_RGB2GRAY), np.uint8)
+        )
+    return on_white(to_8_bits(picture), name)
+
+
+def _decode(data: bytes, name: str, what: str, flags: int) -> UInt8:
+    """OpenCV's answer as RGB, RGBA or grey, whichever way up it was stored. Raises SpgvtonError."""
+    how = flags if flags == cv2.IMREAD_UNCHANGED else flags | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
     except cv2.error as e:
         raise SpgvtonError(f"{name} cannot be decoded: {e.err}") from e
     if picture is None:
+        if what == "AVIF":
+            raise SpgvtonError(f"{name} is an AVIF picture, which this OpenCV cannot read: save it as JPEG or PNG")
+        if data.startswith(LFS_POINTER):
+            raise SpgvtonError(f"{name} is a pointer of Git LFS, not the picture: run git lfs pull")
         raise SpgvtonError(f"{name} is not a picture that can be decoded (PNG, JPEG, WebP, BMP or TIFF; complete)")
+    if picture.ndim == 2:
+        return picture  # type: ignore[return-value]
+    if picture.shape[2] not in (3, 4):
+        raise SpgvtonError(f"{name} has {picture.shape[2]} channels: save it as RGB, RGBA or grey")
+    how = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(picture, how)  # type: ignore[return-value]
+
+
+def _check(picture: UInt8, name: str) -> None:
     h, w = picture.shape[:2]
     if h * w > MAX_PIXELS:
         raise _too_large(name, w, h)
@@ -55,9 +99,40 @@ def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
         raise SpgvtonError(f"{name} has {w}x{h} pixels; at least {MIN_SIDE}x{MIN_SIDE} are needed")
     if picture.dtype not in (np.uint8, np.uint16):
         raise SpgvtonError(f"{name} has {picture.dtype} pixels: save it with 8 bits per channel")
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGB)
-    return picture  # type: ignore[return-value]
+
+
+def _turned(picture: UInt8, how: int) -> UInt8:
+    """PICTURE upright, where EXIF says that it was stored as HOW (1 to 8)."""
+    if how >= 5:  # rows and columns are exchanged
+        picture = np.swapaxes(picture, 0, 1)
+    if how in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    if how in (3, 4, 7, 8):
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)
+
+
+def to_8_bits(picture: NDArray[Any]) -> UInt8:
+    """uint16 to its upper byte; uint8 as it is."""
+    return (picture >> 8).astype(np.uint8) if picture.dtype == np.uint16 else picture
+
+
+def on_white(picture: UInt8, name: str = "the picture") -> UInt8:
+    """RGB (H, W, 3) of grey, RGB or RGBA uint8; what is transparent shows white, not the colour that is stored below it.
+
+    Raises SpgvtonError where all of it is transparent.
+    """
+    if picture.ndim == 2:
+        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB), np.uint8)
+    if picture.shape[2] == 3:
+        return picture
+    alpha = picture[..., 3:]
+    if not alpha.any():
+        raise SpgvtonError(f"{name} is wholly transparent: save it without its alpha channel")
+    if alpha.min() == 255:
+        return np.ascontiguousarray(picture[..., :3])
+    solid = alpha.astype(np.uint16)
+    return ((picture[..., :3] * solid + 255 * (255 - solid) + 127) // 255).astype(np.uint8)
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -78,11 +153,10 @@ def read(path: str | Path, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
 
 
 def decode_colour(data: bytes, name: str, *, keep_alpha: bool) -> UInt8:
-    """RGB (H, W, 3), or RGBA where KEEP_ALPHA and DATA has it. JPEGs are turned as their EXIF says. See decode()."""
-    if keep_alpha and data[:2] != b"\xff\xd8":
-        picture = decode(data, name, flags=cv2.IMREAD_UNCHANGED)
-        if picture.ndim == 3 and picture.shape[2] == 4 and picture.dtype == np.uint8:
-            return picture
+    """RGB (H, W, 3), or RGBA where KEEP_ALPHA and DATA has it, with 8 bits. See decode()."""
+    if keep_alpha and kind(data) in WITH_ALPHA:
+        picture = to_8_bits(decode(data, name, flags=cv2.IMREAD_UNCHANGED))
+        return picture if picture.ndim == 3 and picture.shape[2] == 4 else on_white(picture, name)
     return decode(data, name)
 
 

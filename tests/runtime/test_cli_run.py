@@ -171,7 +171,7 @@ def test_wrong_numbers_are_wrong_use(arguments: list[str], change: list[str]) ->
 def test_mask_of_another_picture(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image.write(tmp_path / "mask.png", np.full((40, 30), 255, np.uint8))
     assert main([*arguments, "--garment-mask", str(tmp_path / "mask.png"), "--sink", "null"]) == 1
-    assert "differ in size" in capsys.readouterr().err
+    assert "sizes differ" in capsys.readouterr().err
 
 
 def test_nobody_in_the_video(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,7 +173,7 @@ def test_bad_maps_and_garments_are_named(own: Path) -> None:
     assert "label id 37" in reasons["ben/a.png"] and "no clothes" in reasons["ben/b.png"]
     assert "cannot read" in reasons["ben/c.png"]
     assert "mask empty" in reasons["garments/shirt.jpg"] and "garment unusable" in reasons["anna/a.png"]
-    assert "is (20, 30), its picture" in reasons["garments/stripes.jpg"]
+    assert "has 30x20 pixels, its picture" in reasons["garments/stripes.jpg"]
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

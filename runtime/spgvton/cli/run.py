@@ -35,6 +35,7 @@ from spgvton.cli import economy as economy_arguments
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
+from spgvton.mask import read_mask
 from spgvton.perception.composed import ComposedParser
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.perception.parsing import LabelMapParser, OnnxParser, Parser
@@ -49,7 +50,6 @@ from spgvton.stream.slot import POLICIES, Policy
 from spgvton.stream.sources import KINDS as SOURCES
 from spgvton.stream.sources import Source, open_source
 from spgvton.stream.stages import PoseStage, TryOnStage
-from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
 Note = Callable[[str], None]
@@ -113,16 +113,11 @@ def set_garment(session: TryOn, path: str, mask_path: str | None, note: Note = s
     """
     garment = image.read_colour(path, keep_alpha=mask_path is None)
     if mask_path is not None:
-        mask = image.read(mask_path, flags=cv2.IMREAD_GRAYSCALE)
+        mask = read_mask(mask_path, (garment.shape[0], garment.shape[1]))
     else:
         if garment.shape[2] == 3:
             note("no --garment-mask: it is found on the picture itself (wants a plain background)")
         mask = garment_mask(garment)
-    if mask.shape != garment.shape[:2]:
-        raise SpgvtonError(
-            f"garment {garment.shape[1]}x{garment.shape[0]} and mask {mask.shape[1]}x{mask.shape[0]} differ in size: "
-            "give the mask of this very picture"
-        )
     session.set_garment(np.ascontiguousarray(garment[..., :3]), mask=np.ascontiguousarray(mask))
     return garment
 

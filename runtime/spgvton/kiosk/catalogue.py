@@ -1,6 +1,6 @@
 """The catalogue: a watched folder of garments.
 
-    shirt.jpg          the garment: PNG, JPEG or WebP, in-shop picture on a plain background (a PNG's alpha serves as mask)
+    shirt.jpg          the garment: an in-shop picture on a plain background (an alpha channel serves as mask)
     shirt_mask.png     optional: white where the garment is; found on the picture otherwise
     shirt.txt          optional: the name that people read; otherwise the file's
 
@@ -27,15 +27,14 @@ from spgvton import image
 from spgvton.errors import SpgvtonError
 from spgvton.files import make_folder, write_text
 from spgvton.kiosk.uploads import jpeg, smaller
+from spgvton.mask import read_mask
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.stream.compose import card
-from spgvton.video import cv2
 
 log = logging.getLogger(__name__)
 UInt8 = NDArray[np.uint8]
 Stamp = tuple[tuple[int, int] | None, ...]  # (mtime_ns, size) of picture, mask and name
 
-SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 MASK: Final = "_mask"
 MAX_GARMENTS: Final = 500
 MAX_NAME: Final = 60
@@ -134,7 +133,9 @@ class Catalogue:
 
     def _look(self) -> bool:
         try:
-            files = sorted(p for p in self.folder.iterdir() if p.suffix.lower() in SUFFIXES and self._is_garment(p))
+            files = sorted(
+                p for p in self.folder.iterdir() if p.suffix.lower() in image.SUFFIXES and self._is_garment(p)
+            )
         except OSError as e:
             problem = f"cannot read {self.folder}: {e.strerror or e}"
             changed, self.problem = problem != self.problem, problem
@@ -239,12 +240,7 @@ class Catalogue:
         if not given.is_file():
             picture = smaller(picture)
             return np.ascontiguousarray(picture[..., :3]), garment_mask(picture)
-        mask = image.read(given, flags=cv2.IMREAD_GRAYSCALE)
-        if mask.shape != picture.shape[:2]:
-            raise SpgvtonError(
-                f"{given.name} has {mask.shape[1]}x{mask.shape[0]} pixels, {entry.picture.name} "
-                f"{picture.shape[1]}x{picture.shape[0]}: give the mask of this very picture"
-            )
+        mask = read_mask(given, (picture.shape[0], picture.shape[1]))
         return np.ascontiguousarray(smaller(picture)[..., :3]), np.where(smaller(mask) > 127, 255, 0).astype(np.uint8)
 
     def save(self, picture: UInt8, mask: UInt8, name: str) -> Garment:

@@ -38,7 +38,10 @@ def make_example(folder: Path) -> Path:
     garments = make_folder(folder / "garments")
     assets = DemoAssets.open().folder
     for number, name in zip(range(1, GARMENTS + 1), NAMES):
-        for source, target in ((f"garment_{number}.jpg", f"{name}.jpg"), (f"garment_{number}_mask.png", f"{name}_mask.png")):
+        for source, target in (
+            (f"garment_{number}.jpg", f"{name}.jpg"),
+            (f"garment_{number}_mask.png", f"{name}_mask.png"),
+        ):
             if (garments / target).exists():
                 raise SpgvtonError(f"{garments / target} is there already: choose another folder")
             write_bytes(garments / target, (assets / source).read_bytes())

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from spgvton import image
 from spgvton.errors import SpgvtonError
-from spgvton.image_header import read_header
+from spgvton.image_header import Header, kind, read_header
+from spgvton.mask import decode_mask, same_shape
 from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, garment_mask
 from spgvton.video import cv2
 
@@ -37,17 +38,24 @@ def decode_upload(data: bytes, name: str, *, keep_alpha: bool) -> UInt8:
 
     Raises SpgvtonError for another type, more than 24 megapixels, fewer than 16 pixels on a side, or damage.
     """
-    header = read_header(data)
-    if header is None:
-        raise SpgvtonError(f"{name} is not a PNG, JPEG or WebP picture")
-    if header.width * header.height > MAX_PIXELS:
-        raise SpgvtonError(
-            f"{name} has {header.width}x{header.height} pixels; at most {MAX_PIXELS // 10**6} megapixels are taken"
-        )
+    header = check_upload(data, name)
     picture = image.decode_colour(data, name, keep_alpha=keep_alpha and header.format != "JPEG")
     if sorted(picture.shape[:2]) != sorted((header.height, header.width)):  # EXIF may have turned it
         raise SpgvtonError(f"{name} is damaged: its header and its pixels differ in size")
     return smaller(picture)
+
+
+def check_upload(data: bytes, name: str) -> Header:
+    """What DATA says it is. Raises SpgvtonError for another type than PNG, JPEG or WebP, or more than 24 megapixels."""
+    header = read_header(data)
+    if header is None:
+        found = kind(data)
+        raise SpgvtonError(f"{name} is not a PNG, JPEG or WebP picture" + (f", but {found}" if found else ""))
+    if header.width * header.height > MAX_PIXELS:
+        raise SpgvtonError(
+            f"{name} has {header.width}x{header.height} pixels; at most {MAX_PIXELS // 10**6} megapixels are taken"
+        )
+    return header
 
 
 def smaller(picture: UInt8, side: int = MAX_SIDE) -> UInt8:
@@ -131,11 +139,10 @@ class Uploads:
 
     def set_mask(self, upload: Upload, data: bytes) -> Upload:
         """UPLOAD with the mask of its own size in DATA (grey picture, white = garment). Raises SpgvtonError."""
-        grey = decode_upload(data, "the mask", keep_alpha=False)[..., 0]
+        check_upload(data, "the mask")
+        grey = decode_mask(data, "the mask")
         h, w = upload.picture.shape[:2]
-        if abs(grey.shape[1] / grey.shape[0] - w / h) > 0.02 * w / h:
-            raise SpgvtonError(f"the mask has {grey.shape[1]}x{grey.shape[0]} pixels, its picture {w}x{h}")
-        mask = np.where(cv2.resize(grey, (w, h), interpolation=cv2.INTER_LINEAR) > 127, 255, 0).astype(np.uint8)
+        mask = np.where(same_shape(grey, (h, w), "the mask") > 127, 255, 0).astype(np.uint8)
         if not MIN_AREA < (mask > 0).mean() < MAX_AREA:
             raise SpgvtonError("the mask should be white where the garment is and black around it")
         changed = replace(upload, mask=mask, problem=None)

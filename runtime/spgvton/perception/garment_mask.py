@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
+from spgvton.image import on_white
+from spgvton.mask import is_inverted
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -36,8 +38,10 @@ def garment_mask(image: UInt8) -> UInt8:
     if image.shape[2] == 4:
         mask = (image[..., 3] >= 128).astype(np.uint8)
         if MIN_AREA < mask.mean() < 0.99:
+            if is_inverted(mask > 0):
+                raise SpgvtonError("the garment is transparent and its surroundings are not: invert the alpha channel")
             return clean(mask, fill=False) * np.uint8(255)
-        image = np.ascontiguousarray(image[..., :3])
+        image = on_white(image) if mask.any() else np.ascontiguousarray(image[..., :3])  # an alpha that says nothing
     h, w = image.shape[:2]
     scale = min(1.0, WORK_SIDE / max(h, w))
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image

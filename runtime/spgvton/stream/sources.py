@@ -25,7 +25,6 @@ from spgvton.errors import SpgvtonError, UsageError
 
 UInt8 = NDArray[np.uint8]
 
-PICTURE_SUFFIXES: Final = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 PICTURES_FPS: Final = 10.0
 SCHEMES: Final = ("http", "https", "rtsp", "rtsps")
 KINDS: Final = (
@@ -132,11 +131,13 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _open_folder(folder: Path, realtime: bool) -> Source:
     try:
-        files = sorted((f for f in folder.iterdir() if f.suffix.lower() in PICTURE_SUFFIXES), key=_natural)
+        files = sorted((f for f in folder.iterdir() if f.suffix.lower() in image.SUFFIXES), key=_natural)
     except OSError as e:
         raise SpgvtonError(f"cannot read folder {folder}: {e.strerror or e}") from e
     if not files:
-        raise SpgvtonError(f"folder {folder} holds no picture: put PNG, JPEG, WebP, BMP or TIFF files into it")
+        raise SpgvtonError(
+            f"folder {folder} holds no picture: put PNG, JPEG, WebP, AVIF, HEIC, BMP or TIFF files into it"
+        )
     return Pictures(files, str(folder), realtime=realtime)
 
 
@@ -219,7 +220,7 @@ def _open_path(path: Path, realtime: bool) -> Source:
         raise SpgvtonError(f"cannot open {str(path)!r:.200}: {getattr(e, 'strerror', None) or e}") from e
     if stat.S_ISDIR(mode):
         return _open_folder(path, realtime)
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.suffix.lower() in image.SUFFIXES:
         return Pictures([path], str(path), realtime=realtime)
     return capture.open_file(path, realtime=realtime)
 

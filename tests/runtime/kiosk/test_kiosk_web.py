@@ -266,7 +266,10 @@ def test_an_upload_without_a_garment_takes_a_mask(kiosk: Served) -> None:
     assert kiosk.client.post(f"{url}/accept", json={"name": "x"}).status_code == 409
     mask = np.zeros((200, 160), np.uint8)
     assert "white where" in kiosk.client.put(f"{url}/mask", content=encode(mask)).json()["detail"]
-    assert "pixels" in kiosk.client.put(f"{url}/mask", content=encode(mask[:100])).json()["detail"]
+    other = mask[:100].copy()
+    other[20:80, 40:120] = 255
+    assert "pixels" in kiosk.client.put(f"{url}/mask", content=encode(other)).json()["detail"]
+    assert "inverted" in kiosk.client.put(f"{url}/mask", content=encode(255 - other)).json()["detail"]
     mask[40:150, 30:120] = 255
     assert kiosk.client.put(f"{url}/mask", content=encode(mask)).json()["mask"]
     assert kiosk.client.delete(url).status_code == 204

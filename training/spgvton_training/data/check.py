@@ -29,6 +29,7 @@ from spgvton import files, image
 from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
+from spgvton.mask import read_mask
 from spgvton.perception.pose import MIN_KEYPOINTS, TORSO
 from spgvton.video import cv2
 from spgvton_training.data.layout import (
@@ -48,7 +49,6 @@ CACHE: Final = ".checked.json"
 VERSION: Final = 1  # raise it when the rules change
 MIN_ON_PERSON: Final = 0.5  # of the keypoints; limbs may be cut off by the frame, half a body is not
 REACH: Final = 0.03  # of the height: how far beside the map's person a keypoint may lie
-FULL_MASK: Final = 0.98
 _SMALL: Final = 64  # files; fewer are not worth starting processes for
 
 Asset = tuple[str, str]  # "photo" or "cloth", and its name
@@ -135,16 +135,12 @@ def why_bad_cloth(root: Path, name: str) -> str | None:
     paths = ClothFiles.of(root, name)
     try:
         picture = image.read(paths.picture)
-        mask = image.read(paths.mask, flags=cv2.IMREAD_GRAYSCALE)
     except SpgvtonError as e:
         return f"garment unreadable: {e}"
-    if mask.shape != picture.shape[:2]:
-        return f"sizes differ: {paths.mask} is {mask.shape}, its picture {picture.shape[:2]}"
-    covered = float((mask >= 128).mean())
-    if covered == 0:
-        return f"garment mask empty: {paths.mask}"
-    if covered > FULL_MASK:
-        return f"garment mask full: {paths.mask} covers the whole picture"
+    try:
+        read_mask(paths.mask, (picture.shape[0], picture.shape[1]))
+    except SpgvtonError as e:
+        return str(e) if str(e).startswith(("garment mask", "sizes differ")) else f"garment unreadable: {e}"
     return None
 
 

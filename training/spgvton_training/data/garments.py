@@ -11,12 +11,11 @@ import numpy as np
 
 from spgvton import files, image
 from spgvton.errors import SpgvtonError
+from spgvton.mask import read_mask
 from spgvton.perception.garment_mask import garment_mask
-from spgvton.video import cv2
 from spgvton_training.data.check import Rejected, why_bad_cloth
 from spgvton_training.data.layout import ClothFiles
 
-PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 ITEM: Final = "_garments"  # the folder of all of them under images/; no person is called so
 JPEG_QUALITY: Final = 97
 
@@ -27,7 +26,7 @@ def pictures(folder: Path) -> list[Path]:
         found = sorted(folder.iterdir())
     except OSError as e:
         raise SpgvtonError(f"cannot read folder {folder}: {e.strerror or e}") from e
-    return [f for f in found if f.is_file() and f.suffix.lower() in PICTURES and not f.name.startswith(".")]
+    return [f for f in found if f.is_file() and f.suffix.lower() in image.SUFFIXES and not f.name.startswith(".")]
 
 
 def cloth_name(stem: str) -> str:
@@ -52,16 +51,14 @@ def make_garment(root: Path, source: Path, size: tuple[int, int]) -> str | None:
     paths = ClothFiles.of(root, cloth_name(source.stem))
     if paths.picture.is_file() and paths.mask.is_file():
         return None
-    given = [f for f in (source.with_name(f"{source.stem}_mask{suffix}") for suffix in PICTURES) if f.is_file()]
+    given = [
+        f for f in (source.with_name(f"{source.stem}_mask{suffix}") for suffix in sorted(image.SUFFIXES)) if f.is_file()
+    ]
     try:
         picture = image.read_colour(source, keep_alpha=not given)
-        mask = image.read(given[0], flags=cv2.IMREAD_GRAYSCALE) if given else garment_mask(picture)
+        mask = read_mask(given[0], (picture.shape[0], picture.shape[1])) if given else garment_mask(picture)
     except SpgvtonError as e:
         return str(e).replace("--garment-mask", f"its mask as {source.stem}_mask.png")
-    if mask.shape != picture.shape[:2]:
-        return f"sizes differ: {given[0]} is {mask.shape}, its picture {picture.shape[:2]}"
-    if not mask.any():
-        return f"garment mask empty: {given[0]}"
     box = image.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
     fitted = np.asarray(box.apply(np.ascontiguousarray(picture[..., :3])), np.uint8)
     alpha = np.asarray(box.apply(mask, border=0), np.uint8)

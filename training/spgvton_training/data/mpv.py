@@ -17,6 +17,7 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError
+from spgvton.mask import read_mask
 from spgvton.video import cv2
 from spgvton_training.data.augment import add_noise, backdrop, overlay, same_pose, tone_curve
 from spgvton_training.data.batch import Batch
@@ -141,7 +142,7 @@ class MPV(Dataset[Batch]):
 
     def _load_cloth(self, name: str) -> Cloth:
         files = ClothFiles.of(self.root, name)
-        return Cloth(im.read(files.picture), im.read(files.mask, flags=cv2.IMREAD_GRAYSCALE))
+        return Cloth(im.read(files.picture), read_mask(files.mask))
 
     def __getitem__(self, key: int | tuple[int, int]) -> Batch:
         """One sample by index, or by (index, epoch): with `augment` the epoch chooses among its variants."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from spgvton import files
+from spgvton import files, image
 from spgvton.errors import SpgvtonError
 from spgvton_training.data import deepfashion, own_photos
 from spgvton_training.data import garments as gm
@@ -63,7 +63,7 @@ def prepare_photos(
     root = Path(out)
     known = gm.list_garments(Path(garments))
     if not known:
-        raise SpgvtonError(f"{garments} has no garment pictures ({', '.join(gm.PICTURES)})")
+        raise SpgvtonError(f"{garments} has no garment pictures ({', '.join(sorted(image.SUFFIXES))})")
     wanted, rejected = own_photos.list_photos(Path(photos), known)
     unwanted = Exclusions.read(exclude).names if exclude is not None else {}
     files.own_folder(root, SETTINGS)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.numpy import save
 
-from spgvton.bundle import GRAPHS, MANIFEST, SESSION_AND_FRAME, WEIGHTS, Bundle, derived_manifest, write_manifest
+from spgvton.bundle import GRAPHS, MANIFEST, MODES, PAIRS, WEIGHTS, Bundle, derived_manifest, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton_calibration.execution import Pair
@@ -25,6 +25,7 @@ from spgvton_calibration.qdq import OPSET, Int8Weight, insert
 from spgvton_export.shared_weights import refer, safetensors_index, stored_name
 
 _SMALL: Final = 1024  # bytes; what is smaller stays in the graph
+NO_LIVE: Final = "INT8 bundles hold the graphs of pose mode only: use the float bundle that it was made of"
 NOTE: Final = "INT8 for inference: training continues from the float bundle that it was made of"
 
 
@@ -118,14 +119,14 @@ def write_int8(
     names = {layer.name for layer in chosen}
     with staged(out) as work:
         models: dict[str, onnx.ModelProto] = {}
-        for name in GRAPHS:
+        for name in (g for g in GRAPHS if g != MODES["live"]):
             if name == "tryon":
                 models[name] = insert(joint, chosen, amax, weights)
             else:
                 models[name] = module_graph(Network(source.graph(name)), joint, names, amax, weights)
         converted = [WEIGHTS, *(f"{name}.onnx" for name in models)]
         if pair is not None:
-            models |= dict(zip(SESSION_AND_FRAME, pair))
+            models |= dict(zip(PAIRS["tryon"], pair))
         share(models, work / WEIGHTS)
         for name, model in models.items():
             write_bytes(work / f"{name}.onnx", model.SerializeToString(deterministic=True))
@@ -133,7 +134,7 @@ def write_int8(
         files = [WEIGHTS, *(f"{name}.onnx" for name in models)]
         manifest = derived_manifest(source, converted) | {
             "precision": "int8", "float_precision": source.precision, "weights_storage": "int8",
-            "opset": OPSET, "int8": facts,
+            "opset": OPSET, "int8": facts, "modes": ["pose"], "no_live": NO_LIVE,
         }  # fmt: skip
         write_manifest(work, manifest, files)
     return Bundle.open(out)

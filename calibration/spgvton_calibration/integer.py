@@ -194,11 +194,11 @@ def integer_pair(
 
     See insert_integer() for the arguments. Weights are inside the graphs.
     """
-    from spgvton_export.rewrites import session_and_frame  # takes a second to import
+    from spgvton_export.rewrites import split_and_rewrite  # takes a second to import
 
     joint = onnx.load(str(source.graph("tryon")), load_external_data=False)
     stored = detach_weights(joint)
-    session, frame, _ = session_and_frame(joint, stored, REWRITES)
+    session, frame, _ = split_and_rewrite(joint, stored, REWRITES)
     for model in (session, frame):
         attach_weights(model, stored, source.folder / WEIGHTS)
         load_weights(model, source.folder)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spgvton.bundle import GRAPHS
+from spgvton_export.joint_graph import LIVE_OUTPUTS
 from spgvton_training.networks.joint import Inputs, JointModel
+from spgvton_training.networks.live import LiveInputs, LiveStages, live_person, live_stages, to_bytes
 
 
 class Graph(NamedTuple):
@@ -87,9 +88,63 @@ class TryOnReference(_Wrapper):
         return ((image + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
 
 
+class LiveG1(_Wrapper):
+    """Semantic probabilities and the body as G2 takes it, of the camera frame itself."""
+
+    def forward(
+        self, picture: Tensor, labels: Tensor, cloth_mask: Tensor, keypoints: Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        person = live_person(self.model, picture, labels)
+        semantic = self.model.semantic_logits(person, cloth_mask, keypoints).softmax(1)
+        return semantic, self.model.fill(person, semantic)
+
+
+class LiveG3(_Wrapper):
+    """Rendered picture and composition mask, which the compositor puts together at the camera's size."""
+
+    def forward(self, coarse: Tensor, clothes_mask: Tensor, warped: Tensor, keypoints: Tensor) -> tuple[Tensor, Tensor]:
+        final = self.model.synthesise(coarse, clothes_mask, warped, keypoints)
+        return final.rendered, final.composition
+
+
+class LiveBytes(_Wrapper):
+    def forward(
+        self, rendered: Tensor, composition: Tensor, clothes_mask: Tensor, semantic: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return to_bytes(self.model, LiveStages(rendered, composition, clothes_mask, semantic, semantic))
+
+
+class LiveReference(_Wrapper):
+    """What the live graph must give. Never traced."""
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        stages = live_stages(self.model, LiveInputs(*tensors))
+        return (*to_bytes(self.model, stages), stages.theta)
+
+
+@torch.no_grad()
+def live_graphs(model: JointModel, inputs: LiveInputs) -> dict[str, Graph]:
+    """The parts of the live graph that are not the joint graph's too (joint_graph.LIVE_PARTS), and `live`, their whole."""
+    x, stages = inputs, live_stages(model, inputs)
+    person = live_person(model, x.picture, x.labels)
+    coarse = model.coarse(stages.semantic, model.fill(person, stages.semantic), x.cloth, x.keypoints)
+    g1 = {"picture": x.picture, "labels": x.labels, "cloth_mask": x.cloth_mask, "keypoints": x.keypoints}
+    g3 = {
+        "coarse": coarse.image, "clothes_mask": coarse.mask, "warped": model.warp(x.cloth, stages.theta),
+        "keypoints": x.keypoints,
+    }  # fmt: skip
+    made = {k: getattr(stages, k) for k in ("rendered", "composition", "clothes_mask", "semantic")}
+    return {
+        "g1": Graph(LiveG1(model), g1, ("semantic", "body")),
+        "g3": Graph(LiveG3(model), g3, ("rendered", "composition")),
+        "bytes": Graph(LiveBytes(model), made, tuple(f"{name}_bytes" for name in made)),
+        "live": Graph(LiveReference(model), x._asdict(), LIVE_OUTPUTS),
+    }
+
+
 @torch.no_grad()
 def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
-    """Every graph of the bundle, with example inputs that come from running the chain on INPUTS."""
+    """The parts and `tryon`, in order of computation, with example inputs that come from running the chain on INPUTS."""
     c, x = model.config, inputs
     semantic, body, coarse, theta, warped, _ = model.stages(x)
     warped_mask = model.warp(x.cloth_mask, theta)
@@ -117,4 +172,4 @@ def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
     else:
         out["g3"] = Graph(G3Plain(model), {**images, **pose}, ("image",))
     out["tryon"] = Graph(TryOnReference(model), static, ("image",))
-    return {name: out[name] for name in GRAPHS}
+    return out

@@ -1,4 +1,7 @@
-"""The joint graph, assembled from g1, g2, gmm1 and g3: the same nodes, wired, with the warp between."""
+"""The joint graphs, assembled from their parts: the same nodes, wired, with the warp between.
+
+`tryon` of g1, g2, gmm1 and g3; `live` of the live mode's g1, g3 and bytes (graphs.live_graphs) and the same g2 and gmm1.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from spgvton_export import tps_op
 from spgvton_export.shared_weights import stored_name
 
 PARTS: Final = ("g1", "g2", "gmm1", "g3")  # in order of computation; gmm2 serves training
+LIVE_PARTS: Final = (*PARTS, "bytes")
+LIVE_OUTPUTS: Final = ("rendered", "composition", "clothes_mask", "semantic", "theta")
 # Outputs that the next parts know by another name. G3's float image is not what the joint graph gives.
 _KNOWN_AS: Final = {"aligned_body": "body", "image": "rendered"}
 
@@ -19,18 +24,41 @@ _KNOWN_AS: Final = {"aligned_body": "body", "image": "rendered"}
 def assemble(
     parts: dict[str, onnx.ModelProto], size: tuple[int, int], *, grid_size: int, padding: str
 ) -> onnx.ModelProto:
-    """One graph of PARTS: inputs as the parts have them, output `image` uint8 (N, H, W, 3).
+    """One graph of PARTS: inputs as the parts have them, output `image` uint8 (N, H, W, 3). size: (H, W).
 
-    parts: the graphs PARTS by name, weights detached (shared_weights.detach_weights); they are left as they are. A part's
-    input is what an earlier part gives of that name, else the joint graph's input. Inner values are prefixed by their
-    part's name. size: (H, W). grid_size, padding: of the warp.
+    See _wire() for the rest.
     """
-    values: dict[str, gs.Variable] = {}  # by the name under which parts know them
-    joint = gs.Graph(opset=parts["g1"].opset_import[0].version, name="tryon", inputs=[], outputs=[])
-    for name in PARTS:
+    joint, values = _wire("tryon", {name: parts[name] for name in PARTS}, grid_size, padding)
+    joint.outputs = [_to_bytes(joint, values["rendered"], size)]
+    return _finish(joint, parts)
+
+
+def assemble_live(parts: dict[str, onnx.ModelProto], *, grid_size: int, padding: str) -> onnx.ModelProto:
+    """One graph of LIVE_PARTS, outputs LIVE_OUTPUTS: see _wire(), and spgvton.backends.contract.LIVE for the tensors."""
+    joint, values = _wire("live", {name: parts[name] for name in LIVE_PARTS}, grid_size, padding)
+    joint.outputs = [values.get(f"{name}_bytes", values.get(name)) for name in LIVE_OUTPUTS]
+    for name, output in zip(LIVE_OUTPUTS, joint.outputs):
+        output.name = name
+    return _finish(joint, parts)
+
+
+def _wire(
+    title: str, parts: dict[str, onnx.ModelProto], grid_size: int, padding: str
+) -> tuple[gs.Graph, dict[str, gs.Variable]]:
+    """(graph without outputs, its tensors by the name under which parts know them).
+
+    parts: graphs by name, in order of computation, weights detached (shared_weights.detach_weights); they are left as they
+    are. A part's input is what an earlier part gives of that name, else the joint graph's input. Inner values are prefixed
+    by their part's name. grid_size, padding: of the warp, which stands before g3.
+    """
+    values: dict[str, gs.Variable] = {}
+    joint = gs.Graph(opset=parts["g1"].opset_import[0].version, name=title, inputs=[], outputs=[])
+    for name, given in parts.items():
         if name == "g3":
             values["warped"] = _warp(joint, values["cloth"], values["theta"], grid_size, padding)
-        part = gs.import_onnx(parts[name])
+        copy = onnx.ModelProto()  # graphsurgeon renames the initialisers of what it was given
+        copy.CopyFrom(given)
+        part = gs.import_onnx(copy)
         weights = {i.name for i in part.inputs if stored_name(i.name).startswith(f"{name}.")}
         replaced = {}
         for i in part.inputs:
@@ -48,11 +76,13 @@ def assemble(
         for o in part.outputs:
             output = o.name.removeprefix(f"{name}/")
             values[_KNOWN_AS.get(output, output)] = o
-    image = _to_bytes(joint, values["rendered"], size)
-    joint.outputs = [image]
+    return joint, values
+
+
+def _finish(joint: gs.Graph, parts: dict[str, onnx.ModelProto]) -> onnx.ModelProto:
     joint.cleanup(remove_unused_graph_inputs=False).toposort()
     model = gs.export_onnx(joint, do_type_check=False)
-    model.ir_version = max(parts[name].ir_version for name in PARTS)
+    model.ir_version = max(part.ir_version for part in parts.values())
     tps_op.attach(model)
     return model
 

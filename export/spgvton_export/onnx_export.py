@@ -10,7 +10,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
@@ -18,21 +17,20 @@ from tqdm import tqdm
 
 from spgvton import __version__
 from spgvton.backends.onnxruntime import session_options
-from spgvton.bundle import MANIFEST, SESSION_AND_FRAME, WEIGHTS, Bundle, write_manifest
-from spgvton.errors import SpgvtonError
+from spgvton.bundle import MANIFEST, MODES, PAIRS, WEIGHTS, Bundle, write_manifest
 from spgvton.files import make_folder, write_bytes
 from spgvton_export.folding import fold, remove_metadata
-from spgvton_export.graphs import Graph, graphs
-from spgvton_export.joint_graph import assemble
-from spgvton_export.rewrites import REWRITES, session_and_frame
+from spgvton_export.graphs import Graph, graphs, live_graphs
+from spgvton_export.joint_graph import assemble, assemble_live
+from spgvton_export.parity import Arrays, differences
+from spgvton_export.rewrites import REWRITES, split_and_rewrite
 from spgvton_export.rewrites.check import compare_split
 from spgvton_export.shared_weights import attach_weights, detach_weights, share_weights
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.networks.joint import Inputs
+from spgvton_training.networks.live import LiveInputs
 
 OPSET: Final = 18
-# Largest difference from PyTorch per output: 1 of 255 for the uint8 image, else absolute in the output's own unit.
-TOLERANCE: Final = {"image": 5e-3, "theta": 2e-3, "default": 5e-3, "uint8": 2.0}
 
 
 def trace(graph: Graph) -> onnx.ModelProto:
@@ -61,35 +59,29 @@ def write_graph(model: onnx.ModelProto, weights: dict[str, onnx.TensorProto], pa
 
 
 def compare(path: Path, graph: Graph) -> dict[str, dict[str, float]]:
-    """Largest and mean absolute difference per output between ONNX Runtime on the saved graph and PyTorch.
-
-    Raises SpgvtonError above TOLERANCE.
-    """
+    """Difference per output between ONNX Runtime on the saved graph and PyTorch, see parity.differences()."""
     session = ort.InferenceSession(str(path), session_options(None), providers=["CPUExecutionProvider"])
     needed = {i.name for i in session.get_inputs()}
     found = session.run(list(graph.outputs), {k: v.numpy() for k, v in graph.inputs.items() if k in needed})
     with torch.no_grad():
-        expected = graph.module(*graph.inputs.values())
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    errors = {}
-    for name, a, b in zip(graph.outputs, found, expected):
-        difference = np.abs(np.asarray(a, np.float64) - b.numpy().astype(np.float64))
-        limit = TOLERANCE["uint8"] if a.dtype == np.uint8 else TOLERANCE.get(name, TOLERANCE["default"])
-        errors[name] = {"max": float(difference.max()), "mean": float(difference.mean())}
-        if not difference.max() <= limit:  # also true for NaN
-            raise SpgvtonError(f"{path.name}: {name} differs from PyTorch by {difference.max():.2g} (limit {limit:g})")
-    return errors
+        made = graph.module(*graph.inputs.values())
+    expected = [v.numpy() for v in (made if isinstance(made, tuple) else (made,))]
+    return differences(
+        dict(zip(graph.outputs, found)), dict(zip(graph.outputs, expected)), f"{path.name} differs from PyTorch"
+    )
 
 
 def export(
-    checkpoint: Checkpoint, out: str | Path, inputs: Inputs, *, half_storage: bool = False,
+    checkpoint: Checkpoint, out: str | Path, inputs: Inputs, live_inputs: LiveInputs, *, half_storage: bool = False,
     rewrites: Collection[str] | None = tuple(REWRITES),
 ) -> Bundle:  # fmt: skip
-    """Write the bundle of CHECKPOINT into folder OUT, every graph checked on the real INPUTS.
+    """Write the bundle of CHECKPOINT into folder OUT, every graph checked on the real INPUTS and LIVE_INPUTS.
 
-    g1, g2, the GMMs and g3 are traced and folded; the joint graph is assembled from them.
+    g1, g2, the GMMs and g3 are traced and folded; the joint graph is assembled from them, and the live graph from the same
+    g2 and gmm1 and parts of its own.
 
-    rewrites: names of those that session.onnx and frame.onnx get; None for a bundle without these two.
+    rewrites: names of those that the pairs session.onnx, frame.onnx and live_garment.onnx, live_frame.onnx get; None for a
+    bundle without these four.
     half_storage: weights are stored as float16 (the graphs still compute in float32, from the rounded weights).
     Raises SpgvtonError when OUT cannot be written or a graph differs from PyTorch; the manifest, written last, makes a
     folder a bundle, so an interrupted export leaves none.
@@ -98,32 +90,17 @@ def export(
     (folder / MANIFEST).unlink(missing_ok=True)
     checkpoint.save(folder / WEIGHTS, half=half_storage)
     checkpoint = Checkpoint.load(folder / WEIGHTS)  # with half storage: the rounded weights, as the graphs see them
+    writer = _Writer(folder, checkpoint)
     model = checkpoint.model()
-    c = checkpoint.config
-    parts: dict[str, onnx.ModelProto] = {}
-    weights: dict[str, onnx.TensorProto] = {}
-    report: dict[str, Any] = {}
-    for name, graph in tqdm(graphs(model, inputs).items(), desc="export", unit="graph"):
-        if name == "tryon":
-            parts[name] = assemble(parts, c.size, grid_size=c.grid_size, padding="border")
-        else:
-            parts[name] = share_weights(trace(graph), folder / WEIGHTS)
-            weights |= detach_weights(parts[name])
-            fold(parts[name])
-            remove_metadata(parts[name])
-        write_graph(parts[name], weights, folder / f"{name}.onnx")
-        report[name] = compare(folder / f"{name}.onnx", graph)
-    names = list(report)
+    report = writer.write_parts_and_joint(graphs(model, inputs), live_graphs(model, live_inputs))
     rewritten: dict[str, Any] = {}
     if rewrites is not None:
-        session, frame, changes = session_and_frame(parts["tryon"], weights, rewrites)
-        for name, model in zip(SESSION_AND_FRAME, (session, frame)):
-            write_graph(model, weights, folder / f"{name}.onnx")
-            names.append(name)
-        error = compare_split(folder, {k: v.numpy() for k, v in inputs._asdict().items()}, TOLERANCE["uint8"])
-        rewritten = {"rewrites": {"changes": changes, "error_against_tryon": error}}
+        samples = {"tryon": inputs._asdict(), "live": live_inputs._asdict()}
+        values = {joint: {k: v.numpy() for k, v in sample.items()} for joint, sample in samples.items()}
+        rewritten = {"rewrites": {joint: writer.write_pair(joint, rewrites, values[joint]) for joint in PAIRS}}
     manifest = {
         "spgvton": __version__,
+        "modes": list(MODES),
         "network": {**checkpoint.config.to_dict(), "extensions": checkpoint.config.extensions},
         "precision": "fp32",
         "weights_storage": "fp16" if half_storage else "fp32",
@@ -132,4 +109,53 @@ def export(
         **rewritten,
         "provenance": checkpoint.provenance,
     }
-    return write_manifest(folder, manifest, [WEIGHTS, *(f"{name}.onnx" for name in names)])
+    return write_manifest(folder, manifest, [WEIGHTS, *(f"{name}.onnx" for name in writer.written)])
+
+
+class _Writer:
+    """Writes the graphs of one checkpoint into a folder that holds its weights already."""
+
+    def __init__(self, folder: Path, checkpoint: Checkpoint) -> None:
+        self.folder, self.config = folder, checkpoint.config
+        self.written: list[str] = []
+        self.weights: dict[str, onnx.TensorProto] = {}
+        self.joint: dict[str, onnx.ModelProto] = {}
+
+    def write_parts_and_joint(
+        self, modules: dict[str, Graph], live: dict[str, Graph]
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Trace, write and compare every graph of GRAPHS. Returns the differences from PyTorch, by graph and output."""
+        c = self.config
+        report = {}
+        parts: dict[str, onnx.ModelProto] = {}
+        for name, graph in tqdm({**modules, "live": live["live"]}.items(), desc="export", unit="graph"):
+            if name == "tryon":
+                model = assemble(parts, c.size, grid_size=c.grid_size, padding="border")
+            elif name == "live":
+                own = {part: self._traced(live[part]) for part in live if part != name}
+                model = assemble_live({**parts, **own}, grid_size=c.grid_size, padding="border")
+            else:
+                model = parts[name] = self._traced(graph)
+            if name in PAIRS:
+                self.joint[name] = model
+            self._write(name, model)
+            report[name] = compare(self.folder / f"{name}.onnx", graph)
+        return report
+
+    def write_pair(self, joint: str, rewrites: Collection[str], inputs: Arrays) -> dict[str, Any]:
+        """Write the pair of graph JOINT. Returns how often each rewrite was applied, and the differences from JOINT."""
+        once, each, changes = split_and_rewrite(self.joint[joint], self.weights, rewrites)
+        for name, model in zip(PAIRS[joint], (once, each)):
+            self._write(name, model)
+        return {"changes": changes, f"error_against_{joint}": compare_split(self.folder, joint, inputs)}
+
+    def _traced(self, graph: Graph) -> onnx.ModelProto:
+        model = share_weights(trace(graph), self.folder / WEIGHTS)
+        self.weights |= detach_weights(model)
+        fold(model)
+        remove_metadata(model)
+        return model
+
+    def _write(self, name: str, model: onnx.ModelProto) -> None:
+        write_graph(model, self.weights, self.folder / f"{name}.onnx")
+        self.written.append(name)

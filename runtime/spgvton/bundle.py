@@ -1,9 +1,11 @@
 """A model bundle: a folder with `bundle.json`, the ONNX graphs, and one weights file that all graphs share.
 
     bundle.json           format, network, precision, file hashes, provenance
-    tryon.onnx            the joint graph
-    session frame .onnx   optional: the joint graph in two, rewritten for ONNX Runtime on a CPU (docs/graph-passes.md; of
-                          INT8 bundles docs/int8.md)
+    tryon.onnx            the joint graph: a person, once, in the pose of every frame
+    live.onnx             the joint graph of live mode: the camera frame itself is the person
+    session frame .onnx, live_garment live_frame .onnx
+                          optional: the two joint graphs in two each, rewritten for ONNX Runtime on a CPU
+                          (docs/graph-passes.md; of INT8 bundles docs/int8.md)
     g1 g2 gmm1 gmm2 g3 .onnx   the modules one by one, as the paper has them
     weights.safetensors   every weight, once; the graphs refer to it as ONNX external data
 
@@ -29,11 +31,13 @@ FORMAT: Final = "spgvton-bundle-1"
 MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
-GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon")
+GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon", "live")
+MODES: Final = {"live": "live", "pose": "tryon"}  # mode -> its joint graph
+# Joint graph -> what it is in two: computed when person or garment change, and for every frame. Optional.
+PAIRS: Final = {"tryon": ("session", "frame"), "live": ("live_garment", "live_frame")}
 MIN_SIDE: Final = 8  # pixels of the network
 MAX_SIDE: Final = 4096
 SHIPPED: Final = "realtime"  # the one of assets/bundles that every verb takes by default
-SESSION_AND_FRAME: Final = ("session", "frame")  # optional, for one person at a time
 
 
 def shipped() -> Path:
@@ -120,17 +124,34 @@ class Bundle:
         return str(self.manifest.get("precision", "fp32"))
 
     @property
-    def is_split(self) -> bool:
-        """Whether the bundle has the graphs SESSION_AND_FRAME."""
-        return all(f"{name}.onnx" in self.manifest["files"] for name in SESSION_AND_FRAME)
+    def graphs(self) -> tuple[str, ...]:
+        """Those of GRAPHS that the bundle has. One that was exported before live mode, or that cannot do it, has no `live`."""
+        return tuple(name for name in GRAPHS if f"{name}.onnx" in self.manifest["files"])
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Those of MODES that the bundle has the graph for."""
+        return tuple(mode for mode, joint in MODES.items() if joint in self.graphs)
+
+    def pair(self, joint: str) -> tuple[str, str] | None:
+        """The names of PAIRS for graph JOINT, or None where the bundle does not have them."""
+        names = PAIRS[joint]
+        return names if all(f"{name}.onnx" in self.manifest["files"] for name in names) else None
 
     def graph(self, name: str) -> Path:
-        """Path of graph NAME, one of GRAPHS or SESSION_AND_FRAME. Raises SpgvtonError when the bundle has none."""
+        """Path of graph NAME, one of GRAPHS or of PAIRS. Raises SpgvtonError when the bundle has none."""
         file = f"{name}.onnx"
-        if file not in self.manifest["files"]:
-            have = ", ".join(sorted(self.manifest["files"]))
-            raise SpgvtonError(f"{self.folder} has no graph {name} (it has {have})")
-        return self.folder / file
+        if file in self.manifest["files"]:
+            return self.folder / file
+        if name == MODES["live"] and "no_live" in self.manifest:
+            raise SpgvtonError(f"{self.folder} has no live mode: {self.manifest['no_live']}")
+        if name == MODES["live"]:
+            raise SpgvtonError(
+                f"{self.folder} has no live mode: export the bundle again (spgvton export --checkpoint "
+                f"{self.folder / WEIGHTS} --out NEW)"
+            )
+        have = ", ".join(sorted(self.manifest["files"]))
+        raise SpgvtonError(f"{self.folder} has no graph {name} (it has {have})")
 
 
 def derived_manifest(source: Bundle, names: list[str]) -> dict[str, Any]:

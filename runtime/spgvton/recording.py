@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.backends import Backend
+from spgvton.backends.contract import KEYPOINTS, Array, RunsPoses
 from spgvton.errors import SpgvtonError
 from spgvton.files import atomic_path
 
@@ -35,7 +37,7 @@ EVERY: Final = 5  # frames between two recorded poses: neighbours are all but eq
 Float = NDArray[np.float32]
 
 
-class Recorder:
+class Recorder(RunsPoses):
     """A back end that passes everything on to INNER and remembers every EVERY-th pose, at most COUNT of them.
 
     The file PATH is written by save() or close(), or as soon as COUNT poses are there. images: the person's inputs, too.
@@ -58,8 +60,8 @@ class Recorder:
             self._current[name] = np.array(value, np.float32)
             self._changed = True
 
-    def run(self, keypoints: Float) -> NDArray[np.uint8]:
-        result = self._inner.run(keypoints)
+    def infer(self, frame: Mapping[str, Array]) -> dict[str, Array]:
+        result, keypoints = self._inner.infer(frame), frame[KEYPOINTS]
         if self._seen % EVERY == 0 and len(self._keypoints) < self.count:
             if self._changed:
                 self._sets.append(dict(self._current))

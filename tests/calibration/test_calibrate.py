@@ -20,7 +20,7 @@ import pytest
 from onnx import numpy_helper
 
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend
-from spgvton.bundle import GRAPHS, MANIFEST, SESSION_AND_FRAME, WEIGHTS, Bundle, write_manifest
+from spgvton.bundle import GRAPHS, MANIFEST, PAIRS, WEIGHTS, Bundle, write_manifest
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.machine import has_vnni
@@ -89,7 +89,7 @@ def test_frame_graph(
     if has_vnni():
         assert all(0 < np.abs(a.astype(int) - b).mean() < 2 for a, b in zip(shown[True], exact))
     assert all(0 < np.abs(a.astype(int) - b).mean() < 2 for a, b in zip(shown[False], exact))
-    assert int8_half.frame is None and not bundle_of(int8_half).is_split, "float16 is for GPUs"
+    assert int8_half.frame is None and bundle_of(int8_half).pair("tryon") is None, "float16 is for GPUs"
 
 
 def test_frame_graph_is_judged_too(
@@ -104,7 +104,7 @@ def test_frame_graph_is_judged_too(
     monkeypatch.setattr(Judge, "run_pair", lambda self, *_: [np.zeros_like(i) for i in self.images])
     judged = Source([], data.held_out[:1], "")
     made = calibrate(source, tmp_path / "b", Settings(max_ssim_drop=0.4, sensitivity=0), judged, ranges=table_of(int8))
-    assert made.frame is not None and not made.frame.kept and not bundle_of(made).is_split
+    assert made.frame is not None and not made.frame.kept and bundle_of(made).pair("tryon") is None
     assert "it is left out" in capsys.readouterr().err
     assert "left out" in (bundle_of(made).folder / steps.REPORT / "calibration.md").read_text()
 
@@ -446,7 +446,10 @@ def test_verb(source: Bundle, int8: Outcome, data_folder: Path, tmp_path: Path) 
     )
     assert set(report["ssim_drop"]) == set(REGIONS) and "g3.conv11" in report["layers_float"]
     assert "SSIM drop on 4 held-out samples" in err.getvalue()
-    assert set(Bundle.open(out).manifest["files"]) == {WEIGHTS, *(f"{g}.onnx" for g in (*GRAPHS, *SESSION_AND_FRAME))}
+    assert set(Bundle.open(out).manifest["files"]) == {
+        WEIGHTS,
+        *(f"{g}.onnx" for g in (*GRAPHS, *PAIRS["tryon"]) if g != "live"),
+    }
 
 
 def test_needs_no_torch() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from spgvton.backends.contract import RunsPoses
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.recording import EVERY, Recorder
@@ -60,13 +62,13 @@ def test_strata() -> None:
     assert garment_kind(np.zeros_like(labels), "cihp") == "none"
 
 
-class _Deaf:
+class _Deaf(RunsPoses):
     """A back end that computes nothing."""
 
     def set_static(self, name: str, value: np.ndarray) -> None: ...
 
-    def run(self, keypoints: np.ndarray) -> np.ndarray:
-        return np.zeros((1, *SIZE, 3), np.uint8)
+    def infer(self, frame: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"image": np.zeros((1, *SIZE, 3), np.uint8)}
 
     def describe(self) -> dict[str, str]:
         return {}

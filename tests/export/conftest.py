@@ -9,7 +9,7 @@ import torch
 from spgvton.bundle import Bundle
 from spgvton.cli import main
 from spgvton_export import onnx_export
-from spgvton_export.cli import real_inputs
+from spgvton_export.cli import real_inputs, real_live_inputs
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.networks.config import preset
 from spgvton_training.networks.joint import build_model
@@ -39,4 +39,6 @@ def small_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if request.param == "mini":
         return request.getfixturevalue("mini_by_verb")[0]  # type: ignore[no-any-return]
     c = checkpoint(request.param)
-    return onnx_export.export(c, tmp_path_factory.mktemp(request.param) / "bundle", real_inputs(c.config))
+    return onnx_export.export(
+        c, tmp_path_factory.mktemp(request.param) / "bundle", real_inputs(c.config), real_live_inputs(c.config)
+    )

@@ -8,11 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle
+from spgvton.bundle import GRAPHS, MANIFEST, PAIRS, WEIGHTS, Bundle
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
-from spgvton_export import onnx_export, tps_op
-from spgvton_export.cli import real_inputs
+from spgvton_export import onnx_export, parity, tps_op
+from spgvton_export.cli import real_inputs, real_live_inputs
 from spgvton_export.folding import fold
 from spgvton_export.joint_graph import PARTS
 from spgvton_export.shared_weights import detach_weights
@@ -21,19 +21,19 @@ from spgvton_training.checkpoint import Checkpoint
 
 def test_every_graph_is_there_and_measured(small_bundle: Bundle) -> None:
     report = small_bundle.manifest["error_against_pytorch"]
-    assert set(report) == {"g1", "g2", "gmm1", "gmm2", "g3", "tryon"}
-    assert all(np.isfinite(e["max"]) for outputs in report.values() for e in outputs.values())
+    assert set(report) == set(GRAPHS)
+    assert all(np.isfinite(v) for outputs in report.values() for e in outputs.values() for v in e.values())
     extensions = small_bundle.manifest["network"]["extensions"]
     assert (extensions == []) == (small_bundle.manifest["network"]["preset"] == "paper")
 
 
 def test_graphs_are_valid_and_hold_one_warp_node(small_bundle: Bundle) -> None:
-    for name in ("g1", "g2", "gmm1", "gmm2", "g3", "tryon"):
+    for name in GRAPHS:
         path = small_bundle.graph(name)
         onnx.checker.check_model(str(path))
         model = onnx.load(str(path), load_external_data=False)
         warps = tps_op.find_nodes(model)
-        assert len(warps) == (1 if name == "tryon" else 0)
+        assert len(warps) == (1 if name in ("tryon", "live") else 0)
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param, "the batch is dynamic"
 
 
@@ -66,7 +66,7 @@ def test_graphs_are_folded(small_bundle: Bundle) -> None:
 
 def test_graphs_hold_no_metadata(small_bundle: Bundle) -> None:
     """It was a third of the small graphs, and named paths of the exporting machine."""
-    for name in (*GRAPHS, "session", "frame"):
+    for name in (*GRAPHS, *PAIRS["tryon"], *PAIRS["live"]):
         data = small_bundle.graph(name).read_bytes()
         assert b"pkg.torch" not in data and b"pkg.onnxscript" not in data and b".py" not in data
 
@@ -102,9 +102,9 @@ def test_difference_from_pytorch_is_refused(
     mini_by_verb: tuple[Bundle, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     c = Checkpoint.load(mini_by_verb[0].folder / WEIGHTS)
-    monkeypatch.setitem(onnx_export.TOLERANCE, "default", -1.0)
+    monkeypatch.setitem(parity.TOLERANCE, "default", -1.0)
     with pytest.raises(SpgvtonError, match="differs from PyTorch"):
-        onnx_export.export(c, tmp_path / "b", real_inputs(c.config))
+        onnx_export.export(c, tmp_path / "b", real_inputs(c.config), real_live_inputs(c.config))
     assert not (tmp_path / "b" / MANIFEST).exists()
 
 

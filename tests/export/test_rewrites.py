@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from spgvton.bundle import WEIGHTS, Bundle
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton_export.fp16_bundle import load_graph
-from spgvton_export.rewrites import REWRITES, check_names, session_and_frame, upsampling, winograd
+from spgvton_export.rewrites import REWRITES, check_names, split_and_rewrite, upsampling, winograd
 from spgvton_export.rewrites.check import compare_split, run_all
 from spgvton_export.rewrites.dependence import depends_on
 from spgvton_export.samples import demo_samples
@@ -91,7 +91,7 @@ def check_exact(bundle: Bundle, names: tuple[str, ...], folder: Path) -> tuple[o
     """Session and frame graph with the rewrites NAMES give what the joint graph gives, within float32's rounding."""
     model, weights = floating(bundle)
     before = model.SerializeToString()
-    session, frame, changes = session_and_frame(model, weights, names)
+    session, frame, changes = split_and_rewrite(model, weights, names)
     assert model.SerializeToString() == before, "the joint graph is left as it is"
     assert tuple(changes) == names
     wanted = images((model,), weights, bundle, folder)
@@ -113,7 +113,7 @@ def test_split_and_each_rewrite_are_exact(
 
 def test_all_rewrites_are_exact_and_the_frame_does_nothing_twice(small_bundle: Bundle, tmp_path: Path) -> None:
     session, frame, (model, weights) = check_exact(small_bundle, tuple(REWRITES), tmp_path)
-    changes = small_bundle.manifest["rewrites"]["changes"]
+    changes = small_bundle.manifest["rewrites"]["tryon"]["changes"]
     assert changes.items() >= EXPECTED[small_bundle.manifest["network"]["preset"]].items()
     person_and_garment = {i.name for i in model.graph.input} - set(weights) - {"keypoints"}
     made = {o.name for o in session.graph.output}
@@ -132,9 +132,9 @@ def test_all_rewrites_are_exact_and_the_frame_does_nothing_twice(small_bundle: B
 
 
 def test_bundle_holds_the_pair_and_its_error(small_bundle: Bundle, tmp_path: Path) -> None:
-    assert small_bundle.is_split
-    rewrites = small_bundle.manifest["rewrites"]
-    assert list(rewrites["changes"]) == list(REWRITES) and 0 <= rewrites["error_against_tryon"]["max"] <= 1
+    assert small_bundle.pair("tryon") and small_bundle.pair("live")
+    rewrites = small_bundle.manifest["rewrites"]["tryon"]
+    assert list(rewrites["changes"]) == list(REWRITES) and 0 <= rewrites["error_against_tryon"]["image"]["max"] <= 1
     inputs = {name: np.concatenate([s[name] for s in SAMPLES[:2]]) for name in SAMPLES[0]}
     assert compare_split(small_bundle.folder, inputs, 1)["max"] <= 1
     with pytest.raises(SpgvtonError, match=r"frame\.onnx differs from tryon\.onnx by"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tiny_bundle import make_bundle
 
 from spgvton import backends, machine
 from spgvton.backends import auto, open_backend
+from spgvton.backends.contract import LIVE, POSE
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend
 from spgvton.bundle import Bundle
 from spgvton.cli import main
@@ -27,10 +29,10 @@ class Slow(OnnxRuntimeBackend):
         super().__init__(bundle, threads=1)
         Slow.made += 1
 
-    def run(self, keypoints: np.ndarray) -> np.ndarray:
+    def infer(self, frame: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         Slow.frames += 1
         time.sleep(0.005)
-        return super().run(keypoints)
+        return super().infer(frame)
 
     def describe(self) -> dict[str, str]:
         return {**super().describe(), "backend": "openvino"}
@@ -45,7 +47,7 @@ class Broken(OnnxRuntimeBackend):
     def __init__(self, bundle: Bundle, **options: object) -> None:
         super().__init__(bundle, threads=1)
 
-    def run(self, keypoints: np.ndarray) -> np.ndarray:
+    def infer(self, frame: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise SpgvtonError("its kernel is missing")
 
 
@@ -60,7 +62,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def use(monkeypatch: pytest.MonkeyPatch, second: type[OnnxRuntimeBackend] | None) -> None:
     """Candidates: the real ONNX Runtime, and SECOND as openvino."""
     names = ["onnxruntime"] if second is None else ["onnxruntime", "openvino"]
-    monkeypatch.setattr(auto, "candidates", lambda: names)
+    monkeypatch.setattr(auto, "candidates", lambda bundle, mode: names)
     if second:
         monkeypatch.setattr("spgvton.backends.openvino.OpenVinoBackend", second)
 
@@ -126,7 +128,7 @@ def test_a_failing_back_end_is_named_and_not_remembered(tiny_bundle: Path, monke
         assert backend.describe()["backend"] == "onnxruntime"
         assert f"openvino cannot be used: {reason}" in said[-2] and reason in said[-1]
         assert not auto.choices_file().exists()
-    monkeypatch.setattr(auto, "candidates", lambda: ["openvino"])
+    monkeypatch.setattr(auto, "candidates", lambda bundle, mode: ["openvino"])
     with pytest.raises(SpgvtonError, match="no back end can run"):
         open_backend("auto", bundle, say=said.append)
 
@@ -168,14 +170,18 @@ def test_choices_are_bounded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(json.loads(auto.choices_file().read_text())["choices"]) == 2
 
 
-def test_candidates_follow_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_follow_what_is_installed(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, whole = Bundle.open(tiny_bundle), Bundle.open()
     installed = {"openvino", "tensorrt"}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in installed else None)
-    assert auto.candidates() == ["onnxruntime", "openvino"]
+    assert auto.candidates(bundle, POSE) == ["onnxruntime", "openvino"]
     monkeypatch.setattr(auto, "first_gpu", object)
-    assert auto.candidates() == ["onnxruntime", "openvino", "tensorrt"]
+    assert auto.candidates(bundle, POSE) == ["onnxruntime", "openvino", "tensorrt"]
+    joint = ["onnxruntime with the joint graph", "openvino with the joint graph"]
+    assert auto.candidates(whole, POSE) == ["onnxruntime", "openvino", *joint, "tensorrt"]
+    assert auto.candidates(whole, LIVE) == ["onnxruntime", "openvino", *joint], "TensorRT has no live mode yet"
     installed.clear()
-    assert auto.candidates() == ["onnxruntime"]
+    assert auto.candidates(bundle, POSE) == ["onnxruntime"]
 
 
 def test_command_line(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

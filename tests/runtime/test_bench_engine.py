@@ -22,7 +22,7 @@ from spgvton.backends import open_backend
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend
 from spgvton.backends.sharing import Turns, sibling
 from spgvton.bench import compare, latency_plot, mirrors, peak, report, single_stream, statistics
-from spgvton.bench.inputs import by_garment, demo_samples, dress, graph_inputs
+from spgvton.bench.inputs import by_garment, demo_samples, dress, graph_inputs, live_samples
 from spgvton.bench.macs import gmac
 from spgvton.bundle import Bundle, shipped
 from spgvton.cli import main
@@ -120,8 +120,8 @@ def test_peak_models_do_what_they_claim(tmp_path: Path, monkeypatch: pytest.Monk
 def test_graph_inputs_make_the_joint_graphs_picture() -> None:
     bundle = Bundle.open()
     sample = demo_samples(bundle.size, bundle.label_set)[4]
-    fed = graph_inputs(bundle, sample)
-    assert set(fed) == {"g1", "g2", "gmm1", "g3", "session", "frame", "tryon"}
+    fed = graph_inputs(bundle, sample, live_samples(bundle.size, bundle.label_set)[0])
+    assert set(fed) == {"g1", "g2", "gmm1", "g3", "session", "frame", "tryon", "live_garment", "live_frame", "live"}
     from spgvton.backends.onnxruntime import open_graph, session_options
 
     options = session_options(1)

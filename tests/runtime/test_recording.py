@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spgvton.backends.contract import RunsPoses
 from spgvton.errors import SpgvtonError
 from spgvton.recording import EVERY, Recorder, Recording
 
 SIZE = (16, 12)
 
 
-class Echo:
+class Echo(RunsPoses):
     """A back end that answers with the first keypoint."""
 
     def __init__(self) -> None:
@@ -27,8 +29,8 @@ class Echo:
     def set_static(self, name: str, value: np.ndarray) -> None:
         self.set.append(name)
 
-    def run(self, keypoints: np.ndarray) -> np.ndarray:
-        return np.full((1, *SIZE, 3), int(keypoints[0, 0, 0]), np.uint8)
+    def infer(self, frame: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"image": np.full((1, *SIZE, 3), int(frame["keypoints"][0, 0, 0]), np.uint8)}
 
     def describe(self) -> dict[str, str]:
         return {"backend": "echo"}

@@ -41,12 +41,12 @@ def check_names(names: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in REWRITES if name in names)
 
 
-def session_and_frame(
+def split_and_rewrite(
     joint: onnx.ModelProto, weights: Collection[str], names: Collection[str] = tuple(REWRITES)
 ) -> tuple[onnx.ModelProto, onnx.ModelProto, dict[str, int]]:
-    """(session graph, frame graph, number of changes by rewrite) of the joint graph, for one person at a time.
+    """(session graph, frame graph, number of changes by rewrite) of a joint graph, for one person at a time.
 
-    joint: as joint_graph.assemble() gives it, WEIGHTS (names) being inputs; it is left as it is. names: rewrites to apply.
+    joint: as joint_graph gives it, WEIGHTS (names) being inputs; it is left as it is. names: rewrites to apply.
     Raises UsageError for an unknown one.
     """
     names = check_names(names)

@@ -1,4 +1,4 @@
-"""Session and frame graph against the joint graph that they were made of, by ONNX Runtime on real inputs."""
+"""A rewritten pair against the joint graph that it was made of, by ONNX Runtime on real inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spgvton.backends.onnxruntime import open_graph, session_options
-from spgvton.errors import SpgvtonError
+from spgvton.bundle import PAIRS
+from spgvton_export.parity import differences
 
 Values = Mapping[str, NDArray[Any]]
 
@@ -27,20 +28,16 @@ def run_all(session: ort.InferenceSession, values: Values) -> dict[str, NDArray[
     return dict(zip(names, session.run(names, feed(session, values))))
 
 
-def compare_split(folder: Path, inputs: Values, tolerance: float) -> dict[str, float]:
-    """Largest and mean absolute difference, of 255, between FOLDER's session and frame graph and its tryon.onnx.
+def compare_split(folder: Path, joint: str, inputs: Values) -> dict[str, dict[str, float]]:
+    """Differences of every output between graph JOINT of FOLDER and its pair, see parity.differences().
 
-    inputs: of the joint graph, of any batch size. Raises SpgvtonError above TOLERANCE.
+    inputs: of the joint graph, of any batch size. Raises SpgvtonError above the tolerance.
     """
-    tryon, session, frame = (
-        open_graph(folder / f"{n}.onnx", session_options(None)) for n in ("tryon", "session", "frame")
-    )
-    expected = run_all(tryon, inputs)["image"]
-    found = []
-    for i in range(len(expected)):
+    whole, once, each = (open_graph(folder / f"{n}.onnx", session_options(None)) for n in (joint, *PAIRS[joint]))
+    expected = run_all(whole, inputs)
+    found: list[dict[str, NDArray[Any]]] = []
+    for i in range(len(next(iter(inputs.values())))):
         one = {name: value[i : i + 1] for name, value in inputs.items()}
-        found.append(run_all(frame, {**one, **run_all(session, one)})["image"])
-    difference = np.abs(np.concatenate(found).astype(np.float64) - expected)
-    if not difference.max() <= tolerance:
-        raise SpgvtonError(f"frame.onnx differs from tryon.onnx by {difference.max():.3g} of 255 (limit {tolerance:g})")
-    return {"max": float(difference.max()), "mean": float(difference.mean())}
+        found.append(run_all(each, {**one, **run_all(once, one)}))
+    together = {name: np.concatenate([f[name] for f in found]) for name in expected}
+    return differences(together, expected, f"{PAIRS[joint][1]}.onnx differs from {joint}.onnx")

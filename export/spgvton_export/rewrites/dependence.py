@@ -1,4 +1,4 @@
-"""What in a graph depends on the frame, what on person and garment alone, and what on neither."""
+"""What in a graph depends on the frame, what on what stays for a session, and what on neither."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Final
 
 import onnx_graphsurgeon as gs
 
-FRAME_INPUTS: Final = ("keypoints",)  # all else that the joint graph takes stays for a session
+# What every frame brings: keypoints to both joint graphs, the camera picture and its labels to the live one. All else that
+# they take stays for a session.
+FRAME_INPUTS: Final = ("keypoints", "picture", "labels")
 
 
 def depends_on(graph: gs.Graph, inputs: Collection[str]) -> set[str]:

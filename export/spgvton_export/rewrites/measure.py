@@ -21,11 +21,11 @@ import onnxruntime as ort
 from tqdm import tqdm
 
 from spgvton.backends.onnxruntime import open_graph, session_options
-from spgvton.bundle import SESSION_AND_FRAME, WEIGHTS, Bundle
+from spgvton.bundle import PAIRS, WEIGHTS, Bundle
 from spgvton.files import make_folder
 from spgvton.machine import cpu_model
 from spgvton_export.fp16_bundle import load_graph
-from spgvton_export.rewrites import REWRITES, session_and_frame
+from spgvton_export.rewrites import REWRITES, split_and_rewrite
 from spgvton_export.rewrites.check import Values, feed, run_all
 from spgvton_export.samples import demo_samples
 from spgvton_export.shared_weights import attach_weights, detach_weights
@@ -35,9 +35,9 @@ def open_pair(bundle: Bundle, names: Sequence[str], folder: Path) -> list[ort.In
     """Session and frame graph of BUNDLE with the rewrites NAMES, on one thread; written into FOLDER."""
     joint = load_graph(bundle.graph("tryon"))
     weights = detach_weights(joint)
-    session, frame, _ = session_and_frame(joint, weights, names)
+    session, frame, _ = split_and_rewrite(joint, weights, names)
     opened = []
-    for name, model in zip(SESSION_AND_FRAME, (session, frame)):
+    for name, model in zip(PAIRS["tryon"], (session, frame)):
         path = folder / f"{name}.onnx"
         attach_weights(model, weights, folder / WEIGHTS)
         path.write_bytes(model.SerializeToString())

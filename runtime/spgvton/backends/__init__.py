@@ -1,4 +1,4 @@
-"""What runs a bundle's joint graph. A back end is chosen by name and never replaced silently by another."""
+"""What runs a bundle's joint graphs. A back end is chosen by name and never replaced silently by another."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from spgvton.backends.contract import Backend
+from spgvton.backends.contract import POSE, Backend, Mode
 from spgvton.bundle import Bundle
 from spgvton.engine.flavour import MODULES
-from spgvton.errors import UsageError
+from spgvton.errors import SpgvtonError, UsageError
 
 __all__ = ["BACKENDS", "CPU_BACKENDS", "Backend", "open_backend", "tell"]
 
@@ -25,19 +25,22 @@ def tell(words: str) -> None:
 
 def open_backend(
     name: str, bundle: Bundle, *, threads: int | None = None, warp: str | None = None, plugin: Path | None = None,
-    batch: int = 1, say: Callable[[str], None] = tell,
+    mode: Mode = POSE, batch: int = 1, form: str = "pair", say: Callable[[str], None] = tell,
 ) -> Backend:  # fmt: skip
-    """The back end NAME, one of BACKENDS, for BUNDLE; the precision is the bundle's, or bfloat16 by openvino-bf16.
+    """The back end NAME, one of BACKENDS, for BUNDLE and MODE; the precision is the bundle's, or bfloat16 by openvino-bf16.
 
-    `auto` measures which of those that are installed is fastest, see spgvton.backends.auto. threads, batch (poses of a
-    run): of those on the CPU. warp, plugin: of the engine, see `spgvton build`; the engine comes from the cache or is built
-    now, which takes minutes. say: is told where the engine came from, why CUDA graphs are not used where they are not, and
-    what `auto` chose and why. Raises UsageError for an unknown NAME, SpgvtonError when the graph cannot be loaded, or when
-    there is no GPU, driver or package for NAME.
+    mode: whose joint graph it runs; TensorRT has POSE only. `auto` measures which of those that are installed is fastest, see
+    spgvton.backends.auto. threads, batch (frames of a run), form ("pair" or "joint", see OnnxRuntimeBackend): of those on
+    the CPU. warp, plugin: of the engine, see `spgvton build`; the engine comes from the cache or is built now, which takes
+    minutes. say: is told where the engine came from, why CUDA graphs are not used where they are not, and what `auto` chose
+    and why. Raises UsageError for an unknown NAME, SpgvtonError when the graph cannot be loaded, for a bundle without MODE,
+    or when there is no GPU, driver or package for NAME.
     """
     if name in MODULES:
         if threads is not None or batch != 1:
             raise UsageError(f"--threads is for --backend {', '.join(CPU_BACKENDS)}")
+        if mode is not POSE:
+            raise SpgvtonError(f"back end {name} has no {mode.name} mode yet: use {' or '.join(CPU_BACKENDS)}")
         from spgvton.backends.tensorrt import open_tensorrt
 
         return open_tensorrt(name, bundle, warp=warp, plugin=plugin, say=say)
@@ -48,11 +51,13 @@ def open_backend(
     if name == "auto":
         from spgvton.backends.auto import open_fastest
 
-        return open_fastest(bundle, threads=threads, say=say)
+        return open_fastest(bundle, mode=mode, threads=threads, say=say)
     if name == "onnxruntime":
         from spgvton.backends.onnxruntime import OnnxRuntimeBackend
 
-        return OnnxRuntimeBackend(bundle, threads=threads, batch=batch)
+        return OnnxRuntimeBackend(bundle, mode=mode, threads=threads, batch=batch, form=form)
     from spgvton.backends.openvino import OpenVinoBackend
 
-    return OpenVinoBackend(bundle, threads=threads, bf16=name == "openvino-bf16", batch=batch, say=say)
+    return OpenVinoBackend(
+        bundle, mode=mode, threads=threads, bf16=name == "openvino-bf16", batch=batch, form=form, say=say
+    )

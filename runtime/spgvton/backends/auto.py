@@ -1,9 +1,10 @@
-"""`--backend auto`: which back end is fastest for this bundle on this machine? Measured once, then remembered.
+"""`--backend auto`: which back end is fastest for this bundle and mode on this machine? Measured once, then remembered.
 
-Candidates are what is installed and gives the bundle's own picture: ONNX Runtime, OpenVINO, and TensorRT where a GPU answers.
+Candidates are what is installed and gives the bundle's own picture: ONNX Runtime and OpenVINO, each with the joint graph as
+it is and in two, rewritten (which of them is faster differs by machine), and TensorRT where a GPU answers.
 openvino-bf16 gives a slightly other picture, so it is never chosen, only asked for by name. Each candidate is opened (which
 is not timed), then they dress the shipped person in turn for two seconds. The choice is kept in choices.json in the user's
-cache folder, by machine and bundle; other versions of anything that ran, or a damaged file, and it is measured again.
+cache folder, by machine, bundle and mode; other versions of anything that ran, or a damaged file, and it is measured again.
 A candidate that fails to open is named, and its failure is not remembered: the next start tries again.
 """
 
@@ -21,8 +22,8 @@ from typing import Any, Final
 import numpy as np
 
 from spgvton import machine
-from spgvton.backends.contract import KEYPOINTS, Backend
-from spgvton.bench.inputs import demo_samples, dress
+from spgvton.backends.contract import POSE, Backend, Mode
+from spgvton.bench.inputs import demo_samples, dress, live_samples
 from spgvton.bundle import MANIFEST, Bundle, sha256
 from spgvton.engine.flavour import MODULES
 from spgvton.engine.gpu import first_gpu
@@ -33,13 +34,14 @@ SECONDS: Final = 2.0  # for all candidates together
 WARM_UP: Final = 2  # frames of each, not counted
 MIN_FRAMES: Final = 3  # of each
 FORMAT: Final = "spgvton-choices-1"
+JOINT: Final = " with the joint graph"  # behind a candidate's name
 KEPT: Final = 50  # choices; the oldest go
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen. median_ms: of a frame, by back end. failed: back end -> why it could not be used."""
+    """What was chosen, see candidates(). median_ms: of a frame, by candidate. failed: candidate -> why it cannot be used."""
 
     backend: str
     median_ms: dict[str, float]
@@ -57,34 +59,43 @@ def choices_file() -> Path:
     return user_cache() / "choices.json"
 
 
-def candidates() -> list[str]:
-    """Back ends whose packages are installed, and whose device is there."""
+def candidates(bundle: Bundle, mode: Mode) -> list[str]:
+    """Back ends whose packages are installed, and whose device is there.
+
+    Those on the CPU stand for the pair of MODE's joint graph that they run by default; with JOINT behind the name they run
+    the joint graph as it is, where BUNDLE has both.
+    """
     names = ["onnxruntime"]
     if importlib.util.find_spec("openvino"):
         names.append("openvino")
-    if first_gpu() is not None:
+    if bundle.precision != "int8" and bundle.pair(mode.joint):
+        names += [name + JOINT for name in names]
+    if mode is POSE and first_gpu() is not None:
         names += [name for name, module in MODULES.items() if importlib.util.find_spec(module)]
     return names
 
 
-def place_of(bundle: Bundle, threads: int | None) -> str:
-    """Key of this machine and BUNDLE: processor, its instructions, cores, threads, and the bundle's manifest."""
+def place_of(bundle: Bundle, mode: Mode, threads: int | None) -> str:
+    """Key of this machine, BUNDLE and MODE: processor, its instructions, cores, threads, and the bundle's manifest."""
     facts = [
         machine.cpu_model(), sorted(machine.cpu_flags()), machine.cores(), threads, sha256(bundle.folder / MANIFEST),
+        mode.name,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def versions(names: list[str]) -> dict[str, str | None]:
     """Of everything that could decide otherwise: spgvton, the candidates NAMES, the GPU."""
-    found = {name: machine.version_of(MODULES.get(name, name)) for name in names}
+    backends = [name.removesuffix(JOINT) for name in names]
+    found = {name: machine.version_of(MODULES.get(name, name)) for name in backends}
     return {"spgvton": machine.versions()["spgvton"], **found, "gpu": machine.gpu()}
 
 
-def open_fastest(bundle: Bundle, *, threads: int | None = None, say: Say) -> Backend:
+def open_fastest(bundle: Bundle, *, mode: Mode = POSE, threads: int | None = None, say: Say) -> Backend:
     """The remembered back end, or the fastest of candidates(), opened. Raises SpgvtonError where none can be used."""
-    names = candidates()
-    have, place, file = versions(names), place_of(bundle, threads), choices_file()
+    bundle.graph(mode.joint)  # a bundle without the mode says so once
+    names = candidates(bundle, mode)
+    have, place, file = versions(names), place_of(bundle, mode, threads), choices_file()
     choices, damage = _read(file)
     known = choices.get(place)
     if damage:
@@ -94,30 +105,30 @@ def open_fastest(bundle: Bundle, *, threads: int | None = None, say: Say) -> Bac
     elif known:
         choice = Choice(known["backend"], known["median_ms"], {})
         try:
-            opened = _open(choice.backend, bundle, threads, say)
+            opened = _open(choice.backend, bundle, mode, threads, say)
         except SpgvtonError as e:
             say(f"auto: {choice.backend}, chosen on {known['when']}, cannot be opened now ({e}): measuring again")
         else:
             say(f"auto: {choice.why()}, as measured on {known['when']} (remembered in {file})")
             return opened
-    choice, opened = measure(bundle, names, threads, say)
+    choice, opened = measure(bundle, names, mode, threads, say)
     say(f"auto: {choice.why()}, measured now for this bundle on this machine")
     if not choice.failed:
         _remember(file, choices, place, choice, have, say)
     return opened
 
 
-def measure(bundle: Bundle, names: list[str], threads: int | None, say: Say) -> tuple[Choice, Backend]:
+def measure(bundle: Bundle, names: list[str], mode: Mode, threads: int | None, say: Say) -> tuple[Choice, Backend]:
     """Open NAMES, time them in turn, close all but the fastest. Raises SpgvtonError where none can be used."""
-    samples = demo_samples(bundle.size, bundle.label_set)
+    samples = (demo_samples if mode is POSE else live_samples)(bundle.size, bundle.label_set)
     opened: dict[str, Backend] = {}
     failed: dict[str, str] = {}
     for name in names:
         try:
-            backend = opened[name] = _open(name, bundle, threads, say)
-            dress(backend, samples[0])
+            backend = opened[name] = _open(name, bundle, mode, threads, say)
+            dress(backend, samples[0], mode)
             for sample in samples[:WARM_UP]:
-                backend.run(sample[KEYPOINTS])
+                backend.infer({name: sample[name] for name in mode.frame})
         except SpgvtonError as e:
             failed[name] = str(e)
             say(f"auto: {name} cannot be used: {e}")
@@ -129,9 +140,10 @@ def measure(bundle: Bundle, names: list[str], threads: int | None, say: Say) -> 
     end = time.monotonic() + SECONDS
     while time.monotonic() < end or len(times[next(iter(times))]) < MIN_FRAMES:
         for name, backend in opened.items():
-            keypoints = samples[len(times[name]) % len(samples)][KEYPOINTS]
+            sample = samples[len(times[name]) % len(samples)]
+            frame = {i: sample[i] for i in mode.frame}
             begin = time.perf_counter()
-            backend.run(keypoints)
+            backend.infer(frame)
             times[name].append(1e3 * (time.perf_counter() - begin))
     medians = {name: round(float(np.median(t)), 3) for name, t in times.items()}
     best = min(medians, key=lambda name: medians[name])
@@ -141,10 +153,14 @@ def measure(bundle: Bundle, names: list[str], threads: int | None, say: Say) -> 
     return Choice(best, medians, failed), opened[best]
 
 
-def _open(name: str, bundle: Bundle, threads: int | None, say: Say) -> Backend:
+def _open(name: str, bundle: Bundle, mode: Mode, threads: int | None, say: Say) -> Backend:
     from spgvton.backends import open_backend
 
-    return open_backend(name, bundle, threads=None if name in MODULES else threads, say=say)
+    form = "joint" if name.endswith(JOINT) else "pair"
+    name = name.removesuffix(JOINT)
+    if name in MODULES:
+        return open_backend(name, bundle, mode=mode, say=say)
+    return open_backend(name, bundle, mode=mode, threads=threads, form=form, say=say)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], str]:

@@ -1,22 +1,59 @@
-"""What every back end agrees on: what it does, names of the joint graph's tensors, and the errors of wrong use."""
+"""What every back end agrees on: what it does, the tensors of each mode's joint graph, and the errors of wrong use."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final, Protocol
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.bundle import MODES
 from spgvton.errors import SpgvtonError
 
 PERSON_AND_GARMENT: Final = ("reference_map", "head", "body", "source_keypoints", "cloth", "cloth_mask")
-KEYPOINTS: Final = "keypoints"  # the one input that every frame brings
+GARMENT: Final = ("cloth", "cloth_mask")
+KEYPOINTS: Final = "keypoints"
 IMAGE: Final = "image"
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One of spgvton.bundle.MODES: its joint graph and that graph's tensors by name."""
+
+    name: str
+    static: tuple[str, ...]  # inputs that stay until they are set again, float32
+    frame: dict[
+        str, tuple[type[np.generic], tuple[int | str, ...]]
+    ]  # what every frame brings: type, shape without batch
+    outputs: tuple[str, ...]
+
+    @property
+    def joint(self) -> str:
+        """Name of the graph in a bundle; what it is in two is spgvton.bundle.PAIRS of it."""
+        return MODES[self.name]
+
+    def item_shape(self, name: str, size: tuple[int, int]) -> tuple[int, ...]:
+        """Shape of frame input NAME without the batch axis, for a network of SIZE (H, W)."""
+        sides = {"H": size[0], "W": size[1]}
+        return tuple(sides[n] if isinstance(n, str) else n for n in self.frame[name][1])
+
+
+POSE: Final = Mode("pose", PERSON_AND_GARMENT, {KEYPOINTS: (np.float32, (18, 3))}, (IMAGE,))
+# rendered uint8 (N, H, W, 3): I_r of G3; composition, clothes_mask uint8 (N, H, W): M of G3 and M_p^C of G2, 255 where 1;
+# semantic uint8 (N, H, W): G1's likeliest label; theta float32 (N, 2, G*G).
+LIVE: Final = Mode(
+    "live", GARMENT,
+    {"picture": (np.uint8, ("H", "W", 3)), "labels": (np.uint8, ("H", "W")), KEYPOINTS: (np.float32, (18, 3))},
+    ("rendered", "composition", "clothes_mask", "semantic", "theta"),
+)  # fmt: skip
 
 
 class Backend(Protocol):
-    """Runs tryon.onnx. Static tensors are set once per person or garment; a frame brings only keypoints.
+    """Runs the joint graph of one Mode. Static tensors are set once per person or garment; a frame brings the rest.
 
     Not thread-safe, but the thread may change between two calls.
     """
@@ -24,8 +61,11 @@ class Backend(Protocol):
     def set_static(self, name: str, value: NDArray[np.float32]) -> None:
         """Set an input (with batch axis) that stays until it is set again."""
 
+    def infer(self, frame: Mapping[str, Array]) -> dict[str, Array]:
+        """The mode's frame inputs (N, ...) by name -> its outputs (N, ...) by name, the caller's to keep."""
+
     def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Target keypoints (N, 18, 3) in network pixels -> try-on images (N, H, W, 3), the caller's to keep."""
+        """infer() of mode `pose`: keypoints (N, 18, 3) in network pixels -> try-on images (N, H, W, 3)."""
 
     def describe(self) -> dict[str, str]:
         """Name, version, device and settings: for reports."""
@@ -34,16 +74,38 @@ class Backend(Protocol):
         """Give everything back; calling it again does nothing. A closed back end cannot be used."""
 
 
-def check_inputs(inputs: Collection[str], what: str) -> None:
-    """Raise SpgvtonError unless INPUTS are those of a joint graph; one without `align_source` has no source keypoints."""
-    if KEYPOINTS not in inputs or set(inputs) - {*PERSON_AND_GARMENT, KEYPOINTS}:
+class RunsPoses:
+    """Backend.run() in terms of Backend.infer()."""
+
+    def infer(self, frame: Mapping[str, Array]) -> dict[str, Array]:
+        raise NotImplementedError
+
+    def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
+        image: NDArray[np.uint8] = self.infer({KEYPOINTS: keypoints})[IMAGE]
+        return image
+
+
+def check_inputs(inputs: Collection[str], mode: Mode, what: str) -> None:
+    """Raise SpgvtonError unless INPUTS are those of MODE's graph; one without `align_source` has no source keypoints."""
+    if set(mode.frame) - set(inputs) or set(inputs) - {*mode.static, *mode.frame}:
         raise SpgvtonError(f"{what} is not an spgvton joint graph (inputs {', '.join(inputs)})")
 
 
-def check_static_name(name: str) -> None:
-    """Raise ValueError unless NAME is a tensor of the person or the garment."""
-    if name not in PERSON_AND_GARMENT:
-        raise ValueError(f"{name} is not one of {PERSON_AND_GARMENT}")
+def check_static_name(name: str, mode: Mode = POSE) -> None:
+    """Raise ValueError unless NAME is one of MODE's static tensors."""
+    if name not in mode.static:
+        raise ValueError(f"{name} is not one of {mode.static}")
+
+
+def check_frame(frame: Mapping[str, Array], mode: Mode, size: tuple[int, int], batch: int) -> dict[str, Array]:
+    """FRAME as contiguous arrays of MODE's types. Raises ValueError for a shape that is not BATCH frames of SIZE."""
+    given = {}
+    for name, (dtype, _) in mode.frame.items():
+        expected = (batch, *mode.item_shape(name, size))
+        if frame[name].shape != expected:
+            raise ValueError(f"expected {name} {expected}, got {frame[name].shape}")
+        given[name] = np.ascontiguousarray(frame[name], dtype=dtype)
+    return given
 
 
 def check_all_set(missing: Collection[str]) -> None:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spgvton.backends.contract import IMAGE, KEYPOINTS, Backend, check_all_set, check_inputs, check_static_name
+from spgvton.backends.contract import (
+    POSE,
+    Array,
+    Backend,
+    Mode,
+    RunsPoses,
+    check_all_set,
+    check_frame,
+    check_inputs,
+    check_static_name,
+)  # fmt: skip
 from spgvton.backends.sharing import Turns
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
@@ -41,31 +52,39 @@ def open_graph(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
         raise SpgvtonError(f"ONNX Runtime cannot load {path}: {str(e).splitlines()[0]}") from e
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(RunsPoses):
     """See Backend. Raises SpgvtonError when the graph cannot be loaded or is not an spgvton joint graph.
 
-    A bundle with a session graph has what depends on person and garment alone computed when they change, at the first
-    frame after; each frame runs the frame graph. Other bundles, and more than one pose at a time (batch), run the joint
-    graph. So do INT8 bundles on processors without VNNI: there ONNX Runtime's products of their frame graph saturate in 16
-    bits, which spoils the picture.
+    A bundle that has MODE's pair has what depends on person and garment alone computed when they change, at the first frame
+    after; each frame runs the other graph. Other bundles, and more than one frame at a time (batch), run the joint graph. So
+    do INT8 bundles on processors without VNNI: there ONNX Runtime's products of their frame graph saturate in 16 bits, which
+    spoils the picture.
+    form: "pair" or "joint" instead of that default; which is faster depends on the machine, `--backend auto` measures it.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, batch: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, *, mode: Mode = POSE, threads: int | None = None, batch: int = 1, form: str = "pair"
+    ) -> None:
         options = session_options(threads)
         options.add_free_dimension_override_by_name("N", batch)  # lets the TPS basis be folded: 5 instead of 9 ms
+        self._mode, self._size = mode, bundle.size
         self._threads, self._batch, self._turns = options.intra_op_num_threads, batch, Turns()
-        split = bundle.is_split and batch == 1 and (bundle.precision != "int8" or has_vnni())
-        self._prepare = open_graph(bundle.graph("session"), options) if split else None
-        path = bundle.graph("frame" if split else "tryon")
+        path = bundle.graph(mode.joint)
+        fits = form == "pair" and batch == 1 and (bundle.precision != "int8" or has_vnni())
+        pair = bundle.pair(mode.joint) if fits else None
+        if pair:
+            path = bundle.graph(pair[1])
+        self._graphs = pair or (mode.joint,)
+        self._prepare = open_graph(bundle.graph(pair[0]), options) if pair else None
         self._session = open_graph(path, options)
         self._prepare_inputs = [i.name for i in self._prepare.get_inputs()] if self._prepare else []
         self._prepare_outputs = [o.name for o in self._prepare.get_outputs()] if self._prepare else []
         self._inputs = [i.name for i in self._session.get_inputs()]
         needed = {*self._prepare_inputs, *self._inputs} - set(self._prepare_outputs)
-        check_inputs(sorted(needed), str(path))
-        self._static_inputs = needed - {KEYPOINTS}
+        check_inputs(sorted(needed), mode, str(path))
+        self._static_inputs = needed - set(mode.frame)
         self._static: dict[str, NDArray[np.float32]] = {}
-        self._prepared: dict[str, NDArray[np.float32]] | None = None  # what the session graph gave
+        self._prepared: dict[str, NDArray[np.float32]] | None = None  # what the pair's first graph gave
 
     def sibling(self) -> Backend:
         """See Shareable: the same sessions; person and garment of its own."""
@@ -74,21 +93,20 @@ class OnnxRuntimeBackend:
         return made
 
     def set_static(self, name: str, value: NDArray[np.float32]) -> None:
-        check_static_name(name)
+        check_static_name(name, self._mode)
         if name in self._static_inputs:  # a network without `align_source` does not take the source keypoints
             self._static[name] = np.ascontiguousarray(value, dtype=np.float32)
             self._prepared = None
 
-    def run(self, keypoints: NDArray[np.float32]) -> NDArray[np.uint8]:
-        if keypoints.shape != (self._batch, 18, 3):
-            raise ValueError(f"expected keypoints ({self._batch}, 18, 3), got {keypoints.shape}")
+    def infer(self, frame: Mapping[str, Array]) -> dict[str, Array]:
+        given = check_frame(frame, self._mode, self._size, self._batch)
         check_all_set(self._static_inputs - set(self._static))
         with self._turns:
             if self._prepared is None:
                 self._prepared = self._run_session_graph()
-            values = {**self._static, **self._prepared, KEYPOINTS: np.ascontiguousarray(keypoints, dtype=np.float32)}
-            (image,) = self._session.run([IMAGE], {name: values[name] for name in self._inputs})
-        return np.asarray(image, np.uint8)
+            values = {**self._static, **self._prepared, **given}
+            made = self._session.run(self._mode.outputs, {name: values[name] for name in self._inputs})
+        return dict(zip(self._mode.outputs, made))
 
     def _run_session_graph(self) -> dict[str, NDArray[np.float32]]:
         if self._prepare is None:
@@ -99,7 +117,7 @@ class OnnxRuntimeBackend:
     def describe(self) -> dict[str, str]:
         return {
             "backend": "onnxruntime", "version": ort.__version__, "device": "CPUExecutionProvider",
-            "threads": str(self._threads), "graphs": "session, frame" if self._prepare else "tryon",
+            "threads": str(self._threads), "graphs": ", ".join(self._graphs),
         }  # fmt: skip
 
     def close(self) -> None:

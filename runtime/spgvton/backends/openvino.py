@@ -7,14 +7,24 @@ change. In bfloat16 the joint graph is faster (docs/bench.md has both), so that 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.backends.contract import KEYPOINTS, Backend, check_all_set, check_inputs, check_static_name
+from spgvton.backends.contract import (
+    POSE,
+    Array,
+    Backend,
+    Mode,
+    RunsPoses,
+    check_all_set,
+    check_frame,
+    check_inputs,
+    check_static_name,
+)  # fmt: skip
 from spgvton.backends.openvino_graph import Settings, compile_graph, load
 from spgvton.backends.sharing import Turns
 from spgvton.bundle import Bundle
@@ -28,17 +38,18 @@ NAMES: Final = ("openvino", "openvino-bf16")
 class Engine:
     """The compiled graphs, and whose turn it is. Raises SpgvtonError as OpenVinoBackend does."""
 
-    def __init__(self, bundle: Bundle, settings: Settings, say: Callable[[str], None]) -> None:
-        self.settings, self.turns = settings, Turns()
+    def __init__(self, bundle: Bundle, mode: Mode, form: str, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings, self.turns, self.mode, self.size = settings, Turns(), mode, bundle.size
+        bundle.graph(mode.joint)  # a bundle without the mode says so
         whole = settings.bf16 or bundle.precision == "int8"  # of INT8 bundles the pair has ONNX Runtime's own operators
-        split = bundle.is_split and settings.batch == 1 and not whole
-        self.graphs = "session, frame" if split else "tryon"
-        self.prepare = compile_graph(bundle, "session", settings, say) if split else None
-        self.frame = compile_graph(bundle, "frame" if split else "tryon", settings, say)
+        pair = bundle.pair(mode.joint) if form == "pair" and settings.batch == 1 and not whole else None
+        self.graphs = ", ".join(pair or (mode.joint,))
+        self.prepare = compile_graph(bundle, pair[0], settings, say) if pair else None
+        self.frame = compile_graph(bundle, pair[1] if pair else mode.joint, settings, say)
         made = {name for port in self.prepare.outputs for name in port.names} if self.prepare else set()
         ports = {port.any_name: port for m in (self.prepare, self.frame) if m for port in m.inputs}
         self.shapes = {name: tuple(port.shape) for name, port in ports.items() if not port.names & made}
-        check_inputs(sorted(self.shapes), str(bundle.folder))
+        check_inputs(sorted(self.shapes), mode, str(bundle.folder))
 
     @cached_property
     def arithmetic(self) -> str:
@@ -51,11 +62,11 @@ class Engine:
         return ", ".join(f"{name} {n}" for name, n in sorted(count.items()))
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(RunsPoses):
     """See Backend.
 
     bf16: products of convolutions in bfloat16; raises SpgvtonError where the processor has no instructions for it. batch:
-    how many poses run() takes, the joint graph for more than one. Raises SpgvtonError where openvino is missing, or a graph
+    how many frames infer() takes, the joint graph for more than one. form: as OnnxRuntimeBackend's. Raises SpgvtonError where openvino is missing, or a graph
     cannot be compiled or is no joint graph.
     """
 
@@ -63,13 +74,15 @@ class OpenVinoBackend:
         self,
         bundle: Bundle,
         *,
+        mode: Mode = POSE,
         threads: int | None = None,
         bf16: bool = False,
         batch: int = 1,
+        form: str = "pair",
         say: Callable[[str], None],
     ) -> None:
         self._version = str(load().__version__).split("-")[0]
-        engine = Engine(bundle, Settings.of(bundle, threads, bf16=bf16, batch=batch), say)
+        engine = Engine(bundle, mode, form, Settings.of(bundle, threads, bf16=bf16, batch=batch), say)
         if engine.settings.halve_weights:
             say(
                 "this processor has no VNNI: the INT8 weights are cut to 7 bits, which costs some picture (docs/openvino.md)"
@@ -103,7 +116,7 @@ class OpenVinoBackend:
         return self._engine
 
     def set_static(self, name: str, value: Float) -> None:
-        check_static_name(name)
+        check_static_name(name, self._opened().mode)
         expected = self._opened().shapes.get(name)
         if expected is None:  # a network without `align_source` does not take the source keypoints
             return
@@ -119,18 +132,18 @@ class OpenVinoBackend:
                 self._prepare.get_tensor(port).data.fill(0)
         self._changed = True
 
-    def run(self, keypoints: Float) -> NDArray[np.uint8]:
+    def infer(self, frame: Mapping[str, Array]) -> dict[str, Array]:
         engine = self._opened()
-        if keypoints.shape != engine.shapes[KEYPOINTS]:
-            raise ValueError(f"expected keypoints {engine.shapes[KEYPOINTS]}, got {keypoints.shape}")
-        check_all_set(set(engine.shapes) - {KEYPOINTS} - set(self._static))
+        given = check_frame(frame, engine.mode, engine.size, engine.settings.batch)
+        check_all_set(set(engine.shapes) - set(engine.mode.frame) - set(self._static))
         with engine.turns:
             if self._prepare and self._changed:
                 self._prepare.infer()
             self._changed = False
-            self._frame.get_tensor(KEYPOINTS).data[:] = keypoints
+            for name, value in given.items():
+                self._frame.get_tensor(name).data[:] = value
             self._frame.infer()
-        return np.array(self._frame.get_output_tensor(0).data, np.uint8)
+            return {name: np.array(self._frame.get_tensor(name).data) for name in engine.mode.outputs}
 
     def describe(self) -> dict[str, str]:
         engine = self._opened()

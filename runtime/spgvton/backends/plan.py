@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from spgvton.backends.contract import IMAGE, KEYPOINTS, check_inputs
+from spgvton.backends.contract import IMAGE, KEYPOINTS, POSE, check_inputs
 from spgvton.errors import SpgvtonError
 
 DTYPES: Final[dict[str, np.dtype[Any]]] = {"FLOAT": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
@@ -68,7 +68,7 @@ def plan_buffers(tensors: Sequence[Tensor], size: tuple[int, int], what: str) ->
     """
     inputs = {t.name: t for t in tensors if t.is_input}
     outputs = {t.name: t for t in tensors if not t.is_input}
-    check_inputs(list(inputs), what)
+    check_inputs(list(inputs), POSE, what)
     if set(outputs) != {IMAGE}:
         raise SpgvtonError(f"{what} is not an spgvton joint graph (outputs {', '.join(outputs) or 'none'})")
     batches = {t.max_batch for t in inputs.values()}

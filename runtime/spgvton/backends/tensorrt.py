@@ -9,7 +9,7 @@ memory that a frame allocates is the picture that the caller gets.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.backends.contract import IMAGE, KEYPOINTS, check_all_set, check_static_name
+from spgvton.backends.contract import IMAGE, KEYPOINTS, Array, RunsPoses, check_all_set, check_static_name
 from spgvton.backends.cuda import Cuda, import_driver
 from spgvton.backends.execution import Execution
 from spgvton.backends.plan import plan_buffers
@@ -66,7 +66,7 @@ def open_tensorrt(
     return TensorRtBackend(bundle, built, gpu, say=say)
 
 
-class TensorRtBackend:
+class TensorRtBackend(RunsPoses):
     """See Backend. cuda_graph=False enqueues every frame plainly, with either TensorRT."""
 
     def __init__(
@@ -126,8 +126,9 @@ class TensorRtBackend:
                 raise
         self._batches[name] = batch
 
-    def run(self, keypoints: Float) -> NDArray[np.uint8]:
+    def infer(self, frame: Mapping[str, Array]) -> dict[str, Array]:
         self._check_open()
+        keypoints = frame[KEYPOINTS]
         batch, largest = len(keypoints), self._plan.max_batch
         if not 1 <= batch <= largest or keypoints.shape != (batch, 18, 3):
             raise ValueError(f"expected keypoints (N, 18, 3) of N = 1 to {largest}, got {keypoints.shape}")
@@ -151,7 +152,7 @@ class TensorRtBackend:
                 self._execution.ran()
             if not replayed:
                 self._replay.prepare(bindings, self._enqueue)
-        return image
+        return {IMAGE: image}
 
     def _bind(self, batch: int) -> tuple[Bindings, bool]:
         """Shapes and addresses for BATCH, and whether they are new to TensorRT."""

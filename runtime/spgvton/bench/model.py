@@ -19,7 +19,7 @@ import onnxruntime as ort
 from spgvton.backends import CPU_BACKENDS, openvino_graph
 from spgvton.backends.onnxruntime import open_graph, session_options
 from spgvton.bench import peak
-from spgvton.bench.inputs import demo_samples, graph_inputs
+from spgvton.bench.inputs import demo_samples, graph_inputs, live_samples
 from spgvton.bench.macs import gmac
 from spgvton.bench.statistics import describe
 from spgvton.bundle import Bundle
@@ -118,7 +118,9 @@ class ModelTimes:
 def measure(bundle: Bundle, backend: str, threads: int | None, runs: int, say: Say, done: Say) -> ModelTimes:
     """RUNS of every graph of BUNDLE after WARM_UP others. done: told the name of each graph. Raises SpgvtonError."""
     runner = Runner(backend, bundle, threads, say)
-    fed = graph_inputs(bundle, demo_samples(bundle.size, bundle.label_set)[0])
+    fed = graph_inputs(
+        bundle, demo_samples(bundle.size, bundle.label_set)[0], live_samples(bundle.size, bundle.label_set)[0]
+    )
     largest = {name: (runner.model(model), work) for name, (model, work) in peak.models(bundle.precision).items()}
     x = {name: {"x": _peak_input(name)} for name in largest}
     peaks = dict.fromkeys(largest, 0.0)

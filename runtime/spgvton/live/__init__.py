@@ -1,0 +1,1 @@
+"""Live mode: the camera's own picture, in which only the clothes are new."""

@@ -11,9 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton import keypoints as kp
 from spgvton import labels as lb
+from spgvton.errors import SpgvtonError
 from spgvton.perception import skeleton as sk
-from spgvton.perception.parse import Parse
+from spgvton.perception.clothes import label_clothes
+from spgvton.perception.customer import customer
+from spgvton.perception.parse import SOFT, Parse
 from spgvton.perception.skeleton import Skeleton
 from spgvton.video import cv2
 
@@ -24,77 +28,202 @@ Mask = NDArray[np.bool_]
 BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHERS = range(6)
 NUM_CLASSES: Final = 6
 
-# How far a part reaches from its bones, as fractions of the torso's length: beyond it is somebody else or a thing.
-REACH: Final = np.array([0.40, 0.40, 0.50, 0.50, 0.45, 0.75], np.float32)
-SKIN_LABELS: Final = np.array([lb.LEFT_ARM, lb.RIGHT_ARM, lb.LEFT_LEG, lb.RIGHT_LEG, lb.TORSO_SKIN], np.uint8)
-WAIST: Final = 1.02  # along the torso, where the clothes' colours do not tell
+NOBODY: Final = "nobody is seen at the keypoints: choose a picture that shows the person clearly"
+AROUND: Final = 1.5  # torso lengths beyond the keypoints in which hair, hands and clothes are looked for
+MARGIN: Final = 8  # pixels round the person's own, for soft outlines
 UNSURE: Final = 0.15  # a probability below it is 0, one above 1 - it is 1: the network is never quite sure
-HEAD_HEIGHT, FOOT_HEIGHT = -0.4, 1.6
+BARE: Final = 0.25  # share of a bone on bare skin from which on the limb is bare there
+SAMPLES: Final = 4  # of twenty: points along a bone that must be in the picture to tell anything
+THIGH: Final = 0.9  # along the torso: skin above it is not a thigh
+UNSEEN_ARM: Final = 50.0  # half widths: skin that is far from everything else belongs to the arm of its side
+FOOT: Final = 3.5  # half widths of a shin: how far a foot reaches from its bones
+EYES: Final = 0.13  # of the torso: how far glasses reach from the eyes
+SHARE: Final = (9, 9)  # pixels around one in which a division of the labels is carried on
 
 
-def parse(probabilities: Float, picture: UInt8, keypoints: Float) -> Parse:
+def parse(logits: Float, picture: UInt8, keypoints: Float) -> Parse:
     """The customer's labels and soft masks.
 
-    probabilities: float32 (6, H, W) of the classes. picture: RGB uint8 (H, W, 3). keypoints: (18, 3) in its pixels.
-    Raises SpgvtonError where the keypoints show no shoulders.
+    logits: float32 (6, H, W) of the classes. picture: RGB uint8 (H, W, 3). keypoints: (18, 3) in its pixels.
+    Raises SpgvtonError where nobody is seen at the keypoints.
     """
-    size = (picture.shape[0], picture.shape[1])
-    skeleton = Skeleton.of(keypoints, size)
-    classes = probabilities.argmax(axis=0).astype(np.uint8)
-    mine = customer(classes, skeleton)
+    classes = most_likely(logits)
+    rows, columns = _surroundings(classes != BACKGROUND, keypoints)
+    k = keypoints - np.array([columns.start, rows.start, 0], np.float32)
+    k[keypoints[:, 2] <= 0] = 0
+    labels, soft = np.zeros(classes.shape, np.uint8), np.zeros((len(SOFT), *classes.shape), np.uint8)
+    labels[rows, columns], soft[:, rows, columns] = _parse(
+        softmax(logits[:, rows, columns]), np.ascontiguousarray(classes[rows, columns]),
+        np.ascontiguousarray(picture[rows, columns]), k,
+    )  # fmt: skip
+    return Parse(labels, soft)
+
+
+def _surroundings(people: Mask, keypoints: Float) -> tuple[slice, slice]:
+    """Rows and columns of what may be the customer's among the pixels (H, W) of PEOPLE: all else need not be looked at."""
+    torso, k = kp.torso_length(keypoints), keypoints[keypoints[:, 2] > 0, :2]
+    x, y, w, h = cv2.boundingRect(people.astype(np.uint8))
+    (left, top), (right, bottom) = k.min(axis=0) - AROUND * torso, k.max(axis=0) + AROUND * torso
+    rows = slice(max(0, y - MARGIN, int(top)), min(people.shape[0], y + h + MARGIN, int(bottom) + 1))
+    columns = slice(max(0, x - MARGIN, int(left)), min(people.shape[1], x + w + MARGIN, int(right) + 1))
+    if h == 0 or rows.start >= rows.stop or columns.start >= columns.stop:
+        raise SpgvtonError(NOBODY)
+    return rows, columns
+
+
+def _parse(probabilities: Float, classes: UInt8, picture: UInt8, keypoints: Float) -> tuple[UInt8, UInt8]:
+    """(labels, soft) of what parse() looks at."""
+    skeleton = Skeleton.of(keypoints, (picture.shape[0], picture.shape[1]))
+    everybody = classes != BACKGROUND
+    mine = customer(everybody, (classes == HAIR) | (classes == FACE_SKIN), skeleton)
+    if not mine.any():
+        raise SpgvtonError(NOBODY)
     classes[~mine] = BACKGROUND
-    labels = label(classes, skeleton)
-    return Parse(labels, soft_masks(probabilities, labels, classes, mine))
+    labels = label(classes, picture, skeleton)
+    return labels, soft_masks(probabilities, labels, mine, everybody)
 
 
-def customer(classes: UInt8, skeleton: Skeleton) -> Mask:
-    """Which pixels (H, W) are the customer's: those near her bones that hang together with them."""
-    size = (classes.shape[0], classes.shape[1])
-    near = (skeleton.distance < (REACH * skeleton.torso)[:, None, None]).any(axis=0)
-    person = ((classes != BACKGROUND) & near).astype(np.uint8)
-    _, components = cv2.connectedComponents(person, connectivity=4)
-    spine = sk.bones(skeleton.keypoints, skeleton.torso)
-    lines = sk.draw([s for part in spine for s in part], size, max(1, round(0.05 * skeleton.torso)))
-    mine = np.unique(components[(lines > 0) & (person > 0)])
-    return np.asarray(np.isin(components, mine[mine > 0]))
+def softmax(logits: Float) -> Float:
+    """Probabilities (C, H, W) of LOGITS (C, H, W)."""
+    e = np.asarray(cv2.exp((logits - logits.max(axis=0)).reshape(len(logits), -1)), np.float32).reshape(logits.shape)
+    e /= e.sum(axis=0)
+    return e
 
 
-def label(classes: UInt8, skeleton: Skeleton) -> UInt8:
+def most_likely(logits: Float) -> UInt8:
+    """The class (H, W) of the highest of LOGITS (C, H, W); NumPy's argmax takes five times as long along that axis."""
+    best, classes = logits[0].copy(), np.zeros(logits.shape[1:], np.uint8)
+    for i, channel in enumerate(logits[1:], start=1):
+        classes[channel > best] = i
+        np.maximum(best, channel, out=best)
+    return classes
+
+
+def label(classes: UInt8, picture: UInt8, skeleton: Skeleton) -> UInt8:
     """CIHP labels (H, W) of CLASSES (H, W) that are the customer's alone."""
-    labels = np.zeros(classes.shape, np.uint8)
+    skin, worn, others = classes == BODY_SKIN, classes == CLOTHES, classes == OTHERS
+    head = (skeleton.along < -0.25) & (skeleton.distance[sk.HEAD] < 2)
+    hat = (worn | others) & head & (skeleton.along < _eye_line(skeleton))
+    shoes, shadows = _below_ankles(classes, skeleton)
+    legs = skeleton.nearest(*sk.LEFT_LEG, *sk.RIGHT_LEG)
+    worn |= others & (legs < 1)  # a band round the leg, shiny leggings
+    labels = label_clothes(worn & ~hat & ~shoes & ~shadows, picture, skeleton)
     labels[classes == HAIR] = lb.HAIR
     labels[classes == FACE_SKIN] = lb.FACE
-    d = skeleton.distance
-    neck = np.minimum(np.abs(skeleton.along) * skeleton.torso, 0) + d[sk.TORSO]
-    limbs = np.concatenate([d[: sk.TORSO], np.minimum(neck, d[sk.HEAD])[None]])
-    skin = classes == BODY_SKIN
-    labels[skin] = SKIN_LABELS[limbs[:, skin].argmin(axis=0)]
-    clothes = classes == CLOTHES
-    legs, arms = np.minimum(d[sk.LEFT_LEG], d[sk.RIGHT_LEG]), np.minimum(d[sk.LEFT_ARM], d[sk.RIGHT_ARM])
-    low = (skeleton.along > WAIST) & (legs < arms)
-    labels[clothes & ~low] = lb.UPPER_CLOTHES
-    labels[clothes & low] = lb.PANTS
-    others = classes == OTHERS
-    labels[others & (skeleton.along < HEAD_HEIGHT)] = lb.HAT
-    foot = others & (skeleton.along > FOOT_HEIGHT)
-    labels[foot] = np.where(d[sk.LEFT_LEG] < d[sk.RIGHT_LEG], lb.LEFT_SHOE, lb.RIGHT_SHOE)[foot]
+    labels[skin] = label_skin(classes, skeleton)
+    labels[others & _near_eyes(skeleton)] = lb.SUNGLASSES
+    labels[hat] = lb.HAT
+    left = skeleton.nearest(*sk.LEFT_LEG) < skeleton.nearest(*sk.RIGHT_LEG)
+    labels[shoes] = np.where(left, lb.LEFT_SHOE, lb.RIGHT_SHOE)[shoes]
     return labels
 
 
-def soft_masks(probabilities: Float, labels: UInt8, classes: UInt8, mine: Mask) -> UInt8:
-    """The masks of parse.SOFT, uint8 (4, H, W): the classes' probabilities, where they are the customer's."""
-    own = _share(mine, np.ones_like(mine))
-    person = 1 - probabilities[BACKGROUND]
-    upper = np.isin(labels, lb.clothes("cihp"))
-    clothes = probabilities[CLOTHES] * _share(upper, upper | (labels == lb.PANTS))
-    skin = probabilities[BODY_SKIN] + probabilities[FACE_SKIN]
-    hair = probabilities[HAIR] + probabilities[OTHERS] * _share(labels == lb.HAT, classes == OTHERS)
-    masks = (np.stack([person, clothes, skin, hair]) - UNSURE) / (1 - 2 * UNSURE)
-    return np.asarray(np.rint(np.clip(masks, 0, 1) * (own > 0) * 255), np.uint8)
+def label_skin(classes: UInt8, skeleton: Skeleton) -> UInt8:
+    """The labels (N,) of bare skin, pixel by pixel of CLASSES: the nearest limb that is not covered, or neck and chest."""
+    skin = classes == BODY_SKIN
+    distance, along, across = skeleton.distance[:, skin], skeleton.along[skin], skeleton.across[skin]
+    limbs = np.empty((4, distance.shape[1]), np.float32)
+    for i, (arm, side) in enumerate(zip(sk.ARMS, (1, -1))):
+        limbs[i] = np.minimum(distance[list(arm)].min(axis=0), UNSEEN_ARM - side * across)
+    for i, (thigh, shin) in enumerate(sk.LEGS, start=2):
+        # What is before a covered leg is a hand, but feet may be bare below trousers.
+        upper = (along > THIGH) & _bare(thigh, classes, skeleton)
+        lower = _beyond_ankle(shin, skeleton)[skin] | _bare(shin, classes, skeleton)
+        limbs[i] = np.minimum(np.where(upper, distance[thigh], sk.FAR), np.where(lower, distance[shin], sk.FAR))
+    ids = np.array([lb.LEFT_ARM, lb.RIGHT_ARM, lb.LEFT_LEG, lb.RIGHT_LEG], np.uint8)
+    out = ids[limbs.argmin(axis=0)]
+    trunk = np.minimum(distance[sk.NECK], distance[sk.TORSO] + 0.8) < limbs.min(axis=0)
+    near = skin.copy()
+    near[skin] = trunk
+    out[_trunk(near, skeleton)[skin]] = lb.TORSO_SKIN
+    return out
+
+
+def _bare(part: int, classes: UInt8, skeleton: Skeleton) -> bool:
+    """Whether the skin along the bone of a leg's PART is bare."""
+    found = skeleton.samples(part, classes)
+    return len(found) >= SAMPLES and bool((found == BODY_SKIN).mean() >= BARE)
+
+
+def _trunk(near: Mask, skeleton: Skeleton) -> Mask:
+    """Pixels (H, W) of neck, chest and belly among the skin that is NEAR (H, W) them."""
+    if all(skeleton.sees(part) for arm in sk.ARMS for part in arm):
+        return near
+    # A hand before the chest whose arm is not seen is no chest: chest hangs together with the neck.
+    count, pieces = cv2.connectedComponents(near.astype(np.uint8), connectivity=8)
+    keep = np.zeros(count, bool)
+    keep[pieces[near & (skeleton.distance[sk.NECK] < 1.5)]] = True
+    return np.asarray(near & keep[pieces])
+
+
+def _below_ankles(classes: UInt8, skeleton: Skeleton) -> tuple[Mask, Mask]:
+    """Pixels (H, W) of shoes, and of what the network took for clothes beside bare feet: their shadows."""
+    worn = (classes == CLOTHES) | (classes == OTHERS)
+    shins = [part for part in (sk.L_SHIN, sk.R_SHIN) if skeleton.sees(part)]
+    if not shins:
+        return np.zeros_like(worn), np.zeros_like(worn)
+    feet = np.logical_or.reduce([_beyond_ankle(part, skeleton) & (skeleton.distance[part] < FOOT) for part in shins])
+    distance = skeleton.nearest(*shins)
+    close = classes[feet & (distance < 1)]
+    if len(close) == 0 or (close == BODY_SKIN).mean() < BARE:
+        return worn & feet, np.zeros_like(worn)
+    lower = np.concatenate([skeleton.samples(part, classes, 0.5, 0.95) for part in shins])
+    if (lower == BODY_SKIN).mean() > 0.5:  # no trousers there either
+        knees = min(_along(skeleton, sk.JOINTS[part][0]) for part in shins)
+        feet = (skeleton.along > knees + 0.3) & (distance > 0.5)
+    return np.zeros_like(worn), worn & feet
+
+
+def _along(skeleton: Skeleton, joint: int) -> float:
+    """Position of a JOINT along the torso."""
+    k = skeleton.keypoints
+    return float((k[joint, :2] - k[kp.NECK, :2]) @ skeleton.axis / skeleton.torso)
+
+
+def _beyond_ankle(part: int, skeleton: Skeleton) -> Mask:
+    """Pixels (H, W) on the foot's side of the ankle of a shin, PART; none where it is not seen."""
+    h, w = skeleton.along.shape
+    if not skeleton.sees(part):
+        return np.zeros((h, w), bool)
+    knee, ankle = (skeleton.keypoints[j, :2] for j in sk.JOINTS[part])
+    shin = ankle - knee
+    x, y = np.arange(w, dtype=np.float32)[None] - ankle[0], np.arange(h, dtype=np.float32)[:, None] - ankle[1]
+    return np.asarray((x * shin[0] + y * shin[1]) > -0.08 * float(shin @ shin))
+
+
+def _eye_line(skeleton: Skeleton) -> float:
+    """Position of the eyes along the torso (negative: above the neck)."""
+    seen = [i for i in (kp.R_EYE, kp.L_EYE) if skeleton.keypoints[i, 2] > 0]
+    point = skeleton.keypoints[seen, :2].mean(axis=0) if seen else sk.middle_of_head(skeleton.keypoints, skeleton.torso)
+    return float((point - skeleton.keypoints[kp.NECK, :2]) @ skeleton.axis / skeleton.torso)
+
+
+def _near_eyes(skeleton: Skeleton) -> Mask:
+    """Pixels (H, W) where glasses are."""
+    k, (h, w) = skeleton.keypoints, skeleton.along.shape
+    if k[kp.R_EYE, 2] <= 0 or k[kp.L_EYE, 2] <= 0:
+        return np.zeros((h, w), bool)
+    line = sk.draw([k[[kp.R_EYE, kp.L_EYE], :2]], (h, w), max(1, round(2 * EYES * skeleton.torso)))
+    return np.asarray(line > 0)
+
+
+def soft_masks(probabilities: Float, labels: UInt8, mine: Mask, everybody: Mask) -> UInt8:
+    """The masks of parse.SOFT, uint8 (4, H, W): the classes' probabilities, as far as they are the customer's."""
+    own = _share(mine, everybody)
+    upper, low = np.isin(labels, lb.clothes("cihp")), np.isin(labels, (lb.PANTS, lb.SKIRT))
+    hat = labels == lb.HAT
+    masks = np.empty((4, *labels.shape), np.float32)
+    masks[0] = 1 - probabilities[BACKGROUND]
+    masks[1] = probabilities[CLOTHES] * _share(upper, upper | low | hat)
+    masks[2] = probabilities[BODY_SKIN] + probabilities[FACE_SKIN]
+    masks[3] = probabilities[HAIR]
+    if hat.any():
+        masks[3] += (probabilities[OTHERS] + probabilities[CLOTHES]) * _share(hat, mine & ~(labels == lb.HAIR))
+    masks = (masks - UNSURE) / (1 - 2 * UNSURE) * own
+    return np.asarray(np.rint(np.clip(masks, 0, 1) * 255), np.uint8)
 
 
 def _share(part: Mask, whole: Mask) -> Float:
-    """How much of WHOLE near each pixel is PART, 0...1: a sharp division carried on beyond the outline."""
-    size = (9, 9)
-    p, q = (cv2.boxFilter(m.astype(np.float32), -1, size) for m in (part & whole, whole))
+    """How much of WHOLE near each pixel is PART, 0...1: a division of the labels carried on beyond their outline."""
+    p, q = (cv2.boxFilter(m.astype(np.float32), -1, SHARE) for m in (part & whole, whole))
     return np.asarray(p / np.maximum(q, 1e-3), np.float32)

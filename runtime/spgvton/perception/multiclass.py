@@ -20,14 +20,20 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
-WORK_SIDE: Final = 640  # pixels on the long side: 2.5 times the network's, beyond which only time is spent
-OUTSIDE: Final = 12.0  # the background's logit where the crop does not reach
+WORK_SIDE: Final = 512  # pixels of the map in which a picture's person is labelled
+OUTSIDE: Final = 12.0  # the background's logit where no crop reaches
+GAMMA: Final = 0.7  # brightens the network's picture: it takes black hair and black leggings for background otherwise
+SECOND_CROP: Final = 0.7  # of the person's height: a head-to-hips crop smaller than this shows more than the whole
+FEATHER: Final = 0.08  # of a crop: over which it passes into the other one
+
+UPPER_BODY: Final = tuple(i for i in range(kp.NUM_KEYPOINTS) if i not in (kp.R_KNEE, kp.R_ANKLE, kp.L_KNEE, kp.L_ANKLE))
+_BRIGHTER: Final = np.rint(255 * (np.arange(256) / 255) ** GAMMA).astype(np.uint8)
 
 
 class MulticlassParser:
     """Parser (see parsing.Parser) of one person in a picture, bystanders or not; CIHP labels.
 
-    threads: ONNX Runtime threads; None = 1.
+    threads: ONNX Runtime threads; None = 1. Not thread-safe: one thread calls it.
     """
 
     label_set: str = "cihp"
@@ -39,43 +45,48 @@ class MulticlassParser:
     def __call__(self, image: UInt8, keypoints: Float) -> UInt8:
         """Label ids (H, W) uint8 of IMAGE, RGB uint8 (H, W, 3), whose customer has KEYPOINTS (18, 3) in its pixels.
 
-        Raises SpgvtonError when there is no person at the keypoints.
+        The network looks at the whole person and, where the legs are seen too, at head to hips once more. Raises SpgvtonError when
+        there is nobody at the keypoints.
         """
-        image = _check(image)
+        image, k = _check(image), _check_person(keypoints)
         h, w = image.shape[:2]
-        k = kp.check_keypoints(keypoints)
-        scale = min(1.0, WORK_SIDE / max(h, w))
-        size = (max(1, round(h * scale)), max(1, round(w * scale)))
-        box = Letterbox.fit((h, w), size)
-        labels = self._parse(image, k, box, _surroundings(k, (h, w))).labels
-        return np.asarray(cv2.resize(labels, (w, h), interpolation=cv2.INTER_NEAREST))
+        whole, upper = _whole_person((h, w), k), _head_to_hips(k)
+        scale = min(1.0, WORK_SIDE / whole.side)
+        size = (max(1, round(min(whole.side, h) * scale)), max(1, round(min(whole.side, w) * scale)))
+        middle = ((size[1] - 1) / 2, (size[0] - 1) / 2)
+        box = Letterbox.around((h, w), scale, (whole.x, whole.y), middle, size)
+        regions = [whole, upper] if upper.side < SECOND_CROP * whole.side else [whole]
+        labels = self._parse(image, k, box, regions).labels
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(labels, box.matrix, (w, h), flags=flags, borderValue=(0,)), np.uint8)
 
     def framed(self, picture: UInt8, keypoints: Float, box: Letterbox) -> Parse:
         """What BOX shows of PICTURE, RGB uint8 (H, W, 3), whose customer has KEYPOINTS (18, 3) in its pixels.
 
-        For streams: one pass of the network, nothing at the picture's size. Raises SpgvtonError when there is no person
-        at the keypoints.
+        For streams: one pass of the network, nothing at the picture's size. Raises SpgvtonError when there is nobody at the
+        keypoints.
         """
-        picture, k = _check(picture), kp.check_keypoints(keypoints)
+        picture, k = _check(picture), _check_person(keypoints)
         (rows, columns), (left, top) = box.target, box.pad
         middle = ((columns / 2 - left) / box.scale - 0.5, (rows / 2 - top) / box.scale - 0.5)
-        return self._parse(picture, k, box, Region(*middle, max(rows, columns) / box.scale))
+        return self._parse(picture, k, box, [Region(*middle, max(rows, columns) / box.scale)])
 
-    def _parse(self, picture: UInt8, k: Float, box: Letterbox, region: Region) -> Parse:
-        placed = person.place(k, box)
-        probabilities = softmax(self._logits(picture, region, box))
-        small = np.asarray(box.apply(picture), np.uint8)
-        return human_parsing.parse(probabilities, small, placed)
+    def _parse(self, picture: UInt8, k: Float, box: Letterbox, regions: list[Region]) -> Parse:
+        """The customer in BOX's frame, from one pass of the network for each of REGIONS; a later one lies over the earlier ones."""
+        logits = self._logits(picture, regions[0], box)
+        for region in regions[1:]:
+            weight = _feathered(region, box)
+            logits += weight * (self._logits(picture, region, box) - logits)
+        return human_parsing.parse(logits, np.asarray(box.apply(picture), np.uint8), person.place(k, box))
 
     def _logits(self, picture: UInt8, region: Region, box: Letterbox) -> Float:
         """The network's logits (6, H, W) of REGION, a square of PICTURE, brought into BOX's frame."""
-        feed = {"picture": crop(picture, region, self._side)[None]}
-        logits = np.asarray(self._session.run(None, feed)[0][0], np.float32)
+        seen = cv2.LUT(crop(picture, region, self._side, cv2.BORDER_REPLICATE), _BRIGHTER)
+        logits = np.asarray(self._session.run(None, {"picture": seen[None]})[0][0], np.float32)
         if not np.isfinite(logits).all():
-            raise SpgvtonError("the parsing network gave NaN: the model file is damaged, install spgvton again")
-        zoom = box.scale * region.side / self._side  # frame pixels for each pixel of the crop
-        left = box.scale * (region.x - region.side / 2 + 0.5) + box.pad[0]
-        top = box.scale * (region.y - region.side / 2 + 0.5) + box.pad[1]
+            raise SpgvtonError("the parsing network gave NaN: its model file is damaged, install spgvton again")
+        zoom, left, top = _placed(region, box)
+        zoom /= self._side  # frame pixels for each pixel of the crop
         matrix = np.array([[zoom, 0, left + 0.5 * zoom - 0.5], [0, zoom, top + 0.5 * zoom - 0.5]])
         out = np.empty((len(logits), *box.target), np.float32)
         for i, (source, target) in enumerate(zip(logits, out)):
@@ -84,10 +95,20 @@ class MulticlassParser:
         return out
 
 
-def softmax(logits: Float) -> Float:
-    """Probabilities (C, H, W) of LOGITS (C, H, W)."""
-    e = np.asarray(cv2.exp((logits - logits.max(axis=0)).reshape(len(logits), -1)), np.float32).reshape(logits.shape)
-    return e / e.sum(axis=0)
+def _placed(region: Region, box: Letterbox) -> tuple[float, float, float]:
+    """(side, left, top) of REGION in BOX's frame; edges, not pixel centres."""
+    left, top = (box.scale * (c - region.side / 2 + 0.5) + pad for c, pad in zip(region[:2], box.pad))
+    return region.side * box.scale, left, top
+
+
+def _feathered(region: Region, box: Letterbox) -> Float:
+    """Weight (H, W) of a crop of REGION in BOX's frame: 1 inside, falling to 0 at its edge, but not at the picture's."""
+    side, left, top = _placed(region, box)
+    weights = []
+    for start, count in ((top, box.target[0]), (left, box.target[1])):
+        at = np.arange(count, dtype=np.float32) + 0.5
+        weights.append(np.clip(np.minimum(at - start, start + side - at) / (FEATHER * side), 0, 1))
+    return np.asarray(weights[0][:, None] * weights[1][None], np.float32)
 
 
 def _check(picture: UInt8) -> UInt8:
@@ -96,13 +117,29 @@ def _check(picture: UInt8) -> UInt8:
     return picture
 
 
-def _surroundings(k: Float, size: tuple[int, int]) -> Region:
-    """A square of a picture of SIZE (height, width) that holds the person of KEYPOINTS (18, 3)."""
-    torso = kp.torso_length(k)
-    if torso <= 0:
+def _check_person(keypoints: Float) -> Float:
+    k = kp.check_keypoints(keypoints)
+    if kp.torso_length(k) < 1:
         raise SpgvtonError("no person at the keypoints: both shoulders must be seen")
-    seen = k[k[:, 2] > 0, :2]
-    low = np.maximum(seen.min(axis=0) - np.array([0.5, 0.6]) * torso, -0.5)
-    high = np.minimum(seen.max(axis=0) + np.array([0.5, 0.35]) * torso, (size[1] - 0.5, size[0] - 0.5))
+    return k
+
+
+def _whole_person(size: tuple[int, int], k: Float) -> Region:
+    """A square round what a picture of SIZE (height, width) shows of the person of KEYPOINTS (18, 3)."""
+    torso, seen = kp.torso_length(k), k[k[:, 2] > 0, :2]
+    head, feet = np.array([0.5, 0.7]) * torso, np.array([0.5, 0.4]) * torso
+    low = np.maximum(seen.min(axis=0) - head, -0.5)
+    high = np.minimum(seen.max(axis=0) + feet, (size[1] - 0.5, size[0] - 0.5))
+    if not (k[[kp.R_KNEE, kp.L_KNEE, kp.R_ANKLE, kp.L_ANKLE], 2] > 0).any():
+        high[1] = size[0] - 0.5  # the picture ends above the knees
+    middle = (low + high) / 2
+    return Region(float(middle[0]), float(middle[1]), float((high - low).max()))
+
+
+def _head_to_hips(k: Float) -> Region:
+    """A square from above the head of the person of KEYPOINTS (18, 3) to below the hips, with the arms."""
+    torso, seen = kp.torso_length(k), [i for i in UPPER_BODY if k[i, 2] > 0]
+    low = k[seen, :2].min(axis=0) - np.array([0.35, 0.7]) * torso
+    high = k[seen, :2].max(axis=0) + np.array([0.35, 0.5]) * torso
     middle = (low + high) / 2
     return Region(float(middle[0]), float(middle[1]), float((high - low).max()))

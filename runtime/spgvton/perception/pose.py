@@ -69,8 +69,8 @@ def next_region(k: Keypoints, size: tuple[int, int]) -> Region | None:
     return whole if 2 * half > whole.side else Region(float(centre[0]), float(centre[1]), float(2 * half))
 
 
-def crop(frame: NDArray[np.uint8], region: Region, side: int) -> NDArray[np.uint8]:
-    """REGION of FRAME resampled to (side, side, 3); black outside the frame."""
+def crop(frame: NDArray[np.uint8], region: Region, side: int, border: int = cv2.BORDER_CONSTANT) -> NDArray[np.uint8]:
+    """REGION of FRAME resampled to (side, side, 3); outside the frame black, or what OpenCV's BORDER mode makes of its edge."""
     h, w = frame.shape[:2]
     half = region.side / 2
     x0, y0 = max(0, int(region.x - half)), max(0, int(region.y - half))
@@ -90,7 +90,9 @@ def crop(frame: NDArray[np.uint8], region: Region, side: int) -> NDArray[np.uint
     left = (x0 - 0.5 - (region.x - half)) * side / region.side
     top = (y0 - 0.5 - (region.y - half)) * side / region.side
     matrix = np.array([[sx, 0, left + 0.5 * sx - 0.5], [0, sy, top + 0.5 * sy - 0.5]])
-    return cv2.warpAffine(patch, matrix, (side, side), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    return cv2.warpAffine(  # type: ignore[return-value]
+        patch, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border
+    )
 
 
 def from_coco(coco: NDArray[np.float32]) -> Keypoints:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         _written.discard(mine)
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def utf8_path(path: str | Path) -> Iterator[str]:
+    """PATH as C libraries take it: absolute, so that a colon in it names no protocol, and UTF-8.
+
+    A name of other bytes crashes OpenCV; such a file is reached by a link, which is there until this ends. The file need not
+    exist yet.
+    """
+    absolute = os.path.abspath(path)
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="spgvton-") as folder:
+            suffix = "".join(c for c in Path(absolute).suffix if c.isascii())
+            link = Path(folder, f"file{suffix}")
+            link.symlink_to(absolute)
+            yield str(link)
+        return
+    yield absolute
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -169,7 +169,7 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
             raise UsageError("--max-age is for live streams: a file is not late; add --policy latest, or leave it out")
         sinks: list[Sink] = []
         for uri in sink_uris:  # before the models: a wrong path should fail at once
-            sinks.append(open_sink(uri, composer.size, source.fps, keep_time=policy == "latest"))
+            sinks.append(open_sink(uri, composer.size, source.fps, keep_time=True))
             stack.callback(sinks[-1].close)
         session, synthesise, composer.garment = prepare(args, stack, economy)
         total = min((n for n in (source.count, args.max_frames) if n), default=None)

@@ -143,7 +143,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         watchdog.start()
         stack.callback(watchdog.close)
         url = url_of(listener)
-        log.info("kiosk started", extra={"url": url, "source": config.source, "garment": kiosk.garment})
+        log.info("kiosk started", extra={"url": url, "source": mirror.status().source, "garment": kiosk.garment})
         yield Running(kiosk, viewers, sinks, url, gave_up)
 
 

@@ -13,14 +13,23 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from spgvton.errors import SpgvtonError
-from spgvton.files import inputs
+from spgvton.files import inputs, utf8_path
+from spgvton.image_header import LFS_POINTER
 from spgvton.stream.sources import CameraOptions, Frame, Pacer, Source, UInt8, check_size, frame_of
 from spgvton.video import cv2
 
 DEFAULT_FPS: Final = 30.0
 OPEN_TIMEOUT_S: Final = 10.0
-READ_TIMEOUT_S: Final = 5.0
+READ_TIMEOUT_S: Final = (
+    30.0  # the last resort: a stall is noticed much sooner (supervised.py), and a slow camera is none
+)
+HOW_TO_CONVERT: Final = "convert it with ffmpeg -i IN -vf yadif -c:v libx264 OUT.mp4"
+CONVERT: Final = {"av01": "AV1", "vp09": "VP9", "vp90": "VP9", "hvc1": "H.265", "hev1": "H.265", "apch": "ProRes"}
+PROBED: Final = 8  # frames
+MAX_INDEX_BYTES: Final = 64 * 2**20
 DEFAULT_OPTIONS: Final = CameraOptions()
 MEASURED_FRAMES: Final = 15
 MEASURE_S: Final = 2.0  # at most, on opening a camera
@@ -50,6 +59,24 @@ def _ffmpeg_options(options: str | None) -> Iterator[None]:
         os.environ.pop(name, None)
 
 
+def pixel_aspect(capture: cv2.VideoCapture) -> float:
+    """Width of a pixel over its height, of the pictures as they are handed out; 1.0 where nothing is said."""
+    across, down = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    if not (across > 0 and down > 0 and 0.1 <= across / down <= 10):
+        return 1.0
+    turned = capture.get(cv2.CAP_PROP_ORIENTATION_META) in (90, 270)  # OpenCV has turned the picture upright
+    return float(down / across if turned else across / down)
+
+
+def square_pixels(picture: UInt8, aspect: float) -> UInt8:
+    """PICTURE (H, W, 3), whose pixels are ASPECT times as wide as high, with as many more columns or rows as it takes."""
+    h, w = picture.shape[:2]
+    size = (round(w * aspect), h) if aspect > 1 else (w, round(h / aspect))
+    if size == (w, h):
+        return picture
+    return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
 class _Capture(Source):
     """Around one cv2.VideoCapture. It must never be released while another thread is inside it (a crash), nor may a
     blocked read hold up close(): so close() waits briefly, and otherwise leaves the release to the reader."""
@@ -60,6 +87,7 @@ class _Capture(Source):
         self._index = 0
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0.5 <= fps <= 1000 else DEFAULT_FPS
+        self._aspect = pixel_aspect(capture)
 
     @abstractmethod
     def _read(self) -> Frame | None: ...
@@ -85,7 +113,8 @@ class _Capture(Source):
         ok, picture = self._capture.retrieve()
         if not ok or picture is None:
             return None
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+        rgb = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB)
+        return square_pixels(rgb, self._aspect)  # type: ignore[arg-type]
 
 
 class VideoFile(_Capture):
@@ -103,7 +132,10 @@ class VideoFile(_Capture):
         self._ahead = self._grab_next()
         first = self._retrieve() if self._ahead is not None else None
         if first is None:
+            codec = _codec(capture)
             capture.release()
+            if codec in CONVERT:
+                raise SpgvtonError(f"{name} is {CONVERT[codec]}, which this OpenCV cannot decode: {HOW_TO_CONVERT}")
             raise SpgvtonError(f"{name} holds no frame that can be decoded: play it in a video player, copy it again")
         self._first: UInt8 | None = first
         self.size = check_size(first, name)
@@ -200,24 +232,70 @@ class LiveCapture(_Capture):
         return frame_of(taken[0], self._index - 1, None, taken[1])
 
 
+def _codec(capture: cv2.VideoCapture) -> str:
+    """The four letters by which containers name a codec, in lower case."""
+    code = max(0, int(capture.get(cv2.CAP_PROP_FOURCC)))
+    return code.to_bytes(8, "little")[:4].decode("latin-1").lower()
+
+
+def stands_still(path: str) -> bool:
+    """Whether OpenCV shows the same picture again and again although the file goes on to new ones.
+
+    OpenCV 5.0 does that with interlaced video: it converts no frame, and shows what happened to be in memory, mostly black.
+    """
+    frames, packets = cv2.VideoCapture(path), cv2.VideoCapture(path)
+    try:
+        ok, first = frames.read()
+        for _ in range(PROBED - 1):
+            ok, other = frames.read()
+            if not ok or first is None or not np.array_equal(first, other):
+                return False
+        if not packets.set(cv2.CAP_PROP_FORMAT, -1):  # as they are stored
+            return False
+        stored = [packet for ok, packet in (packets.read() for _ in range(PROBED)) if ok][1:]
+        changing = len({packet.tobytes() for packet in stored}) > 1
+        return changing and sum(packet.size for packet in stored) / len(stored) > first.shape[0] * first.shape[1] / 200
+    finally:
+        frames.release()
+        packets.release()
+
+
 def open_file(path: Path, *, realtime: bool) -> Source:
     """A video file. Raises SpgvtonError when it cannot be read or is no video."""
     quiet_opencv()
     try:
         with path.open("rb") as f:
-            head = f.read(12)
+            head = f.read(64)
     except OSError as e:
         raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
     if not head:
         raise SpgvtonError(f"{path} is empty: copy it again")
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        if head[4:8] == b"ftyp":
-            raise SpgvtonError(f"{path} is a damaged or truncated MP4 (its index cannot be read): copy it again")
-        raise SpgvtonError(
-            f"{path} is not a video that can be decoded: convert it with ffmpeg -i IN -c:v libx264 OUT.mp4"
-        )
-    return VideoFile(str(path), capture, realtime=realtime, path=path)
+    with utf8_path(path) as plain:
+        capture = cv2.VideoCapture(plain)
+        if not capture.isOpened():
+            raise SpgvtonError(_why_closed(path, head))
+        video = VideoFile(str(path), capture, realtime=realtime, path=path)
+        if stands_still(plain):
+            video.close()
+            raise SpgvtonError(
+                f"{path} is interlaced, or another kind of video that OpenCV shows black: {HOW_TO_CONVERT}"
+            )
+    return video
+
+
+def _why_closed(path: Path, head: bytes) -> str:
+    """Why a file that begins with HEAD is not opened by OpenCV."""
+    if head.startswith(LFS_POINTER):
+        return f"{path} is a pointer of Git LFS, not the video: run git lfs pull"
+    if head[4:8] == b"ftyp":
+        try:
+            data = path.read_bytes() if path.stat().st_size <= MAX_INDEX_BYTES else b""
+        except OSError:
+            data = b""
+        if b"moov" in data and b"soun" in data and b"vide" not in data:  # the handlers of its tracks
+            return f"{path} holds sound only, no video: give the file with the picture"
+        return f"{path} is a damaged or truncated MP4 (its index cannot be read): copy it again"
+    return f"{path} is not a video that can be decoded: {HOW_TO_CONVERT}"
 
 
 def negotiate(capture: cv2.VideoCapture, options: CameraOptions) -> None:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import base64
 import http.client
 import io
+import re
 import socket
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from spgvton import image
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.image import MAX_BYTES
+from spgvton.image_header import jpeg_end
 from spgvton.stream import capture
 from spgvton.stream.sources import Frame, Source, UInt8, check_size, frame_of
 
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
+HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::\d{1,5})?(?=[/?#]|$)")
+END_OF_IMAGE: Final = b"\xff\xd9"
 MAX_LINE: Final = 1024  # of a part's headers
 MAX_DAMAGED: Final = 30  # pictures in a row
 
@@ -43,19 +47,53 @@ class Address:
     @staticmethod
     def parse(url: str) -> Address:
         """Raises UsageError."""
+        scheme = url.partition("://")[0]
+        user, rest = split_user(url.partition("://")[2])
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(f"{scheme}://{rest}")
             host, port = parts.hostname, parts.port or PORTS[parts.scheme]
             url.encode()  # raises where the command line's bytes were not UTF-8
         except ValueError as e:
-            raise UsageError(f"{url.rpartition('@')[2]} is not a URL: {e}") from e
+            raise UsageError(
+                f"the {scheme}:// address is none ({e}): write it as {scheme}://USER:PASSWORD@HOST/PATH"
+            ) from e
         if not host:
-            raise UsageError(f"{url} names no host: write it as {parts.scheme}://HOST/PATH")
-        name = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-        user = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        basic = f"Basic {base64.b64encode(user.encode()).decode()}" if parts.username else None
+            raise UsageError(f"the {scheme}:// address names no host: write it as {scheme}://HOST/PATH")
+        name = parts._replace(query="").geturl()
+        user_name, _, password = (unquote(part) for part in user.partition(":"))
+        basic = f"{user_name}:{password}".encode()
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return Address(url, name, parts.scheme, host, port, path, basic)
+        # FFmpeg splits at the first of the characters that passwords may hold, and decodes what is quoted.
+        quoted = f"{quote(user_name, safe='')}:{quote(password, safe='')}@" if user else ""
+        return Address(
+            f"{scheme}://{quoted}{rest}", name, scheme, host, port, path,
+            f"Basic {base64.b64encode(basic).decode()}" if user else None,
+        )  # fmt: skip
+
+
+def split_user(rest: str) -> tuple[str, str]:
+    """("USER:PASSWORD", "HOST:PORT/PATH...") of what stands behind "://" in a URL; ("", REST) where it names no user.
+
+    People write passwords with @, # and / as they are. The user ends at the last @ that a full host name or address
+    follows; without one, where the standard (RFC 3986) puts it; and where that gives no host, at the last @.
+    """
+    cuts = [at for at, letter in enumerate(rest) if letter == "@"]
+    standard = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    full = [at for at in cuts if (host := HOST.match(rest[at + 1 :])) and _is_full(host[1])]
+    proper = HOST.fullmatch(standard.rpartition("@")[2])
+    if proper and "@" not in standard and (":" not in standard or _is_full(proper[1]) or not full):
+        return "", rest
+    if full:
+        cut = full[-1]
+    elif proper or not cuts:
+        cut = standard.rfind("@")
+    else:
+        cut = cuts[-1]
+    return rest[: max(cut, 0)], rest[cut + 1 :]
+
+
+def _is_full(host: str) -> bool:
+    return host.startswith("[") or "." in host or host == "localhost"
 
 
 def open_url(address: Address, *, realtime: bool) -> Source:
@@ -86,7 +124,8 @@ def _open_mjpeg(address: Address) -> Source | None:
         connection.request("GET", address.path, headers=headers)
         response = connection.getresponse()
         if response.status == 200 and response.headers.get_content_type() == "multipart/x-mixed-replace":
-            return MjpegStream(address.name, stream_socket, response)
+            boundary = response.headers.get_param("boundary") or ""
+            return MjpegStream(address.name, stream_socket, response, str(boundary))
     except (OSError, http.client.HTTPException) as e:
         connection.close()
         raise SpgvtonError(f"{address.name} does not answer as a web server does ({e}): check the address") from e
@@ -103,8 +142,12 @@ class MjpegStream(Source):
     live = True
     fps = capture.DEFAULT_FPS  # the format announces none
 
-    def __init__(self, name: str, stream_socket: socket.socket, response: io.BufferedIOBase) -> None:
+    def __init__(
+        self, name: str, stream_socket: socket.socket, response: io.BufferedIOBase, boundary: str = ""
+    ) -> None:
         self.name, self._socket, self._response = name, stream_socket, response
+        self._boundary = boundary.strip('"').strip("-").encode("latin-1", "replace")
+        self._between = False  # the line that was read last is the next part's boundary
         self._closing, self._index = threading.Event(), 0
         self._socket.settimeout(capture.OPEN_TIMEOUT_S)
         self._ahead: tuple[UInt8, float] | None = self._next()
@@ -138,38 +181,38 @@ class MjpegStream(Source):
 
     def _part(self) -> bytes:
         """The bytes of the next part. Raises OSError, ValueError or HTTPException where there is none."""
-        length = None
-        started = False
+        length = 0
+        started, self._between = self._between, False
         while True:
             line = self._response.readline(MAX_LINE)
             if not line:
                 raise ValueError("the server ended the stream")
             if line.startswith(b"--"):
-                started, length = True, None
+                started, length = True, 0
             name, _, value = line.partition(b":")
-            if name.strip().lower() == b"content-length":
+            if name.strip().lower() == b"content-length" and value.strip().isdigit():
                 length = int(value)
             if started and not line.strip():
                 break
-        if length is None:
-            return self._until_end_of_jpeg()
-        if not 0 <= length <= MAX_BYTES:
-            raise ValueError(f"a picture of {length} bytes")
-        data = self._response.read(length)
-        if len(data) < length:
-            raise ValueError("the server ended the stream")
-        return data
+        # Some servers tell no length, or a wrong one: the picture's own end counts.
+        data = bytearray(self._response.read(length) if length <= MAX_BYTES else b"")
+        if not data or (data.startswith(b"\xff\xd8") and jpeg_end(bytes(data)) is None):
+            self._read_on(data)
+        return bytes(data)
 
-    def _until_end_of_jpeg(self) -> bytes:
-        """Servers that tell no length: up to the end-of-image marker, which is never inside the compressed data."""
-        data = bytearray()
+    def _read_on(self, data: bytearray) -> None:
+        """Append to DATA up to the end-of-image marker, which is never inside the compressed data, or to the boundary."""
         while len(data) <= MAX_BYTES:
             line = self._response.readline(1 << 16)
             if not line:
                 raise ValueError("the server ended the stream")
+            if line.startswith(b"--") and self._boundary and line.strip().strip(b"-") == self._boundary:
+                self._between = True
+                return
+            seam = max(0, len(data) - 1)
             data += line
-            if line.rstrip(b"\r\n").endswith(b"\xff\xd9"):
-                return bytes(data)
+            if END_OF_IMAGE in data[seam:] and jpeg_end(bytes(data)) is not None:
+                return
         raise ValueError("a picture without end")
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.files import atomic_path
+from spgvton.files import atomic_path, utf8_path
 from spgvton.stream.capture import quiet_opencv
 from spgvton.video import can_show_window, cv2
 
@@ -23,6 +23,7 @@ KINDS: Final = "file:OUT.mp4 (also .mkv, .avi), window, window:fullscreen, null"
 CODECS: Final = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
 MIN_FREE_BYTES: Final = 16 * 2**20
 MAX_GAP_S: Final = 60.0  # a longer jump of time stamps is a fault of the stream, not a pause
+AHEAD_S: Final = 0.5
 TITLE: Final = "spgvton (q or Esc closes)"
 
 
@@ -73,7 +74,8 @@ class FileSink(Sink):
     OpenCV reports no write error whatsoever, so free space is watched while writing, and the result is reopened. What
     was written before an error is kept as far as it can be read back: all of an .mkv or .avi; of an .mp4 that could not be
     finished nothing, since its index comes last.
-    keep_time: repeat frames where the time stamps leave a gap (dropped frames), so that motion keeps its speed.
+    keep_time: repeat frames where the time stamps leave a gap (dropped frames, a variable rate), and leave some out where
+    they come so much faster than FPS that the file is AHEAD_S behind them: it lasts as long as what it shows.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float, *, keep_time: bool = False) -> None:
@@ -101,7 +103,11 @@ class FileSink(Sink):
                 raise
             raise SpgvtonError(f"cannot write {self.path}: {e.strerror or e}") from e
         self._writer = cv2.VideoWriter(
-            str(self._temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size[::-1]
+            self._stack.enter_context(utf8_path(self._temporary)),
+            cv2.CAP_FFMPEG,
+            cv2.VideoWriter.fourcc(*codec),
+            fps,
+            size[::-1],
         )
         if not self._writer.isOpened():
             self._discard()
@@ -129,14 +135,15 @@ class FileSink(Sink):
         times = 1
         if self.keep_time:
             due = round((timestamp - self._start) * self.fps) + 1 - self.frames
-            times = min(max(1, due), round(MAX_GAP_S * self.fps))
+            least = 1 if due > -AHEAD_S * self.fps else 0
+            times = min(max(least, due), round(MAX_GAP_S * self.fps))
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         for _ in range(times):
             self._writer.write(bgr)
             self.frames += 1
             if self.frames % max(1, round(self.fps)) == 0:
                 self._check_space()
-        self.repeated += times - 1
+        self.repeated += max(0, times - 1)
 
     def close(self) -> None:
         if self._closed:
@@ -159,7 +166,11 @@ class FileSink(Sink):
 
     def _readable(self) -> int:
         """How many frames of the file can be read."""
-        reader = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)
+        with utf8_path(self._temporary) as path:
+            return self._count(path)
+
+    def _count(self, path: str) -> int:
+        reader = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         try:
             if not reader.isOpened():
                 return 0
@@ -170,7 +181,7 @@ class FileSink(Sink):
                 return self.frames
         finally:
             reader.release()
-        reader = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)  # seeking in a broken file leads astray
+        reader = cv2.VideoCapture(path, cv2.CAP_FFMPEG)  # seeking in a broken file leads astray
         try:
             count = 0
             while count < self.frames and reader.grab():

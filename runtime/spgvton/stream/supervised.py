@@ -1,7 +1,8 @@
 """A camera or stream that may be lost, stall or lie, as one source that goes on: it is opened again, with growing pauses.
 
 Every connection is read by a thread of its own, so a driver's call that never returns holds up nobody: after
-max(2 frame intervals, 2 s) without a frame the connection is given up and left to its thread, and a new one is made.
+max(2 frame intervals, 2 s) without a frame the connection is given up and left to its thread, and a new one is made. A
+camera of one frame in ten seconds is given up a few times, each time later, until its rate is known.
 Threads that never come back are counted: after MAX_STUCK of them only a new process can free what they hold.
 """
 
@@ -22,6 +23,7 @@ LOG: Final = logging.getLogger(__name__)
 
 STALL_S: Final = 2.0
 STALL_INTERVALS: Final = 2.0
+MAX_STALL_S: Final = 30.0
 CONNECT_S: Final = 15.0  # a connection that has not brought its first frame by then is given up
 PAUSE_S: Final = (0.25, 8.0)  # before the first and the later attempts to open it again; doubles
 HEALTHY_S: Final = 5.0  # a connection that lived this long starts the pauses anew
@@ -101,6 +103,9 @@ class SupervisedSource(Source):
         self._pause = PAUSE_S[0]
         self._index = 0
         self._rate = RateMeter(RATE_FRAMES)
+        self._stall_s = (
+            STALL_S  # grows while connections that did bring frames are given up: a slow camera, not a lost one
+        )
         self._last_frame = time.monotonic()
         self._timestamp = float("-inf")
         self._current: _Connection | None = _Connection(connect, first) if first else None
@@ -121,7 +126,7 @@ class SupervisedSource(Source):
         if not connection.frames:
             return CONNECT_S
         rate = self.measured_fps
-        return max(STALL_S, STALL_INTERVALS / rate if rate else 0.0)
+        return max(self._stall_s, STALL_INTERVALS / rate if rate else 0.0)
 
     def read(self) -> Frame | None:
         """The latest frame, as soon as there is a new one; None after close().
@@ -157,6 +162,8 @@ class SupervisedSource(Source):
                 LOG.warning("%s is back after %.1f s", self.name, self.frame_age_s)
         self._last_frame = frame.captured
         self._rate.add(frame.captured)
+        if connection.frames >= RATE_FRAMES and self.measured_fps > 1 / STALL_S:
+            self._stall_s = STALL_S
         self._timestamp = max(frame.captured, self._timestamp + 1e-6)
         self._index += 1
         return frame_of(frame.image, self._index - 1, self._timestamp, frame.captured)
@@ -165,6 +172,8 @@ class SupervisedSource(Source):
         """Give CONNECTION up, tell why, and pause before the next one. Raises as read() does."""
         ended = connection.slot.closed
         connection.abandon()
+        if not ended and connection.frames:
+            self._stall_s = min(2 * self._stall_s, MAX_STALL_S)
         self._left = [left for left in (*self._left, connection) if left.stuck]
         self._rate.clear()
         self._current = None

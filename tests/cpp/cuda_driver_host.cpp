@@ -74,7 +74,13 @@ int cuCtxPopCurrent_v2(void** c) {
   return kOk;
 }
 
-int cuStreamCreate(void** s, unsigned) { ENTER_WITH_CONTEXT("cuStreamCreate"); streams.insert(*s = &theStream); return kOk; }
+// Blocking streams (0) are refused: while one is captured, work of other threads on the legacy stream spoils the capture.
+int cuStreamCreate(void** s, unsigned flags) {
+  ENTER_WITH_CONTEXT("cuStreamCreate");
+  if (flags != 1) return kInvalidValue;
+  streams.insert(*s = &theStream);
+  return kOk;
+}
 int cuStreamDestroy_v2(void* s) { ENTER_WITH_CONTEXT("cuStreamDestroy_v2"); return streams.erase(s) ? kOk : kInvalidValue; }
 int cuStreamSynchronize(void*) {
   ENTER_WITH_CONTEXT("cuStreamSynchronize");

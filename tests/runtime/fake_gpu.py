@@ -48,6 +48,8 @@ class FakeGpu:
         self.ran = 0  # how often the network really ran
         self.lost = False  # an error that the context does not survive
         self.kernels_fit = True  # whether a stored runtime cache is for this GPU
+        self.errors = ["[E] Cannot find plugin: of an earlier call"]  # what TensorRT has logged
+        self._blocking = True  # whether the stream waits for the legacy stream
         self._failures: dict[str, list[Any]] = {}
         self._stacks = threading.local()
         self._queue: list[Callable[[], None]] = []
@@ -81,6 +83,8 @@ class FakeGpu:
             if self._capture is not None:
                 self._capture_broken = True
             raise type(how)(*how.args)  # a new one, whose traceback nobody keeps
+        if how is False:
+            self.errors += ["[E] the reason\n  over two lines", "[E] what follows from it"]
         return how
 
     @property
@@ -110,6 +114,13 @@ class FakeGpu:
         block = self._memory[address]
         assert nbytes <= block.nbytes, f"{nbytes} bytes at a block of {block.nbytes}"
         return block[:nbytes]
+
+    def legacy_stream(self) -> int:
+        """Another thread uses the legacy stream. Returns CUresult: 906 while a blocking stream is captured."""
+        if self._capture is None or not self._blocking:
+            return 0
+        self._capture_broken = True
+        return 906
 
     def enqueue(self, work: Callable[[], None]) -> None:
         (self._queue if self._capture is None else self._capture).append(work)
@@ -180,8 +191,9 @@ class Context:
 
 
 class Stream:
-    def __init__(self, gpu: FakeGpu) -> None:
+    def __init__(self, gpu: FakeGpu, flags: int = 0) -> None:
         self._gpu = gpu
+        gpu._blocking = not flags & 1
         gpu.call("Stream", needs_context=True)
         gpu.made("stream")
         self.handle = gpu.handle

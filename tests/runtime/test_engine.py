@@ -9,8 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,11 +30,13 @@ from spgvton.cli import main
 from spgvton.engine import build as build_module
 from spgvton.engine import cache
 from spgvton.engine.build import Options, build, check_memory
-from spgvton.engine.flavour import load
+from spgvton.engine.flavour import Flavour, load
 from spgvton.engine.gpu import Gpu
 from spgvton.engine.graph import OPERATOR, prepare
 from spgvton.engine.progress import monitor
+from spgvton.engine.timing import TimingCache
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.files import make_folder
 from spgvton_export import tps_op
 
 RTX = "tensorrt-rtx"
@@ -190,7 +197,7 @@ extern "C" {
 int cuInit(unsigned) { return STATUS; }
 int cuDeviceGet(int* device, int) { *device = 0; return 0; }
 int cuDeviceGetName(char* name, int, int) { std::strcpy(name, "NVIDIA Test"); return 0; }
-int cuDeviceGetAttribute(int* value, int attribute, int) { *value = attribute == 75 ? 8 : 7; return 0; }
+int cuDeviceGetAttribute(int* value, int attribute, int) { *value = attribute == 16 ? 16 : attribute == 75 ? 8 : 7; return 0; }
 int cuDeviceTotalMem_v2(std::size_t* bytes, int) { *bytes = 5ull << 30; return 0; }
 }
 """
@@ -198,7 +205,8 @@ int cuDeviceTotalMem_v2(std::size_t* bytes, int) { *bytes = 5ull << 30; return 0
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
 @pytest.mark.parametrize(
-    ("status", "expected"), [(0, "Gpu(name='NVIDIA Test', sm='87', memory=5368709120)"), (100, "None")]
+    ("status", "expected"),
+    [(0, "Gpu(name='NVIDIA Test', sm='87', memory=5368709120, multiprocessors=16)"), (100, "None")],
 )
 def test_gpu_is_asked_from_the_driver(tmp_path: Path, status: int, expected: str) -> None:
     """A library in the driver's place, through the real loader."""
@@ -210,6 +218,69 @@ def test_gpu_is_asked_from_the_driver(tmp_path: Path, status: int, expected: str
     environment = env() | {"LD_LIBRARY_PATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == expected
+
+
+def test_modules_of_one_name_are_different_gpus() -> None:
+    """All Jetson Orin modules say "Orin"; a power mode may switch multiprocessors off; updates change memory a little."""
+    nano = Gpu("Orin", "87", 8 << 30, 8)
+    others = [Gpu("Orin", "87", 8 << 30, 4), Gpu("Orin", "87", 16 << 30, 8), Gpu("Orin", "87", 64 << 30, 16)]
+    assert len({g.identity for g in (nano, *others)}) == len({g.slug for g in (nano, *others)}) == 4
+    assert replace(nano, memory=nano.memory - (100 << 20)).slug == nano.slug
+    assert re.fullmatch(r"sm87-[0-9a-f]{8}", nano.slug)
+
+
+# ----- TensorRT's timing cache ----------------------------------------------------------------------------------------
+
+
+class Timings:
+    """A builder configuration that takes one timing cache only, as TensorRT does on another GPU."""
+
+    def __init__(self, good: bytes) -> None:
+        self.good = good
+        self.created: list[bytes] = []
+        self.taken: Any = None
+
+    def create_timing_cache(self, data: bytes) -> Any:
+        self.created.append(data)
+        return None if data == b"damaged" else SimpleNamespace(data=data, serialize=lambda: data + b"+measured")
+
+    def set_timing_cache(self, handle: Any, ignore_mismatch: bool) -> bool:
+        assert ignore_mismatch is False
+        fits = handle.data in (self.good, b"")
+        self.taken = handle if fits else self.taken
+        return fits
+
+
+@pytest.mark.parametrize(
+    ("stored", "tried", "kept"),
+    [
+        (None, [b""], b"+measured"), (b"mine", [b"mine"], b"mine+measured"),
+        (b"of another GPU", [b"of another GPU", b""], b"+measured"), (b"damaged", [b"damaged", b""], b"+measured"),
+    ],
+)  # fmt: skip
+def test_timing_cache_never_costs_a_build(
+    tmp_path: Path, stored: bytes | None, tried: list[bytes], kept: bytes
+) -> None:
+    trt = Flavour("tensorrt", SimpleNamespace(__version__="10.14"), None)
+    timing = TimingCache(trt, Gpu("NVIDIA A", "87", 1, 8), tmp_path)
+    if stored is not None:
+        timing.file.write_bytes(stored)
+    config = Timings(b"mine")
+    timing.attach(config)
+    assert config.created == tried and config.taken is not None
+    timing.keep()
+    assert timing.file.read_bytes() == kept
+
+
+def test_timing_cache_that_cannot_be_kept_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trt = Flavour("tensorrt", SimpleNamespace(__version__="10.14"), None)
+    timing = TimingCache(trt, Gpu("NVIDIA A", "87", 1, 8), tmp_path / "absent")
+    timing.keep()  # nothing was attached
+    timing.attach(Timings(b""))
+    timing.keep()
+    assert capsys.readouterr().err.startswith("the builder's timings are not kept: cannot write")
+    timing.attach(SimpleNamespace(create_timing_cache=lambda data: None))  # TensorRT has none at all
+    timing.keep()
 
 
 # ----- refusals that need no TensorRT ---------------------------------------------------------------------------------
@@ -358,14 +429,55 @@ def test_tensorrt_engines_belong_to_one_gpu(
     monkeypatch.setattr(build_module, "first_gpu", lambda: None)
     with pytest.raises(SpgvtonError, match="none is here"):
         build(bundle, options)
-    monkeypatch.setattr(build_module, "first_gpu", lambda: Gpu("NVIDIA A", "87", 1))
+    a, b = Gpu("NVIDIA A", "87", 1 << 30, 8), Gpu("NVIDIA B", "87", 1 << 30, 8)
+    timings = [tmp_path / "out" / f"timing-10.14-{gpu.slug}.cache" for gpu in (a, b)]
+    make_folder(tmp_path / "out")
+    timings[0].write_bytes(b"damaged")
+    monkeypatch.setattr(build_module, "first_gpu", lambda: a)
     assert build(bundle, options).cache == "built"
     assert build(bundle, options).cache == "hit"
-    assert (tmp_path / "out" / "timing-10.14.cache").stat().st_size > 0
+    assert timings[0].stat().st_size > len(b"damaged")
     with pytest.raises(UsageError, match="this machine's GPU"):
         build(bundle, replace(options, sm=("89",)))
-    monkeypatch.setattr(build_module, "first_gpu", lambda: Gpu("NVIDIA B", "87", 1))
-    assert build(bundle, options).cache == "rebuilt: gpu: NVIDIA A -> NVIDIA B"
+    shutil.copy(timings[0], timings[1])  # another GPU's
+    monkeypatch.setattr(build_module, "first_gpu", lambda: b)
+    assert build(bundle, options).cache == "rebuilt: gpu: NVIDIA A, 8 SM, 1 GiB -> NVIDIA B, 8 SM, 1 GiB"
+
+
+def test_two_processes_build_once(rtx: Any, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who comes second waits, says so, and takes what the first one built."""
+    out = make_folder(tmp_path / "out")
+    code = (
+        "import sys, time; from pathlib import Path; from spgvton.engine import cache\n"
+        "with cache.only_builder(Path(sys.argv[1])):\n    print('building', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env()) as other:
+        assert other.stdin and other.stdout and other.stdout.readline() == b"building\n"
+        with ThreadPoolExecutor(1) as pool:
+            built = pool.submit(build, bundle, Options(backend=RTX, folder=out))
+            for _ in range(200):
+                said = capsys.readouterr().err
+                if said:
+                    break
+                time.sleep(0.05)
+            assert said == f"another process builds into {out}: waiting for it\n"
+            assert list(out.iterdir()) == []
+            other.stdin.close()  # it ends without an engine, as one that was killed would
+            assert built.result().cache == "built"
+
+
+def test_who_waited_finds_the_engine(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rtx: Any) -> None:
+    options = Options(backend=RTX, folder=tmp_path / "out")
+
+    @contextmanager
+    def other_first(folder: Path) -> Iterator[None]:
+        monkeypatch.undo()
+        assert build(bundle, options).cache == "built"
+        yield
+
+    monkeypatch.setattr(cache, "only_builder", other_first)
+    assert build(bundle, options).cache == "hit"
 
 
 def test_command_line(rtx: Any, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -376,6 +488,8 @@ def test_command_line(rtx: Any, bundle: Bundle, tmp_path: Path, capsys: pytest.C
     assert "sm86-89" in report["engine"]
     assert main([*arguments, "--sm", "87"]) == 2
     assert "--sm 87: tensorrt-rtx" in capsys.readouterr().err
+    assert main([*arguments, "--sm", "86", "75"]) == 2
+    assert "--sm 75: TensorRT-RTX cannot compile these networks for Turing" in capsys.readouterr().err
     assert main([*arguments, "--out", str(bundle.folder / WEIGHTS)]) == 1
     assert "cannot create folder" in capsys.readouterr().err
     assert main([*arguments, "--out", "/proc/engines"]) == 1  # read-only for everyone, root included

@@ -17,7 +17,8 @@ from spgvton.backends import check
 from spgvton.backends.check import parity
 from spgvton.backends.cuda import import_driver
 from spgvton.backends.tensorrt import TensorRtBackend, build_engine, require_gpu
-from spgvton.bundle import Bundle
+from spgvton.bundle import PRECISIONS, Bundle
+from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
 from spgvton.engine.build import Built
 from spgvton.engine.flavour import MODULES
@@ -40,18 +41,27 @@ def backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def bundle_in(precision: str, folder: Path) -> Bundle:
+    """The shipped bundle in PRECISION; what is made for it lies in FOLDER."""
+    bundle, out = Bundle.open(), folder / precision
+    if precision == "fp32":
+        return bundle
+    command = ["export", "--precision", "fp16"]
+    if precision == "int8":
+        data = str(folder / "data")
+        for split in ("train", "test"):
+            assert main(["synth", "--out", data, "--count", "8", "--split", split]) == 0
+        command = ["calibrate", "--data", data, "--samples", "8", "--held-out", "4", "--method", "minmax", "--no-gate"]
+    assert main([*command, "--bundle", str(bundle.folder), "--out", str(out)]) == 0
+    return Bundle.open(out)
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
 def engine(
     request: pytest.FixtureRequest, backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Bundle, Built, Gpu]]:
     """The shipped bundle in each precision, and its engine."""
-    bundle = Bundle.open()
-    if request.param == "fp16":
-        from spgvton.cli import main
-
-        folder = tmp_path_factory.mktemp("fp16") / "mini"
-        assert main(["export", "--bundle", str(bundle.folder), "--precision", "fp16", "--out", str(folder)]) == 0
-        bundle = Bundle.open(folder)
+    bundle = bundle_in(str(request.param), tmp_path_factory.mktemp("bundles"))
     given = os.environ.get("SPGVTON_PLUGIN")
     built = build_engine(backend, bundle, "plugin" if given else "function", Path(given) if given else None)
     yield bundle, built, require_gpu(backend)
@@ -87,6 +97,17 @@ def test_replay_gives_what_plain_enqueue_gives(engine: tuple[Bundle, Built, Gpu]
             np.testing.assert_array_equal(replayed(keypoints, size), plain(keypoints, size))
         assert replayed.describe()["cuda_graph"] in ("replayed", "captured by TensorRT-RTX")
         assert plain.describe()["cuda_graph"] == "disabled"
+
+
+def test_sessions_one_after_another(engine: tuple[Bundle, Built, Gpu]) -> None:
+    """The last session that closes releases the primary context, which TensorRT's CUDA runtime uses too."""
+    poses, size = check.demo_poses()
+    pictures = []
+    for _ in range(3):
+        with closing(open_session(engine)) as session:
+            pictures.append([session(keypoints, size) for keypoints in poses[:3]])
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    np.testing.assert_array_equal(pictures[0], pictures[2])
 
 
 def resident() -> int:

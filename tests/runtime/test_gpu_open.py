@@ -18,10 +18,10 @@ from tiny_bundle import make_bundle
 
 from spgvton import machine
 from spgvton.backends import Backend, check, cuda, open_backend, tensorrt
-from spgvton.backends.check import benchmark, parity
+from spgvton.backends.check import Benchmark, benchmark, parity
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend, session_options
-from spgvton.bundle import Bundle
-from spgvton.cli import main
+from spgvton.bundle import PRECISIONS, Bundle, write_manifest
+from spgvton.cli import doctor_gpu, main
 from spgvton.demo_assets import DemoAssets
 from spgvton.engine import build as build_module
 from spgvton.engine import flavour
@@ -33,7 +33,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
 
 ASSETS = DemoAssets.open().folder
-DEVICE = Gpu("NVIDIA Fake", "87", 8 << 30)
+DEVICE = Gpu("NVIDIA Fake", "87", 8 << 30, 8)
 
 
 def a_gpu_answers(monkeypatch: pytest.MonkeyPatch, device: Gpu | None = DEVICE) -> None:
@@ -110,6 +110,44 @@ def test_real_tensorrt_rtx_refuses_foreign_and_truncated_engines(tmp_path: Path)
     built.engine.unlink()
     with pytest.raises(SpgvtonError, match=r"cannot read .*No such file"):
         LoadedEngine(trt, built.engine, None)
+
+
+def test_a_failure_with_a_plugin_is_explained_by_itself(plugin: Path, tmp_path: Path) -> None:
+    """Asking the registry for what is not there yet is logged as an error by TensorRT, before the one that matters."""
+    trt = flavour.load(RTX)
+    engine = tmp_path / "e.engine"
+    engine.write_bytes(b"no engine" * 100)
+    with pytest.raises(SpgvtonError, match="cannot load") as e:
+        LoadedEngine(trt, engine, plugin)
+    assert "Cannot find plugin" not in str(e.value) and "no reason given" not in str(e.value)
+
+
+def test_an_error_belongs_to_the_call_before_it() -> None:
+    trt = Flavour(RTX, None, None)
+
+    def failing() -> bool:
+        trt.errors.extend(["first\n  line", "second"])
+        return False
+
+    trt.errors.append("of an earlier call")
+    assert trt.attempt(failing) is False
+    assert trt.first_error("no reason given") == "first line"
+    trt.errors.append("of an earlier call")
+    assert trt.attempt(bool, 1) is True
+    assert trt.first_error("no reason given") == "no reason given"
+
+
+def test_one_logger_a_process(rtx: Any) -> None:
+    """TensorRT keeps that of the first runtime: with a second one, errors of plugins would go where nobody looks."""
+    one, other = flavour.load(RTX), flavour.load(RTX)
+    assert one.logger is other.logger and one.errors is other.errors
+
+
+def test_rtx_on_turing_is_one_line(gpu: FakeGpu, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_gpu_answers(monkeypatch, Gpu("Tesla T4", "75", 16 << 30, 40))
+    with pytest.raises(SpgvtonError, match=r"Tesla T4 \(SM 75\): TensorRT-RTX cannot compile .* --backend tensorrt"):
+        open_backend(RTX, tiny)
+    open_backend("tensorrt", tiny, say=lambda _: None).close()
 
 
 def test_explain_loads_the_engine_with_its_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -197,6 +235,21 @@ def without_plugin(init: Any) -> Any:
     return checked
 
 
+def test_tensorrt_without_a_plugin_says_who_warps(gpu: FakeGpu, tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So `auto`, the kiosk and TryOn(backend="tensorrt") work where nobody built the plugin."""
+    monkeypatch.delenv("SPGVTON_PLUGIN", raising=False)
+    said: list[str] = []
+    open_backend("tensorrt", tiny, say=said.append).close()
+    assert said[0].startswith("engine tryon-tensorrt-fp32-function-")
+    assert "no plugin was given" in said[1] and "standard operators" in said[1]
+    said.clear()
+    for explicit in ("tensorrt", RTX):
+        open_backend(explicit, tiny, warp="function", say=said.append).close()
+    assert len(said) == 2  # it was asked for
+    with pytest.raises(SpgvtonError, match="--warp plugin needs the library"):
+        open_backend("tensorrt", tiny, warp="plugin", say=said.append)
+
+
 def test_run_on_the_gpu(gpu: FakeGpu, tiny: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "run",
@@ -224,7 +277,26 @@ def test_demo_on_the_gpu(gpu: FakeGpu, tiny: Bundle, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "demo.json").read_text())
     assert (report["backend"]["backend"], report["frames_out"], gpu.ran) == (RTX, 6, 6)
     assert not gpu.live and not gpu.primary
-    assert len(list((tmp_path / "cache").rglob("*.sm87.kernels"))) == 1
+    assert len(list((tmp_path / "cache").rglob(f"*.{DEVICE.slug}.kernels"))) == 1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_doctor_gpu_knows_every_precision(
+    gpu: FakeGpu, tiny: Bundle, precision: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_manifest(tiny.folder, {"network": tiny.manifest["network"], "precision": precision}, ["tryon.onnx"])
+    monkeypatch.setattr(doctor_gpu, "benchmark", lambda session: Benchmark(0, 0, {}))
+    arguments = ["doctor", "--gpu", "--bundle", str(tiny.folder), "--backend", RTX]
+    assert main([*arguments, "--json"]) == 0
+    stdout, stderr = capsys.readouterr()
+    report = json.loads(stdout)
+    assert report["parity"]["holds"] and report["backend"]["precision"] == precision
+    assert ("FP16 is probably faster" in stderr) == (precision == "int8")
+    assert not gpu.live and not gpu.primary
+
+
+def test_every_precision_has_a_tolerance() -> None:
+    assert set(check.TOLERANCES) == set(PRECISIONS)
 
 
 def test_doctor_gpu(gpu: FakeGpu, tiny: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

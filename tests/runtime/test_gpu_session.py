@@ -26,6 +26,7 @@ from spgvton.engine.gpu import Gpu
 from spgvton.errors import SpgvtonError
 
 H, W = 8, 6
+DEVICE = Gpu("NVIDIA Fake", "87", 1 << 30, 8)
 CHANNELS = {"reference_map": 20, "head": 3, "body": 3, "cloth": 3, "cloth_mask": 1}
 FRAME = ["memcpy_htod_async", "execute_async_v3", "memcpy_dtoh_async"]
 CAPTURE = ["cuStreamBeginCapture_v2", *FRAME, "cuStreamEndCapture", "cuGraphInstantiateWithFlags", "cuGraphDestroy"]
@@ -64,7 +65,7 @@ def open_on(gpu: FakeGpu, said: list[str], tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "e.engine").write_bytes(b"plan")
 
     def errors_of(name: str) -> Flavour:
-        return Flavour(name, gpu.trt, object(), ["[E] the reason\n  over two lines"])
+        return Flavour(name, gpu.trt, object(), gpu.errors)
 
     monkeypatch.setattr(cuda, "import_driver", lambda: gpu.driver)
     monkeypatch.setattr(cuda, "load_libcuda", lambda: gpu.library)
@@ -73,7 +74,7 @@ def open_on(gpu: FakeGpu, said: list[str], tmp_path: Path, monkeypatch: pytest.M
     def open_it(*, rtx: bool = False, plugin: Path | None = None, **more: Any) -> TensorRtBackend:
         bundle = Bundle(tmp_path, {"network": {"label_set": "cihp", "height": H, "width": W}, "precision": "fp32"})
         built = Built(tmp_path / "e.engine", plugin, "hit", "tensorrt-rtx" if rtx else "tensorrt", "fp32", {})
-        return TensorRtBackend(bundle, built, Gpu("NVIDIA Fake", "87", 1 << 30), say=said.append, **more)
+        return TensorRtBackend(bundle, built, DEVICE, say=said.append, **more)
 
     return open_it
 
@@ -386,6 +387,38 @@ def test_a_failed_capture_is_told_once_and_frames_go_on(
     assert_all_given_back(gpu)
 
 
+def test_other_threads_may_use_the_legacy_stream_during_a_capture(gpu: FakeGpu, open_on: Open) -> None:
+    """Another session, or an engine being built: with a blocking stream they would get error 906 and spoil the capture."""
+    backend, seen = open_on(), list[int]()
+    with backend._cuda.current():
+        graph = backend._cuda.capture(lambda: seen.append(gpu.legacy_stream()))
+        backend._cuda.destroy(graph)
+    assert seen == [0]
+    backend.close()
+    assert_all_given_back(gpu)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_nothing_is_collected_during_a_capture(gpu: FakeGpu, open_on: Open, enabled: bool) -> None:
+    """A collection would run the finalizer of a forgotten session, whose freeing of memory is forbidden there."""
+    backend, during = open_on(), list[bool]()
+
+    def work() -> None:
+        during.append(gc.isenabled())
+        raise SpgvtonError("enqueue failed")
+
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with backend._cuda.current(), pytest.raises(SpgvtonError, match="enqueue failed"):
+            backend._cuda.capture(work)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()
+    assert during == [False]
+    backend.close()
+    assert_all_given_back(gpu)
+
+
 def test_an_error_that_the_context_does_not_survive(gpu: FakeGpu, open_on: Open) -> None:
     backend = open_on()
     dress(backend, static(1))
@@ -512,6 +545,17 @@ def test_an_error_while_closing_stops_nothing(gpu: FakeGpu, open_on: Open) -> No
     assert_all_given_back(gpu)
 
 
+def test_sessions_one_after_another(gpu: FakeGpu, open_on: Open) -> None:
+    """The last one that closes releases the primary context; the next one starts with a new one."""
+    for seed in (1, 2, 3):
+        backend = open_on()
+        dress(backend, static(seed))
+        for _ in range(2):
+            np.testing.assert_array_equal(backend.run(pose(9)), compute({**static(seed), "keypoints": pose(9)}))
+        backend.close()
+        assert_all_given_back(gpu)
+
+
 def test_two_sessions_do_not_disturb_each_other(gpu: FakeGpu, open_on: Open) -> None:
     one, other = open_on(), open_on()
     for backend, seed in ((one, 1), (other, 2)):
@@ -535,7 +579,7 @@ def config_of(backend: TensorRtBackend) -> Any:
 def test_rtx_captures_by_itself_and_keeps_its_kernels(
     gpu: FakeGpu, open_on: Open, said: list[str], tmp_path: Path
 ) -> None:
-    backend, values, kernels = open_on(rtx=True), static(1), tmp_path / "e.sm87.kernels"
+    backend, values, kernels = open_on(rtx=True), static(1), tmp_path / f"e.{DEVICE.slug}.kernels"
     config = config_of(backend)
     assert config.cuda_graph_strategy == "whole"
     assert config.dynamic_shapes_kernel_specialization_strategy == "eager"
@@ -556,7 +600,7 @@ def test_rtx_captures_by_itself_and_keeps_its_kernels(
     gpu.kernels_fit = False
     third = open_on(rtx=True, cuda_graph=False)
     assert config_of(third).cuda_graph_strategy == "disabled"
-    assert said == ["e.sm87.kernels is not for this GPU, driver and TensorRT-RTX: kernels are compiled anew"]
+    assert said == [f"e.{DEVICE.slug}.kernels is not for this GPU, driver and TensorRT-RTX: kernels are compiled anew"]
     third.close()
     assert_all_given_back(gpu)
 
@@ -565,7 +609,7 @@ def test_rtx_runs_where_its_kernels_cannot_be_kept(
     gpu: FakeGpu, open_on: Open, said: list[str], tmp_path: Path
 ) -> None:
     backend, values = open_on(rtx=True), static(1)
-    (tmp_path / "e.sm87.kernels").mkdir()
+    (tmp_path / f"e.{DEVICE.slug}.kernels").mkdir()
     dress(backend, values)
     np.testing.assert_array_equal(backend.run(pose(1)), compute({**values, "keypoints": pose(1)}))
     assert [words.startswith("compiled kernels are not kept: cannot write") for words in said] == [True]

@@ -7,6 +7,7 @@ contexts and lifetimes), CUDA driver API 12 and 13.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from spgvton.errors import SpgvtonError
 
 THREAD_LOCAL: Final = 1  # CU_STREAM_CAPTURE_MODE: other threads (cameras, encoders) may go on using the GPU
+# CU_STREAM_NON_BLOCKING. While a blocking stream is captured, whatever touches the legacy stream in any thread (another
+# session, an engine being built or loaded) fails with error 906 and spoils the capture, in every capture mode.
+NON_BLOCKING: Final = 1
 SIGNATURES: Final[dict[str, tuple[Any, ...]]] = {
     "cuStreamBeginCapture_v2": (c_void_p, c_int),
     "cuStreamEndCapture": (c_void_p, c_void_p),
@@ -62,6 +66,19 @@ def load_libcuda() -> Any:
     return library
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection inside the block: it may close another, forgotten session, and to free memory while this thread
+    captures is forbidden, and spoils the capture."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class Cuda:
     """CUDA device 0. Calls are made inside `with cuda.current():`, in any one thread at a time.
 
@@ -78,7 +95,7 @@ class Cuda:
         self._context: Any = self._call(self._call(self._driver.Device, 0).retain_primary_context)
         try:
             with self.current():
-                self._stream = self._call(self._driver.Stream)
+                self._stream = self._call(self._driver.Stream, NON_BLOCKING)
         except BaseException:
             self.close()
             raise
@@ -142,6 +159,10 @@ class Cuda:
 
     def capture(self, work: Callable[[], None]) -> c_void_p:
         """An executable CUDA graph of what WORK enqueues; nothing runs. The stream leaves capture mode, whatever happens."""
+        with _no_collection():
+            return self._captured(work)
+
+    def _captured(self, work: Callable[[], None]) -> c_void_p:
         self._check("cuStreamBeginCapture_v2", self.stream, THREAD_LOCAL)
         graph, executable = c_void_p(), c_void_p()
         try:

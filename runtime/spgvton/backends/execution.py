@@ -27,11 +27,14 @@ class Execution:
         self, loaded: LoadedEngine, runtime_cache: Path, say: Callable[[str], None], *, cuda_graph: bool = True
     ) -> None:
         self._loaded, self._cache_file, self._say = loaded, runtime_cache, say
+        self._attempt = loaded.trt.attempt
         self._cache: Any = None
         config = self._rtx_config(cuda_graph) if loaded.trt.is_rtx else None
         engine = loaded.engine
         self._context: Any = (
-            engine.create_execution_context() if config is None else engine.create_execution_context(config)
+            self._attempt(engine.create_execution_context)
+            if config is None
+            else self._attempt(engine.create_execution_context, config)
         )
         if self._context is None:
             raise SpgvtonError(f"no execution context for {loaded.path}: {self._reason('not enough GPU memory?')}")
@@ -72,13 +75,13 @@ class Execution:
 
     def bind(self, name: str, address: int) -> None:
         """Tell where tensor NAME lies on the device."""
-        if not self._context.set_tensor_address(name, address):
+        if not self._attempt(self._context.set_tensor_address, name, address):
             raise SpgvtonError(f"TensorRT refuses the address of {name}: {self._reason('no reason given')}")
 
     def set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """The inputs' shapes for the runs to come."""
         for name, shape in shapes.items():
-            if not self._context.set_input_shape(name, shape):
+            if not self._attempt(self._context.set_input_shape, name, shape):
                 raise SpgvtonError(f"TensorRT refuses {name} as {shape}: {self._reason('no reason given')}")
         unknown = self._context.infer_shapes()
         if unknown:
@@ -86,7 +89,7 @@ class Execution:
 
     def enqueue(self, stream: int) -> None:
         """Enqueue one run."""
-        if not self._context.execute_async_v3(stream):
+        if not self._attempt(self._context.execute_async_v3, stream):
             raise SpgvtonError(f"TensorRT cannot run {self._loaded.path}: {self._reason('no reason given')}")
 
     def ran(self) -> None:

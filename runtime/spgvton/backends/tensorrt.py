@@ -42,7 +42,8 @@ def require_gpu(name: str) -> Gpu:
             f"back end {name} needs an NVIDIA GPU and its driver, and none answers (nvidia-smi must list it): "
             "install the driver, or use the CPU (back end onnxruntime)"
         )
-    flavour.load(name)
+    if flavour.load(name).is_rtx:
+        flavour.check_rtx_sm(gpu.sm, f"{gpu.name} (SM {gpu.sm})")
     import_driver()
     return gpu
 
@@ -62,7 +63,8 @@ def open_tensorrt(
     """The back end NAME on BUNDLE's engine. Raises SpgvtonError; see open_backend."""
     gpu = require_gpu(name)
     built = build_engine(name, bundle, warp, plugin)
-    say(f"engine {built.engine.name}: {built.cache}")
+    for line in (f"engine {built.engine.name}: {built.cache}", *built.advice):
+        say(line)
     return TensorRtBackend(bundle, built, gpu, say=say)
 
 
@@ -92,7 +94,7 @@ class TensorRtBackend(RunsPoses):
         built, is_rtx = self._built, self._trt.is_rtx
         loaded = LoadedEngine(self._trt, built.engine, built.plugin)
         parts.callback(loaded.close)
-        kernels = built.engine.with_suffix(f".sm{self._gpu.sm}.kernels")
+        kernels = built.engine.with_suffix(f".{self._gpu.slug}.kernels")
         self._execution = Execution(loaded, kernels, say, cuda_graph=cuda_graph)
         parts.callback(self._execution.close)
         self._plan = plan_buffers(self._execution.tensors(), bundle.size, str(built.engine))

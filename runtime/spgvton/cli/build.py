@@ -5,7 +5,8 @@ engine lies a JSON file that says what it was built from; when any of that chang
 reason is told.
 
 --warp says who computes the thin-plate spline: the CUDA plugin (cmake -B build/native && cmake --build build/native) or
-the standard operators of the graph's function. Default: plugin with tensorrt, function with tensorrt-rtx.
+the standard operators of the graph's function. Default: the plugin with tensorrt where --plugin or $SPGVTON_PLUGIN names it,
+else the function.
 
 examples:
   spgvton build --precision fp32 --plugin build/native/libspgvton_plugin.so
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--graph", choices=GRAPHS, default="tryon", help="default: tryon, which the runtime uses")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="must be the bundle's")
     parser.add_argument("--backend", choices=tuple(MODULES), default="tensorrt")
-    parser.add_argument("--warp", choices=WARPS, help="default: plugin with tensorrt, function with tensorrt-rtx")
+    parser.add_argument("--warp", choices=WARPS, help="default: plugin with tensorrt where one is given, else function")
     parser.add_argument("--plugin", type=Path, metavar="FILE", help="libspgvton_plugin.so (default: $SPGVTON_PLUGIN)")
     parser.add_argument("--max-batch", type=int, default=1, metavar="N", help="largest batch (default: 1)")
     parser.add_argument(
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         layers = ", ".join(f"{n} {name}" for name, n in report["layers"].items())
         print(f"{built.cache}: {built.engine} ({report['bytes'] / 1e6:.1f} MB)")
+        for line in built.advice:
+            print(f"spgvton build: {line}", file=sys.stderr)
         print(f"{report['plugin_layers']} plugin layers; layers before fusion by type of output: {layers}")
     if args.explain:
         _print_layers(built)

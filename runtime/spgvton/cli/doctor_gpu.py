@@ -27,7 +27,8 @@ def examine(args: argparse.Namespace) -> dict[str, Any]:
         f"{gpu.name} (SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB): building the engine of {bundle.folder}, or finding it"
     )
     built = build_engine(name, bundle, args.warp, args.plugin)
-    tell(f"engine {built.engine}: {built.cache}; comparing with ONNX Runtime, then timing")
+    for line in (*built.advice, f"engine {built.engine}: {built.cache}; comparing with ONNX Runtime, then timing"):
+        tell(line)
     backend = TensorRtBackend(bundle, built, gpu, say=tell)
     with closing(TryOn(bundle, backend=backend)) as session:
         compared = parity(session, TryOn(bundle))

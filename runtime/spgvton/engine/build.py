@@ -19,13 +19,19 @@ from spgvton.engine.gpu import Gpu, first_gpu
 from spgvton.engine.graph import prepare
 from spgvton.engine.load import LoadedEngine
 from spgvton.engine.progress import monitor
+from spgvton.engine.timing import TimingCache
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.files import make_folder, write_bytes
+from spgvton.files import make_folder
 
 MIB: Final = 1 << 20
 # Of the process. Peaks measured with TensorRT-RTX 1.7, joint graph in float32: `mini` (26 MB of weights) 590-730 MiB,
 # `paper` (360 MB) 2410-2480 MiB. TensorRT itself also times kernels on the GPU; --workspace limits that.
 BASE_MEMORY, MEMORY_PER_BYTE = 600 * MIB, 6
+
+STANDARD_WARP: Final = (
+    "no plugin was given (--plugin, $SPGVTON_PLUGIN): the warp is computed by the graph's standard operators"
+)
+RTX_INT8: Final = "TensorRT-RTX fuses nothing behind an INT8 convolution (seen in 1.7.1): FP16 is probably faster there (docs/int8.md)"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Options:
     precision: str = "fp32"
     backend: str = "tensorrt"
     graph: str = "tryon"
-    warp: str | None = None  # plugin for tensorrt; function for tensorrt-rtx, whose wheel takes no plugins
+    warp: str | None = None  # plugin for tensorrt where one is given; else function (tensorrt-rtx's wheel takes none)
     plugin: Path | None = None
     max_batch: int = 1
     sm: tuple[str, ...] = ()  # TensorRT-RTX only; empty: an engine for every GPU it knows
@@ -54,39 +60,47 @@ class Built:
     backend: str
     precision: str
     facts: dict[str, Any]  # plugin_layers, layers {data type: count}, seconds
+    advice: tuple[str, ...] = ()  # what people should know about this choice, a line each
 
     def report(self) -> dict[str, Any]:
         """The keys that scripts rely on, and the facts."""
         size = self.engine.stat().st_size
         return {
             "engine": str(self.engine), "bytes": size, "precision": self.precision, "backend": self.backend,
-            "cache": self.cache, **self.facts,
+            "cache": self.cache, "advice": list(self.advice), **self.facts,
         }  # fmt: skip
 
 
 def build(bundle: Bundle, options: Options) -> Built:
-    """Build the engine that OPTIONS ask for unless the cache holds it.
+    """Build the engine that OPTIONS ask for unless the cache holds it, or another process is just building it.
 
     Raises UsageError for options that contradict each other, SpgvtonError for everything that fails.
     """
     _check(bundle, options)
     trt = flavour.load(options.backend)
-    warp = options.warp or ("function" if trt.is_rtx else "plugin")
-    plugin = _plugin_file(options) if warp == "plugin" and options.graph == "tryon" else None
+    given = options.plugin or os.environ.get("SPGVTON_PLUGIN")
+    warp = options.warp or ("plugin" if given and not trt.is_rtx else "function")
+    plugin = _plugin_file(given) if warp == "plugin" and options.graph == "tryon" else None
     gpu = None if trt.is_rtx else _required_gpu(options)
+    advice = _advice(options, trt, warp)
     key = _key(bundle, options, trt, warp, plugin, gpu)
     target = "-".join(options.sm) or "any" if gpu is None else gpu.sm
     name = f"{options.graph}-{options.backend}-{options.precision}-{warp}-b{options.max_batch}-sm{target}.engine"
     engine = (options.folder or cache.default_folder(bundle.folder)) / name
-    reason = cache.why_stale(engine, key)
-    if reason is None:
-        return Built(engine, plugin, "hit", options.backend, options.precision, cache.read_facts(engine))
-    make_folder(engine.parent)  # now rather than after minutes of building
-    start = time.perf_counter()
-    plan, facts = _build_plan(bundle.graph(options.graph), options, trt, warp, plugin, engine.parent)
-    cache.write(engine, plan, key, facts | {"seconds": round(time.perf_counter() - start, 1)})
-    how = f"rebuilt: {reason}" if reason else "built"
-    return Built(engine, plugin, how, options.backend, options.precision, cache.read_facts(engine))
+    how = "hit"
+    if cache.why_stale(engine, key) is not None:
+        make_folder(engine.parent)  # now rather than after minutes of building
+        with cache.only_builder(engine.parent):
+            reason = cache.why_stale(engine, key)  # again: who was waited for may have built it
+            if reason is not None:
+                timing = TimingCache(trt, gpu, engine.parent) if gpu else None
+                start = time.perf_counter()
+                plan, facts = _build_plan(bundle.graph(options.graph), options, trt, warp, plugin, timing)
+                cache.write(engine, plan, key, facts | {"seconds": round(time.perf_counter() - start, 1)})
+                if timing:
+                    timing.keep()  # after the engine, which does not depend on it
+                how = f"rebuilt: {reason}" if reason else "built"
+    return Built(engine, plugin, how, options.backend, options.precision, cache.read_facts(engine), advice)
 
 
 def _check(bundle: Bundle, options: Options) -> None:
@@ -102,8 +116,13 @@ def _check(bundle: Bundle, options: Options) -> None:
         )
 
 
-def _plugin_file(options: Options) -> Path:
-    given = options.plugin or os.environ.get("SPGVTON_PLUGIN")
+def _advice(options: Options, trt: Flavour, warp: str) -> tuple[str, ...]:
+    standard = options.graph == "tryon" and not options.warp and warp == "function" and not trt.is_rtx
+    slow = trt.is_rtx and options.precision == "int8"
+    return tuple(text for text, applies in ((STANDARD_WARP, standard), (RTX_INT8, slow)) if applies)
+
+
+def _plugin_file(given: str | Path | None) -> Path:
     if not given:
         raise SpgvtonError(
             "--warp plugin needs the library: build it (cmake -B build/native && cmake --build build/native) and give "
@@ -134,7 +153,7 @@ def _key(bundle: Bundle, options: Options, trt: Flavour, warp: str, plugin: Path
         "weights": files[WEIGHTS]["sha256"] if WEIGHTS in files else None,
         "plugin": sha256(plugin) if plugin else None,
         "tensorrt": f"{trt.name} {trt.version}",
-        "gpu": gpu.name if gpu else None,
+        "gpu": gpu.identity if gpu else None,
         "sm": [gpu.sm] if gpu else list(options.sm),
         "precision": options.precision,
         "warp": warp,
@@ -158,22 +177,28 @@ def check_memory(needed: int) -> None:
 
 
 def _build_plan(
-    path: Path, options: Options, trt: Flavour, warp: str, plugin: Path | None, folder: Path
+    path: Path, options: Options, trt: Flavour, warp: str, plugin: Path | None, timing: TimingCache | None
 ) -> tuple[bytes, dict[str, Any]]:
     model, warps = prepare(path, warp)
     needed = BASE_MEMORY + MEMORY_PER_BYTE * model.ByteSize()
     check_memory(needed)
     builder = trt.trt.Builder(trt.logger)
     if plugin is None:
-        plan, facts = _parse_and_build(builder, model, path, options, trt, warps, folder)
+        plan, facts = _parse_and_build(builder, model, path, options, trt, warps, timing)
     else:
         with flavour.plugin_loaded(trt, builder.get_plugin_registry(), plugin):
-            plan, facts = _parse_and_build(builder, model, path, options, trt, warps, folder)
+            plan, facts = _parse_and_build(builder, model, path, options, trt, warps, timing)
     return plan, facts | {"memory_estimate_mb": needed // MIB}
 
 
 def _parse_and_build(
-    builder: Any, model: onnx.ModelProto, path: Path, options: Options, trt: Flavour, warps: int, folder: Path
+    builder: Any,
+    model: onnx.ModelProto,
+    path: Path,
+    options: Options,
+    trt: Flavour,
+    warps: int,
+    timing: TimingCache | None,
 ) -> tuple[bytes, dict[str, Any]]:
     flag = getattr(trt.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))  # without the flag there is no other kind
@@ -190,17 +215,14 @@ def _parse_and_build(
     types = Counter(str(layer.get_output(0).dtype).split(".")[-1] for layer in layers if layer.num_outputs)
     config = builder.create_builder_config()
     _configure(builder, network, config, options, trt)
-    timing = None if trt.is_rtx else folder / f"timing-{trt.version}.cache"  # RTX times nothing while it builds
-    if timing is not None:
-        config.set_timing_cache(config.create_timing_cache(timing.read_bytes() if timing.exists() else b""), False)
+    if timing:
+        timing.attach(config)
     progress = config.progress_monitor = monitor(trt.trt)
-    memory = builder.build_serialized_network(network, config)
+    memory = trt.attempt(builder.build_serialized_network, network, config)
     if progress.interrupted:
         raise KeyboardInterrupt
     if memory is None:
         raise SpgvtonError(f"TensorRT cannot build {path}: {trt.first_error('no reason given')}")
-    if timing is not None:
-        write_bytes(timing, bytes(config.get_timing_cache().serialize()))
     return bytes(memory), {"plugin_layers": plugins, "layers": dict(types.most_common())}
 
 
@@ -221,6 +243,7 @@ def _configure(builder: Any, network: Any, config: Any, options: Options, trt: F
     if trt.is_rtx and options.sm:
         config.num_compute_capabilities = len(options.sm)
         for i, sm in enumerate(options.sm):
+            flavour.check_rtx_sm(sm, f"--sm {sm}")
             member = getattr(trt.trt.ComputeCapability, f"SM{sm}", None)
             if member is None:
                 known = sorted(n[2:] for n in dir(trt.trt.ComputeCapability) if n.startswith("SM"))

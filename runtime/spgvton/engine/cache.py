@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +51,26 @@ def why_stale(engine: Path, key: Key) -> str | None:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return f"{text[:8]}..." if len(text) == 64 else text
+
+
+@contextmanager
+def only_builder(folder: Path) -> Iterator[None]:
+    """Inside the block no other process builds into FOLDER; one that does is waited for, and that is said.
+
+    Two builders at once would take each other's GPU memory and measure each other. Where the file system knows no locks,
+    nothing is locked.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"another process builds into {folder}: waiting for it", file=sys.stderr)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # gives the lock back; so does the process's end
 
 
 def read_facts(engine: Path) -> dict[str, Any]:

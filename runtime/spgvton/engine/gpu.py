@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from dataclasses import dataclass
 
-MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+# CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, _COMPUTE_CAPABILITY_MAJOR and _MINOR
+MULTIPROCESSORS, MAJOR, MINOR = 16, 75, 76
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """Name as NVIDIA writes it, compute capability as in "86", memory in bytes."""
+    """Name as NVIDIA writes it, compute capability as in "86", memory in bytes, multiprocessors that are switched on."""
 
     name: str
     sm: str
     memory: int
+    multiprocessors: int
+
+    @property
+    def identity(self) -> str:
+        """What an engine is tuned for. All Jetson Orin modules are called "Orin", and power modes switch parts of one off.
+
+        Memory in whole GiB: what the system keeps for itself changes with its updates.
+        """
+        return f"{self.name}, {self.multiprocessors} SM, {self.memory / 2**30:.0f} GiB"
+
+    @property
+    def slug(self) -> str:
+        """The identity in the name of a file: "sm87-1f0c2a9b"."""
+        return f"sm{self.sm}-{hashlib.sha256(self.identity.encode()).hexdigest()[:8]}"
 
 
 def first_gpu() -> Gpu | None:
@@ -23,16 +39,17 @@ def first_gpu() -> Gpu | None:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
-    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    device, count, major, minor = (ctypes.c_int() for _ in range(4))
     name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
     calls = (
         lambda: cuda.cuInit(0),
         lambda: cuda.cuDeviceGet(ctypes.byref(device), 0),
         lambda: cuda.cuDeviceGetName(name, len(name), device),
+        lambda: cuda.cuDeviceGetAttribute(ctypes.byref(count), MULTIPROCESSORS, device),
         lambda: cuda.cuDeviceGetAttribute(ctypes.byref(major), MAJOR, device),
         lambda: cuda.cuDeviceGetAttribute(ctypes.byref(minor), MINOR, device),
         lambda: cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device),
     )
     if any(call() != 0 for call in calls):
         return None
-    return Gpu(name.value.decode(), f"{major.value}{minor.value}", memory.value)
+    return Gpu(name.value.decode(), f"{major.value}{minor.value}", memory.value, count.value)

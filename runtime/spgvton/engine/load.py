@@ -24,7 +24,7 @@ class LoadedEngine:
         try:
             if plugin is not None:
                 self._plugin.enter_context(flavour.plugin_loaded(trt, self._runtime.get_plugin_registry(), plugin))
-            self.engine: Any = self._runtime.deserialize_cuda_engine(path.read_bytes())
+            self.engine: Any = trt.attempt(self._runtime.deserialize_cuda_engine, path.read_bytes())
             if self.engine is None:
                 raise SpgvtonError(
                     f"{trt.name} cannot load {path} ({trt.first_error('no reason given')}): delete it, it is built again"

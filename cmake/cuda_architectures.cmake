@@ -1,6 +1,7 @@
-# Sets CMAKE_CUDA_ARCHITECTURES, unless the user has, to what this machine's toolkit can compile and TensorRT runs on:
-# the board's own on Jetson, else every desktop and server generation from Ampere on, and PTX of the newest for GPUs to
-# come. For Turing (T4, RTX 20): -DCMAKE_CUDA_ARCHITECTURES=75.
+# Sets CMAKE_CUDA_ARCHITECTURES, unless the user has, to what this machine's toolkit can compile: the board's own on Jetson;
+# else every generation from Turing on, which TensorRT 10 runs on, and PTX of the newest for GPUs to come. PTX of sm_120 does
+# not run on other families, and a container on a Jetson does not look like one: so every ARM machine gets Orin and Thor too
+# (15 kB each).
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND "$ENV{CUDAARCHS}" STREQUAL "")
   find_program(SPGVTON_NVCC NAMES "$ENV{CUDACXX}" nvcc
     HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
@@ -18,11 +19,19 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND "$ENV{CUDAARCHS}" STREQUAL "")
     else()
       set(CMAKE_CUDA_ARCHITECTURES 87-real)
     endif()
-  elseif(nvcc_version VERSION_GREATER_EQUAL 12.8)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 86-real 89-real 90-real 100-real 120)
-  elseif(nvcc_version VERSION_GREATER_EQUAL 11.8)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 86-real 89-real 90)
   else()
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 86)
+    if(nvcc_version VERSION_GREATER_EQUAL 12.8)
+      set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120)
+    elseif(nvcc_version VERSION_GREATER_EQUAL 11.8)
+      set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90)
+    else()
+      set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86)
+    endif()
+    if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+      list(APPEND CMAKE_CUDA_ARCHITECTURES 87-real)
+      if(nvcc_version VERSION_GREATER_EQUAL 13.0)
+        list(APPEND CMAKE_CUDA_ARCHITECTURES 110-real)
+      endif()
+    endif()
   endif()
 endif()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 
 def test_ctest(native_build: Path) -> None:
+    """The operator's mathematics; and, where TensorRT's headers are, the plugin's protocol (see CMakeLists.txt)."""
     ctest = shutil.which("ctest", path=str(Path(sys.executable).parent)) or "ctest"
     command = [ctest, "--test-dir", str(native_build), "--output-on-failure", "--no-tests=error"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

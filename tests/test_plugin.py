@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
 import shutil
 import struct
@@ -136,13 +137,9 @@ def test_plugin_holds_code_for_every_listed_architecture(nvcc: str, plugin_libra
     listed = subprocess.run([nvcc, "--version"], check=True, capture_output=True, text=True)
     release = re.search(r"release (\d+)\.(\d+)", listed.stdout)
     assert release
-    if (
-        "CUDAARCHS" in os.environ
-        or Path("/etc/nv_tegra_release").exists()
-        or tuple(map(int, release.groups())) < (12, 8)
-    ):
+    if "CUDAARCHS" in os.environ or platform.machine() == "aarch64" or tuple(map(int, release.groups())) < (12, 8):
         pytest.skip("the list is another one here")
-    assert architectures(plugin_library) == {*(f"sm_{n}" for n in (80, 86, 89, 90, 100, 120)), "compute_120"}
+    assert architectures(plugin_library) == {*(f"sm_{n}" for n in (75, 80, 86, 89, 90, 100, 120)), "compute_120"}
 
 
 def test_plugin_compiles_with_other_headers(
@@ -163,6 +160,54 @@ def test_plugin_compiles_with_other_headers(
         assert done.returncode == 0, done.stderr
 
 
+def test_plugin_keeps_the_protocol_with_other_headers(tmp_path: Path, cmake_cache: dict[str, str], nvcc: str) -> None:
+    """$TENSORRT_HEADERS, as above: tests/cpp/plugin_host.cpp. Those that the plugin was built with are ctest's."""
+    folders = [f for f in os.environ.get("TENSORRT_HEADERS", "").split(":") if f]
+    if not folders:
+        pytest.skip("TENSORRT_HEADERS names no further versions")
+    cuda = re.split("[;]", cmake_cache.get("CUDAToolkit_INCLUDE_DIRS") or str(Path(nvcc).parent.parent / "include"))
+    sources = [
+        ROOT / "tests/cpp/plugin_host.cpp",
+        ROOT / "tests/cpp/tps_kernel_host.cpp",
+        ROOT / "runtime/plugin/tps_plugin.cpp",
+    ]
+    for folder in folders:
+        system = [part for f in (folder, *cuda) for part in ("-isystem", f)]
+        options = [
+            "-std=c++17",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-ffp-contract=off",
+            f"-I{ROOT / 'runtime/plugin'}",
+            *system,
+        ]
+        options += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+        host = tmp_path / "plugin_host"
+        for command in (["g++", *options, *map(str, sources), "-o", str(host), "-lpthread"], [str(host)]):
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            assert done.returncode == 0, f"{folder}\n{done.stdout}{done.stderr}"
+
+
+REGISTERS = {"75": 40, "87": 40, "90": 40, "100": 32, "110": 40, "120": 40}  # what leaves the blocks that kernels want
+
+
+def test_kernel_needs_few_registers_and_no_spill(nvcc: str, tmp_path: Path) -> None:
+    """Its occupancy, as far as the assembler tells without a GPU."""
+    listed = subprocess.run([nvcc, "--list-gpu-code"], check=False, capture_output=True, text=True).stdout
+    known = [sm for sm in REGISTERS if f"sm_{sm}\n" in f"{listed}\n"]
+    assert known, listed
+    command = [nvcc, "-std=c++17", "-O3", "-Xptxas=-v", f"-I{ROOT / 'runtime/plugin'}", "-c"]
+    command += [f"-gencode=arch=compute_{sm},code=sm_{sm}" for sm in known]
+    command += [str(ROOT / "runtime/plugin/tps_kernel.cu"), "-o", str(tmp_path / "kernel.o")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    entries = re.findall(r"for 'sm_(\d+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers", done.stderr, re.DOTALL)
+    assert sorted(sm for sm, _, _ in entries) == sorted(known), done.stderr
+    for sm, spilled, registers in entries:
+        assert int(spilled) == 0 and int(registers) <= REGISTERS[sm], (sm, spilled, registers)
+
+
 # ----- CMake ----------------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +216,34 @@ def configure(build: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k != "TensorRT_ROOT"} | {"PATH": path}
     command = [shutil.which("cmake", path=path) or "cmake", "-S", str(ROOT), "-B", str(build), *options]
     return subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("release", "processor", "expected"),
+    [
+        ("13.0", "x86_64", "75-real 80-real 86-real 89-real 90-real 100-real 120"),
+        ("13.0", "aarch64", "75-real 80-real 86-real 89-real 90-real 100-real 120 87-real 110-real"),
+        ("12.6", "aarch64", "75-real 80-real 86-real 89-real 90 87-real"),
+        ("11.4", "x86_64", "75-real 80-real 86"),
+    ],
+)
+def test_architectures_of_a_toolkit(tmp_path: Path, release: str, processor: str, expected: str) -> None:
+    """An ARM machine may be a container on a Jetson, which does not look like one: Orin and Thor get code of their own."""
+    if Path("/etc/nv_tegra_release").exists():
+        pytest.skip("a Jetson compiles for itself")
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+    nvcc.chmod(0o755)
+    script = tmp_path / "list.cmake"
+    script.write_text(
+        f'set(CMAKE_SYSTEM_PROCESSOR {processor})\ninclude("{ROOT}/cmake/cuda_architectures.cmake")\n'
+        'string(REPLACE ";" " " found "${CMAKE_CUDA_ARCHITECTURES}")\nmessage("${found}")\n'
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if k != "CUDAARCHS"} | {"CUDACXX": str(nvcc)}
+    command = [shutil.which("cmake", path=path) or "cmake", "-P", str(script)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert done.stderr.strip() == expected
 
 
 def test_cmake_without_cuda_builds_the_host_side(tmp_path: Path) -> None:

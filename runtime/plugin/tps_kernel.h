@@ -10,6 +10,8 @@ namespace spgvton {
 namespace tps {
 
 constexpr int kMaxImages = 4;
+constexpr int kTileWidth = 32, kTileHeight = 8;  // of a block
+constexpr int kMaxBatch = 65535, kMaxHeight = 65535 * kTileHeight;  // CUDA's limit for a grid's second and third axis
 
 // One image to warp and where to: (N, C, H, W), contiguous, float32 or float16 (`half`), both of the same type.
 struct Image {
@@ -29,7 +31,8 @@ struct Warp {
   Inverse inverse;
 };
 
-// Warp all images by one theta per batch item, asynchronously on STREAM. Returns what the launch returns.
+// Warp all images by one theta per batch item, asynchronously on STREAM. Batch and height must be within the limits above.
+// Returns what the launch returns.
 cudaError_t launch(Warp const& warp, cudaStream_t stream) noexcept;
 
 }  // namespace tps

@@ -35,7 +35,7 @@ struct Params {
   Padding padding;
 };
 
-// The first G*G columns of the inverted TPS system, row-major (G*G + 3, G*G): coefficients = values * theta.
+// The first G*G columns of the inverted TPS system, row-major (G*G + 3, G*G): coefficients = values * offsets.
 // 2800 bytes, so that a kernel can take it by value (the limit for kernel arguments is 4 KiB).
 struct Inverse {
   float values[kMaxCoefficients * kMaxPoints];
@@ -55,20 +55,32 @@ SPGVTON_HD float pixelPosition(int i, int size, bool alignCorners) {
   return static_cast<float>(2 * i - (size - 1)) / static_cast<float>(span > 1 ? span : 1);
 }
 
+// Control point I of GRID_SIZE along one axis, rounded once: what an identity theta holds.
+SPGVTON_HD float controlPosition(int i, int gridSize) {
+  return static_cast<float>(2 * i - (gridSize - 1)) / static_cast<float>(gridSize - 1);
+}
+
 // U(r) = r^2 log r^2 of the squared distance, U(0) = 0.
 SPGVTON_HD float radialBasis(float r2) { return r2 > 0.f ? r2 * logf(r2) : 0.f; }
 
-// Coefficient ROW (0 ... G*G + 2) of one axis; theta(k) returns control point k of that axis as float.
+// Coefficient ROW (0 ... G*G + 2) of AXIS (0: x, 1: y); theta(k) returns control point k of that axis as float.
+//
+// The spline is that of the offsets from the control points, and the pixel's own place is added at the end. It is the same
+// function, since a spline reproduces what is linear, but rounding is relative to how far a pixel moves: a theta that
+// moves nothing gives the picture back bit by bit.
 template <class Theta>
-SPGVTON_HD float coefficient(Inverse const& inverse, Theta const& theta, int row, int gridSize) {
+SPGVTON_HD float coefficient(Inverse const& inverse, Theta const& theta, int row, int gridSize, int axis) {
   int const points = gridSize * gridSize;
   float sum = 0.f;
-  for (int k = 0; k < points; ++k) sum += inverse.values[row * points + k] * theta(k);
+  for (int k = 0; k < points; ++k) {
+    float const still = controlPosition(axis == 0 ? k % gridSize : k / gridSize, gridSize);
+    sum += inverse.values[row * points + k] * (theta(k) - still);
+  }
   return sum;
 }
 
-// Normalised input position (sx, sy) of the output position (x, y); cx, cy: the coefficients of both axes.
-SPGVTON_HD void splinePosition(float const* cx, float const* cy, float x, float y, int gridSize, float& sx, float& sy) {
+// How far from its own place the output position (x, y) samples, normalised; cx, cy: the coefficients of both axes.
+SPGVTON_HD void splineOffset(float const* cx, float const* cy, float x, float y, int gridSize, float& sx, float& sy) {
   int const points = gridSize * gridSize;
   float const scale = 1.f / static_cast<float>(gridSize - 1);
   sx = cx[points] + cx[points + 1] * x + cx[points + 2] * y;
@@ -85,10 +97,10 @@ SPGVTON_HD void splinePosition(float const* cx, float const* cy, float x, float 
   }
 }
 
-// Pixel coordinate of the normalised position S, limited so that every value, NaN included, converts to int.
-SPGVTON_HD float pixelCoordinate(float s, int size, bool alignCorners, Padding padding) {
+// Pixel coordinate that lies OFFSET (normalised) from pixel I, limited so that every value, NaN included, converts to int.
+SPGVTON_HD float pixelCoordinate(int i, float offset, int size, bool alignCorners, Padding padding) {
   float const n = static_cast<float>(size);
-  float p = alignCorners ? (s + 1.f) * 0.5f * (n - 1.f) : ((s + 1.f) * n - 1.f) * 0.5f;
+  float const p = static_cast<float>(i) + offset * 0.5f * (alignCorners ? n - 1.f : n);
   if (padding == kBorder) return clampf(p, 0.f, n - 1.f);
   return clampf(p, -2.f, n + 1.f);  // beyond one pixel outside nothing changes: all taps are zero
 }
@@ -96,10 +108,10 @@ SPGVTON_HD float pixelCoordinate(float s, int size, bool alignCorners, Padding p
 // Where output pixel (column, row) samples the input.
 SPGVTON_HD Taps outputTaps(float const* cx, float const* cy, int column, int row, Params const& p) {
   float sx, sy;
-  splinePosition(cx, cy, pixelPosition(column, p.width, p.alignCorners), pixelPosition(row, p.height, p.alignCorners),
-                 p.gridSize, sx, sy);
-  float const x = pixelCoordinate(sx, p.width, p.alignCorners, p.padding);
-  float const y = pixelCoordinate(sy, p.height, p.alignCorners, p.padding);
+  splineOffset(cx, cy, pixelPosition(column, p.width, p.alignCorners), pixelPosition(row, p.height, p.alignCorners),
+               p.gridSize, sx, sy);
+  float const x = pixelCoordinate(column, sx, p.width, p.alignCorners, p.padding);
+  float const y = pixelCoordinate(row, sy, p.height, p.alignCorners, p.padding);
   float const x0 = floorf(x), y0 = floorf(y);
   return Taps{static_cast<int>(x0), static_cast<int>(y0), x - x0, y - y0};
 }

@@ -30,7 +30,8 @@ namespace {
 constexpr char kName[] = "TpsGridSample";
 constexpr char kVersion[] = "1";
 constexpr char kNamespace[] = "";
-constexpr int64_t kMaxExtent = 1 << 20;  // pixels; keeps every index in int and every position exact in float
+// Of N, C, H and W: what the kernel can be launched for; every index stays in int and every position exact in float.
+constexpr int64_t kMaxExtent[4] = {tps::kMaxBatch, 1 << 20, tps::kMaxHeight, 1 << 20};
 constexpr int32_t kThetaInput = 1;
 
 std::atomic<ILoggerFinder*> loggerFinder{nullptr};
@@ -114,6 +115,8 @@ class Plugin final : public IPluginV3, public IPluginV3OneCore, public IPluginV3
  public:
   explicit Plugin(Attributes const& attributes) noexcept : attributes_(attributes) {
     tps::invert(attributes.gridSize, inverse_);  // the creator has checked the grid size
+    std::snprintf(timingId_, sizeof timingId_, "%s grid_size=%d align_corners=%d images=%d padding=%s", kName,
+                  attributes.gridSize, attributes.alignCorners, attributes.images, paddingName(attributes.padding));
   }
 
   // IPluginV3
@@ -171,8 +174,9 @@ class Plugin final : public IPluginV3, public IPluginV3OneCore, public IPluginV3
     return shapesFit(dims) ? 0 : -1;
   }
 
-  // There are no tactics to choose from; with an ID the time of one shape is measured once and not per builder.
-  AsciiChar const* getTimingCacheID() noexcept override { return kName; }
+  // There are no tactics to choose from; with an ID the time of one shape is measured once and not per builder. It must tell
+  // plugins of other attributes apart.
+  AsciiChar const* getTimingCacheID() noexcept override { return timingId_; }
 
   // IPluginV3OneRuntime
   int32_t onShapeChange(PluginTensorDesc const* inputs, int32_t inputCount, PluginTensorDesc const*,
@@ -241,8 +245,8 @@ class Plugin final : public IPluginV3, public IPluginV3OneCore, public IPluginV3
         return false;
       }
       for (int32_t axis = 0; axis < 4; ++axis) {
-        if (image.d[axis] > kMaxExtent) {
-          logError("image %d is larger than %d along axis %d", i, static_cast<int>(kMaxExtent), axis);
+        if (image.d[axis] > kMaxExtent[axis]) {
+          logError("image %d is larger than %d along axis %d", i, static_cast<int>(kMaxExtent[axis]), axis);
           return false;
         }
       }
@@ -252,6 +256,7 @@ class Plugin final : public IPluginV3, public IPluginV3OneCore, public IPluginV3
 
   Attributes attributes_;
   tps::Inverse inverse_;
+  char timingId_[96];
   PluginField fields_[4];
   PluginFieldCollection collection_{};
 };

@@ -16,7 +16,7 @@ extern "C" int tps_grid_sample_f32(const float* image, const float* theta, float
     float coefficients[2][kMaxCoefficients];
     for (int axis = 0; axis < 2; ++axis) {
       for (int row = 0; row < grid * grid + 3; ++row) {
-        coefficients[axis][row] = coefficient(inverse, [&](int k) { return theta[axis * points + k]; }, row, grid);
+        coefficients[axis][row] = coefficient(inverse, [&](int k) { return theta[axis * points + k]; }, row, grid, axis);
       }
     }
     for (int y = 0; y < h; ++y) {

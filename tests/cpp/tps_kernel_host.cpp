@@ -16,7 +16,7 @@
 #define __device__
 #define __shared__ static  // one for all threads of the block that is running
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(threads, blocks)
 #define __syncthreads() pthread_barrier_wait(&barrier)
 
 namespace {

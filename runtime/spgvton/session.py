@@ -14,7 +14,7 @@ from spgvton.backends.sharing import sibling
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
-from spgvton.files import make_folder
+from spgvton.files import check_output, make_folder
 from spgvton.image import Letterbox
 from spgvton.keypoints import check_keypoints
 from spgvton.perception.composed import ComposedParser
@@ -96,6 +96,7 @@ class TryOn:
         is full. Raises SpgvtonError where PATH cannot be written.
         """
         make_folder(Path(path).resolve().parent)  # now rather than after an hour of recording
+        check_output(Path(path))
         self._backend = recorder = Recorder(self._backend, path, count, self.size, self.bundle.label_set, images=images)
         return recorder
 

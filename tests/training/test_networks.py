@@ -1,5 +1,7 @@
 """Generators by Table I, GMM, alignment, and the joint model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -258,10 +260,9 @@ def test_background_is_kept_where_visible_and_continued_where_not() -> None:
     assert torch.equal(estimate_background(ramp, 0 * visible), torch.zeros_like(ramp)), "nothing seen: grey, not NaN"
 
 
-def test_fill_paints_background_only_where_the_map_says_so() -> None:
-    with pytest.raises(SpgvtonError, match="needs align_source"):
-        NetworkConfig(fill_background=True)
-    config = preset("mini", ngf=4, gmm_ngf=4, background_margin=False)
+@pytest.mark.parametrize("align_source", [True, False])
+def test_fill_paints_background_only_where_the_map_says_so(align_source: bool) -> None:
+    config = preset("mini", ngf=4, gmm_ngf=4, background_margin=False, align_source=align_source)
     model = build_model(config)
     inputs = random_inputs(config)
     inputs = inputs._replace(
@@ -280,11 +281,12 @@ def test_fill_paints_background_only_where_the_map_says_so() -> None:
     assert torch.equal(plain.fill(plain.person(inputs), semantic), inputs.body)
 
 
-def test_pixels_at_the_persons_edge_are_hidden_too() -> None:
+@pytest.mark.parametrize("align_source", [True, False])
+def test_pixels_at_the_persons_edge_are_hidden_too(align_source: bool) -> None:
     """A white fringe at her edge, as resampled pictures have one, neither stays behind nor colours what is filled."""
     with pytest.raises(SpgvtonError, match="background_margin needs fill_background"):
         NetworkConfig(align_source=True, background_margin=True)
-    config = preset("mini", ngf=4, gmm_ngf=4)
+    config = preset("mini", ngf=4, gmm_ngf=4, align_source=align_source)
     inputs = random_inputs(config)
     reference = torch.zeros(1, 20, 256, 192)
     reference[:, lb.BACKGROUND] = 1
@@ -298,5 +300,5 @@ def test_pixels_at_the_persons_edge_are_hidden_too() -> None:
     with_margin = build_model(config)
     filled = with_margin.fill(with_margin.person(inputs), semantic)
     assert torch.allclose(filled, torch.tensor(-0.5), atol=1e-3)
-    without = build_model(preset("mini", ngf=4, gmm_ngf=4, background_margin=False))
+    without = build_model(replace(config, background_margin=False))
     assert without.fill(without.person(inputs), semantic).max() > 0.9

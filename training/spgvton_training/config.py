@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -44,6 +44,7 @@ class LossConfig:
     class_weights: bool = False  # rare labels count more in the focal loss
     structure: float = 0.0  # weight of losses.structure beside each image L1
     head: float = 0.0  # weight of one more L1 and structure term on the true head region of both images
+    changed: float = 0.0  # weight of L1 and structure in the region that changes (losses.changed_region)
     flow: float = 0.0  # weight of losses.warp_flow
     smoothness: float = 0.0  # weight of losses.theta_smoothness
     clothes_regulariser: bool = False  # |M - M_t^C| instead of |1 - M|
@@ -115,6 +116,8 @@ class DataConfig:
     tone: float = 0.0  # strength of a random tone curve, the same for all pictures of a triple
     foreign: float = 0.0  # largest share of another picture blended into source and target where both have one pose
     backdrop: float = 0.0  # largest share of one colour painted over the background of source and target
+    task: Literal["pose", "live", "both"] = "pose"  # live: the garment is exchanged, the pose is not (MPV)
+    label_noise: float = 0.0  # live: by how many pixels the source's semantic map is wrong
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,10 @@ class RunConfig:
         if o.accumulate < 1 or any(b < 1 or b % o.accumulate for b in batch_sizes):
             raise UsageError(
                 f"batch sizes {list(batch_sizes)} of stages 0 to 3 must be multiples of optimiser.accumulate {o.accumulate}"
+            )
+        if self.data.task != "pose" and not self.data.unpaired:
+            raise UsageError(
+                f"data.task {self.data.task} needs data.unpaired: garments are exchanged in unpaired rows only"
             )
         if o.ema is not None and not 0 < o.ema < 1:
             raise UsageError(f"optimiser.ema must be between 0 and 1, got {o.ema}")
@@ -210,7 +217,7 @@ def run_preset(name: str) -> RunConfig:
     network = network_preset(name)
     if name == "paper":
         return RunConfig(network=network)
-    return RunConfig(
+    small = RunConfig(
         network=network,
         losses=replace(
             LossConfig(), adversarial=False, local_adversarial=False, perceptual=False, identity=False,
@@ -224,3 +231,16 @@ def run_preset(name: str) -> RunConfig:
         ),
         data=DataConfig(unpaired=True, tone=1.0),
     )  # fmt: skip
+    return small.with_values(_LIVE) if name == "live" else small
+
+
+# What the live network is trained with, beside the recipe of the other small ones: from the weights of `realtime`.
+_LIVE: Final[dict[str, Any]] = {
+    "data": {
+        "task": "live", "foreign": 0.3, "backdrop": 1.0, "keypoint_noise": 0.5, "tone": 0.5, "label_noise": 1.0,
+    },
+    "losses": {"erase_probability": 0.1, "changed": 1.0, "cycle": False},
+    "optimiser": {
+        "iterations": [0, 0, 8000], "learning_rates": [1e-3, 1e-3, 6e-4], "matching_iterations": 0, "ema": 0.998,
+    },
+}  # fmt: skip

@@ -86,21 +86,45 @@ def region_l1(image: Tensor, target: Tensor, region: Tensor) -> Tensor:
     return (difference.abs().sum() + 0.5 * (dx + dy)) / area
 
 
-def structure(image: Tensor, target: Tensor) -> Tensor:
-    """Extension, in place of the perceptual term where no VGG is given: image gradients and 7x7 box SSIM."""
+def changed_region(old: Tensor, new: Tensor) -> Tensor:
+    """Weights (N, 1, H, W) of the part of a picture that a garment exchange changes: OLD or NEW clothes, masks of 0 and 1.
+
+    1 inside and up to two pixels around them, 2 within two pixels of the new clothes' border, 0 elsewhere.
+    """
+
+    def dilated(mask: Tensor) -> Tensor:
+        return F.max_pool2d(mask, 5, 1, 2)
+
+    border = dilated(new) + dilated(1 - new) - 1
+    return dilated(torch.maximum(old, new)) + border
+
+
+def region_structure(similarity: Tensor, region: Tensor) -> Tensor:
+    """Extension: 1 - box_ssim() SIMILARITY, averaged with the weights REGION (N, 1, H, W)."""
+    weight = F.avg_pool2d(region, *_BOX)
+    return ((1 - similarity).mean(1, keepdim=True) * weight).sum() / weight.sum().clamp_min(1)
+
+
+def structure(image: Tensor, target: Tensor, similarity: Tensor) -> Tensor:
+    """Extension, in place of the perceptual term where no VGG is given: image gradients, and box_ssim() SIMILARITY."""
     dx = F.l1_loss(image[..., 1:] - image[..., :-1], target[..., 1:] - target[..., :-1])
     dy = F.l1_loss(image[..., 1:, :] - image[..., :-1, :], target[..., 1:, :] - target[..., :-1, :])
-    return 0.5 * (dx + dy) + 0.25 * (1 - _box_ssim(image, target))
+    return 0.5 * (dx + dy) + 0.25 * (1 - similarity.mean())
 
 
-def _box_ssim(a: Tensor, b: Tensor) -> Tensor:
+_BOX = (7, 2)  # size and stride of the windows
+
+
+def box_ssim(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM (N, 3, h, w) of images (N, 3, H, W) in [-1, 1] over square windows: cheaper than metrics.ssim_map()."""
+
     def mean(t: Tensor) -> Tensor:
-        return F.avg_pool2d(t, 7, 2)
+        return F.avg_pool2d(t, *_BOX)
 
     ma, mb = mean(a), mean(b)
     va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2  # data range 2
-    return (((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))).mean()
+    return ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
 
 
 def warp_flow(grid: Tensor, flow: Tensor) -> Tensor:

@@ -78,6 +78,11 @@ def erase(image: Tensor, probability: float, generator: torch.Generator) -> Tens
     return out
 
 
+def _inside(image: Tensor, target: Tensor, similarity: Tensor, region: Tensor) -> Tensor:
+    """L1 and structure inside REGION. similarity: losses.box_ssim() of the two images."""
+    return losses.region_l1(image, target, region) + 0.25 * losses.region_structure(similarity, region)
+
+
 class Objective(nn.Module):
     """The joint model with its losses. Its forward pass is one training step's, so it is what Fabric wraps.
 
@@ -196,16 +201,26 @@ class Objective(nn.Module):
         _, perceptual, face = self._others
         images = {"coarse": (c.lambdas[1], made.coarse.image), "final": (c.lambdas[3], made.final.image)}
         region = self._true_head(batch).sum(1, keepdim=True)
+        changed = self._changed(batch) if c.changed else None
         for name, (weight, image) in images.items():
             if c.perceptual:
                 assert perceptual is not None
                 terms[f"{name}_perceptual"] = weight * perceptual(image, batch.target)
             if name == "final":
                 weight *= c.alpha[0]
+            if c.structure or changed is not None:
+                similarity = losses.box_ssim(image, batch.target)
             if c.structure:
-                terms[f"{name}_structure"] = weight * c.structure * losses.structure(image, batch.target)
+                terms[f"{name}_structure"] = weight * c.structure * losses.structure(image, batch.target, similarity)
             if c.head:
                 terms[f"{name}_head"] = weight * c.head * losses.region_l1(image, batch.target, region)
+            if changed is not None:
+                terms[f"{name}_changed"] = weight * c.changed * _inside(image, batch.target, similarity, changed)
+        if changed is not None:
+            # Where M is 1 the final image says nothing about I_r, from which the live compositor takes the shading.
+            rendered = made.final.rendered
+            inside = _inside(rendered, batch.target, losses.box_ssim(rendered, batch.target), changed)
+            terms["rendered_changed"] = 0.5 * c.lambdas[3] * c.alpha[0] * c.changed * inside
         if c.identity:
             assert face is not None
             boxes, valid = face.boxes(self._true_head(batch)[:, :1])  # the face alone: HEAD is (face, hair)
@@ -214,6 +229,13 @@ class Objective(nn.Module):
             with torch.no_grad():
                 true = face(crops.crop(crops.isolate(batch.target, region), boxes, face.size))
             terms["identity"] = c.lambdas[4] * losses.face_identity(face(crop), true, valid)
+
+    def _changed(self, batch: Batch) -> Tensor:
+        """losses.changed_region() of the source's clothes, with what else of her was forgotten, and the target's."""
+        x = batch.inputs
+        old = 1 - x.reference_map.sum(1, keepdim=True) - x.head.sum(1, keepdim=True)
+        new = (1 - self.model.not_clothes[0, :, 0, 0])[batch.target_labels][:, None]
+        return losses.changed_region(old, new)
 
     # --- what the discriminators see ---------------------------------------------------------------------------------
     def _true_head(self, batch: Batch) -> Tensor:

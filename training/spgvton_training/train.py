@@ -194,7 +194,8 @@ class Trainer:
         self.dataset = MPV(
             self.data, "train", size=c.network.size, label_set=c.network.label_set,
             unpaired=c.data.unpaired, augment=c.data.augment, keypoint_noise=c.data.keypoint_noise, tone=c.data.tone,
-            foreign=c.data.foreign, backdrop=c.data.backdrop, seed=c.seed, triples=self.triples,
+            foreign=c.data.foreign, backdrop=c.data.backdrop, label_noise=c.data.label_noise, task=c.data.task,
+            forget_arms=c.network.forget_arms, seed=c.seed, triples=self.triples,
         )  # fmt: skip
         self.objective = Objective(
             self.model, c, self.critics,

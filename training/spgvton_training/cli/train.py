@@ -2,6 +2,7 @@
 
   spgvton synth --out data/synth --count 1000 --seed 1 --unpaired
   spgvton train --preset mini --data data/synth --out runs/mini
+  spgvton train --preset live --init bundles/realtime/weights.safetensors --data data/synth --out runs/live
   spgvton train --preset paper --data MPV --out runs/paper --perceptual-weights vgg19.pth --face-weights sphere20a.pth
   spgvton train --preset paper --data MPV --out runs/no-cycle --ablation w/o-cycle ...
   spgvton train --config runs/mini/config.yaml --set optimiser.iterations=[0,0,400] --init runs/mini/model.safetensors \\
@@ -43,6 +44,7 @@ from spgvton_training import ablations
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.config import RunConfig, assignment, load, run_preset
 from spgvton_training.data.check import select_triples
+from spgvton_training.data.layout import TASKS
 from spgvton_training.distill import Teacher, check_teacher, with_teacher
 from spgvton_training.networks.config import PRESETS
 from spgvton_training.pretrained.face import load_face_encoder
@@ -56,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of this run")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="network and recipe (default: mini)")
     parser.add_argument("--config", type=Path, help="YAML file in place of a preset")
+    parser.add_argument(
+        "--task",
+        choices=TASKS,
+        help="pose: another pose; live: another garment in the same pose; both (default: the preset's)",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one option of the run")
     parser.add_argument("--ablation", action="append", default=[], metavar="NAME", help="a row of Tables IV to VI")
     parser.add_argument("--print-config", action="store_true", help="print the run's configuration as YAML, and stop")
@@ -99,6 +106,8 @@ def configuration(args: argparse.Namespace) -> RunConfig:
         raise UsageError("give --preset or --config, not both")
     config = load(args.config) if args.config else run_preset(args.preset or "mini")
     given = [assignment(text) for text in args.set]
+    if args.task:
+        given.insert(0, {"data": {"task": args.task, **({} if args.task == "pose" else {"unpaired": True})}})
     if args.iterations:
         given.append({"optimiser": parse_iterations(args.iterations)})
     config = config.with_values(*given)

@@ -68,6 +68,16 @@ def same_pose(source: Float, target: Float, height: int) -> bool:
     return bool(np.median(moved) < _SAME_POSE * height / 256)
 
 
+def displace(labels: UInt8, rng: np.random.Generator, sigma: float) -> UInt8:
+    """LABELS (H, W) pushed about by a smooth random field of SIGMA pixels: a parser's borders are not the renderer's."""
+    h, w = labels.shape
+    field = rng.normal(0, sigma, (2, -(-h // 24), -(-w // 24))).astype(np.float32)
+    x, y = (cv2.resize(part, (w, h), interpolation=cv2.INTER_CUBIC) for part in field)
+    x += np.arange(w, dtype=np.float32)
+    y += np.arange(h, dtype=np.float32)[:, None]
+    return cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
 def overlay(
     pictures: list[tuple[UInt8, NDArray[np.bool_]]], foreign: UInt8, rng: np.random.Generator, strength: float
 ) -> list[UInt8]:

@@ -15,6 +15,7 @@ This module needs no torch, so that processes that only look at files start quic
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,31 @@ def read_pairs(
     if not triples:
         raise SpgvtonError(f"{root} has no {split} triples in {' or '.join(names)}")
     return triples
+
+
+TASKS: Final = ("pose", "live", "both")
+_POSE: Final = re.compile(r"@(\d+)=")
+
+
+def exchanges_garment(triple: Triple) -> bool:
+    """Source and target are one person in one pose, in two garments: by the names, <item>/<photo>@<pose>=<frame>.jpg.
+
+    That is a row of the live task, whose source is the camera picture and whose target is the picture to show.
+    """
+    (item, photo), (other_item, other) = (Path(name).parts[-2:] for name in (triple.source, triple.target))
+    poses = [_POSE.search(name) for name in (photo, other)]
+    return item == other_item and photo != other and None not in poses and poses[0][1] == poses[1][1]  # type: ignore[index]
+
+
+def of_task(triples: Iterable[Triple], task: str) -> list[Triple]:
+    """Those of TRIPLES that TASK trains on. Raises SpgvtonError when there are none of "live"."""
+    chosen = [t for t in triples if task != "live" or exchanges_garment(t)]
+    if not chosen:
+        raise SpgvtonError(
+            f"the task 'live' needs rows in {UNPAIRED} that show one person in one pose in two garments: "
+            "make them with spgvton synth --unpaired"
+        )
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError
+from spgvton.live.arms import forget_arms
 from spgvton.mask import read_mask
 from spgvton.video import cv2
-from spgvton_training.data.augment import add_noise, backdrop, overlay, same_pose, tone_curve
+from spgvton_training.data.augment import add_noise, backdrop, displace, overlay, same_pose, tone_curve
 from spgvton_training.data.batch import Batch
-from spgvton_training.data.layout import ClothFiles, PhotoFiles, Triple, read_pairs
+from spgvton_training.data.layout import ClothFiles, PhotoFiles, Triple, exchanges_garment, of_task, read_pairs
 from spgvton_training.data.packed import Packed
 from spgvton_training.networks.joint import Inputs
 from spgvton_training.synthetic.flow import read_flow
@@ -62,22 +63,26 @@ class MPV(Dataset[Batch]):
 
     root: folder in MPV layout. paired, unpaired, no_truth: the lists that are read. triples: those to use instead of all
     of the split, e.g. those that data.check found to be good. augment: random horizontal flip and keypoint noise of
-    `keypoint_noise` pixels. tone, foreign, backdrop: with augment, strengths of tone_curve(), overlay() and
-    backdrop(). cache_mb: decoded files
-    kept in memory by all workers together.
+    `keypoint_noise` pixels. tone, foreign, backdrop, label_noise: with augment, strengths of tone_curve(), overlay(),
+    backdrop() and displace(). cache_mb: decoded files kept in memory by all workers together.
+
+    task: "live" takes only the rows that exchange the garment in one pose; there, and in those rows of "both", the
+    target's keypoints are the source's, label_noise moves the source's map, and with `forget_arms` her bare arms count
+    as old clothes.
     """
 
     def __init__(
         self, root: str | Path, split: str, *, size: tuple[int, int] = im.SIZE, label_set: str = "cihp",
         paired: bool = True, unpaired: bool = False, no_truth: bool = False, triples: Sequence[Triple] | None = None,
-        augment: bool = False, keypoint_noise: float = 1.5, tone: float = 0.0, foreign: float = 0.0, backdrop: float = 0.0, seed: int = 0,
-        cache_mb: int = 4000,
+        augment: bool = False, keypoint_noise: float = 1.5, tone: float = 0.0, foreign: float = 0.0, backdrop: float = 0.0,
+        label_noise: float = 0.0, task: str = "pose", forget_arms: bool = False, seed: int = 0, cache_mb: int = 4000,
     ) -> None:  # fmt: skip
         self.root, self.size, self.label_set, self.augment, self.seed = Path(root), size, label_set, augment, seed
         self.keypoint_noise, self.tone, self.foreign, self.backdrop = keypoint_noise, tone, foreign, backdrop
         if triples is None:
             triples = read_pairs(self.root, split, paired=paired, unpaired=unpaired, no_truth=no_truth)
-        self.triples = list(triples)
+        self.label_noise, self.task, self.forget_arms = label_noise, task, forget_arms
+        self.triples = of_task(triples, task)
         self._has_flow = (self.root / "flow").is_dir()
         self._cache: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._cached_bytes, self._cache_limit = 0, cache_mb * 2**20
@@ -182,6 +187,9 @@ class MPV(Dataset[Batch]):
     def _sample(self, index: int, epoch: int = 0) -> _Sample:
         triple = self.triples[index]
         source, target, cloth = self.photo(triple.source), self.photo(triple.target), self.cloth(triple.cloth)
+        live = self.task != "pose" and exchanges_garment(triple)
+        if live:
+            target = target._replace(keypoints=source.keypoints)
         flip = False
         if self.augment:  # the same draw for the same seed, epoch and triple, whatever worker makes it
             rng = np.random.default_rng((self.seed, epoch, index))
@@ -190,30 +198,35 @@ class MPV(Dataset[Batch]):
                 source, target = source.flipped(), target.flipped()
                 cloth = Cloth(mirror(cloth.picture), mirror(cloth.mask))
             alike = self.foreign > 0 and same_pose(source.keypoints, target.keypoints, self.size[0])
-            source, target = (
-                p._replace(keypoints=add_noise(p.keypoints, rng, sigma=self.keypoint_noise)) for p in (source, target)
-            )
+            noisy = [add_noise(p.keypoints, rng, sigma=self.keypoint_noise) for p in (source, target)]
+            source, target = source._replace(keypoints=noisy[0]), target._replace(keypoints=noisy[0 if live else 1])
             if self.backdrop and rng.random() < 0.75:
                 seen = [(p.picture, p.labels == lb.BACKGROUND) for p in (source, target)]
                 painted = backdrop(seen, rng, self.backdrop)
                 source, target = source._replace(picture=painted[0]), target._replace(picture=painted[1])
             if alike and rng.random() < 0.5:
-                source, target = self._overlaid(source, target, rng)
+                source, target = self._overlaid(source, target, rng, live)
             if self.tone:
                 curve = tone_curve(rng, self.tone)
                 source, target = (p._replace(picture=cv2.LUT(p.picture, curve)) for p in (source, target))
                 cloth = cloth._replace(picture=cv2.LUT(cloth.picture, curve))
+            if live and self.label_noise:
+                source = source._replace(labels=displace(source.labels, rng, self.label_noise))
+        if live and self.forget_arms:
+            source = source._replace(labels=forget_arms(source.labels, source.keypoints))
         flow = self.flow(triple.target)
         return _Sample(source, target, cloth, None if flow is None else normalise_flow(flow, self.size, flip=flip))
 
-    def _overlaid(self, source: Photo, target: Photo, rng: np.random.Generator) -> tuple[Photo, Photo]:
-        """SOURCE and TARGET with part of another picture in both, each but for its own clothes.
+    def _overlaid(self, source: Photo, target: Photo, rng: np.random.Generator, live: bool) -> tuple[Photo, Photo]:
+        """SOURCE and TARGET with part of another picture in both, each but for its own clothes and forgotten arms.
 
         So what the source's clothes hide goes on as the picture beside them does, and is filled from there.
         """
         other = self.photo(self.triples[int(rng.integers(len(self)))].source)
         clothes = lb.clothes(self.label_set)
-        both = [(p.picture, np.isin(p.labels, clothes)) for p in (source, target)]
+        forget = live and self.forget_arms
+        maps = [forget_arms(p.labels, p.keypoints) if forget else p.labels for p in (source, target)]
+        both = [(p.picture, np.isin(labels, clothes)) for p, labels in zip((source, target), maps)]
         pictures = overlay(both, other.picture, rng, self.foreign)
         return source._replace(picture=pictures[0]), target._replace(picture=pictures[1])
 

@@ -44,6 +44,7 @@ class NetworkConfig:
     pose_in_gmm: bool = False  # GMM1 also sees the target pose
     features_in_gmm: bool = False  # GMM1: the regression sees both feature maps beside their correlation
     bounded_theta: bool = True  # GMM: tanh on the offsets (CP-VTON); False: linear
+    forget_arms: bool = False  # live: bare arms of the source count as old clothes (spgvton.live.arms)
 
     def __post_init__(self) -> None:
         check_label_set(self.label_set)
@@ -55,9 +56,8 @@ class NetworkConfig:
             raise SpgvtonError(f"network option trunk_blocks must be 1 to 16, got {self.trunk_blocks}")
         if self.background_margin and not self.fill_background:
             raise SpgvtonError("network option background_margin needs fill_background")
-        for option in ("align_once", "fill_background"):
-            if getattr(self, option) and not self.align_source:
-                raise SpgvtonError(f"network option {option} needs align_source")
+        if self.align_once and not self.align_source:
+            raise SpgvtonError("network option align_once needs align_source")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,12 +91,14 @@ _MINI = dict(ngf=16, gmm_ngf=16, half_semantics=True, space_to_depth=True, **_PA
 _REALTIME = dict(
     _MINI, space_to_depth_g1=True, trunk_blocks=1, first_block=False, second_tail_convolution=False, align_once=True
 )
+_LIVE = dict(_REALTIME, align_source=False, align_once=False, forget_arms=True)  # the source has the target's pose
 
 PRESETS: Final[dict[str, NetworkConfig]] = {
     "paper": NetworkConfig(),
     "edge": NetworkConfig(preset="edge", ngf=32, gmm_ngf=32, **_PAYING),  # type: ignore[arg-type]
     "mini": NetworkConfig(preset="mini", **_MINI),  # type: ignore[arg-type]
     "realtime": NetworkConfig(preset="realtime", **_REALTIME),  # type: ignore[arg-type]
+    "live": NetworkConfig(preset="live", **_LIVE),  # type: ignore[arg-type]
     "lite": NetworkConfig(preset="lite", separable_blocks=True, align_once=True, **_MINI),  # type: ignore[arg-type]
 }
 

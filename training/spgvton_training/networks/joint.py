@@ -143,21 +143,21 @@ class JointModel(nn.Module):
     # --- the modules -------------------------------------------------------------------------------------------------
     def person(self, inputs: Inputs) -> Person:
         """The source person, moved to the target pose if `align_source` is on; the maps at G1's resolution."""
-        stride = self.semantic_stride
-        if self.config.align_source:
-            visible = inputs.reference_map[:, lb.BACKGROUND : lb.BACKGROUND + 1]
-            margin = self.config.background_margin
-            if margin:
-                visible = away_from_person(visible)
+        c, stride = self.config, self.semantic_stride
+        background = inputs.reference_map[:, lb.BACKGROUND : lb.BACKGROUND + 1]
+        visible = away_from_person(background) if c.background_margin else background
+        if c.align_source:
             reference_map, head, body, empty = align(
-                *inputs[:4], inputs.keypoints, stride, self.config.align_once, visible if margin else None
+                *inputs[:4], inputs.keypoints, stride, c.align_once, visible if c.background_margin else None
             )
-            if not self.config.fill_background:
-                return Person(reference_map, head, body)
-            return Person(reference_map, head, body, estimate_background(inputs.body, visible) * empty)
-        if stride == 1:
-            return Person(*inputs[:3])
-        return Person(halve(inputs.reference_map), halve(inputs.head), inputs.body)
+        else:
+            reference_map, head = (halve(maps) if stride == 2 else maps for maps in inputs[:2])
+            hers = torch.cat([inputs.reference_map, inputs.head], 1).sum(1, keepdim=True) - background
+            known = hers + visible
+            body, empty = inputs.body * known if c.background_margin else inputs.body, 1 - known
+        if not c.fill_background:
+            return Person(reference_map, head, body)
+        return Person(reference_map, head, body, estimate_background(inputs.body, visible) * empty)
 
     def semantic_logits(self, person: Person, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
         """G1: logits (N, 20, H, W) of the target semantic map, at half resolution with `half_semantics`."""

@@ -6,7 +6,7 @@ The try-on is a function of person, garment and pose in network pixels alone. Wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,28 +48,31 @@ def largest_move(before: Float, now: Float) -> float:
     return float(np.linalg.norm((now - before)[seen, :2], axis=1).max(initial=0.0))
 
 
-class StillRule:
-    """Remembers the last picture that was made, and the pose that it shows.
+Made = TypeVar("Made")
+
+
+class StillRule(Generic[Made]):
+    """Remembers the last picture (in live mode: the network's answer) that was made, and the pose that it shows.
 
     A pose is compared with that one, never with the last one shown: slow drift adds up until a picture is made.
     """
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._made: tuple[Float, UInt8] | None = None
+        self._made: tuple[Float, Made] | None = None
 
     def reset(self) -> None:
         """Forget the picture: person, garment or framing changed."""
         self._made = None
 
-    def same(self, keypoints: Float) -> UInt8 | None:
+    def same(self, keypoints: Float) -> Made | None:
         """The very picture last made, if it does for KEYPOINTS (18, 3) in network pixels; else None."""
         if self._made is None or not self._threshold:
             return None
         pose, picture = self._made
         return picture if largest_move(pose, keypoints) <= self._threshold else None
 
-    def made(self, keypoints: Float, picture: UInt8) -> None:
+    def made(self, keypoints: Float, picture: Made) -> None:
         """PICTURE shows KEYPOINTS."""
         if self._threshold:
             self._made = keypoints, picture

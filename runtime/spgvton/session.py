@@ -56,7 +56,7 @@ class TryOn:
         self._parser = parser
         self._still_pose: PoseEstimator | None = None
         economy = economy or Economy()
-        self._still = StillRule(economy.still_threshold)
+        self._still = StillRule[UInt8](economy.still_threshold)
         self._blend = Blend() if economy.steady else None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
 

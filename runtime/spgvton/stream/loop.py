@@ -32,7 +32,7 @@ Keypoints = NDArray[np.float32]
 
 POLL_S: Final = 0.02  # how often the calling thread looks after windows, Ctrl-C and stalls while no frame comes
 JOIN_S: Final = 2.0
-CAPTURE, POSE, SYNTHESIS, COMPOSE, PRESENT = "capture", "pose", "synthesis", "compose", "present"
+CAPTURE, POSE, PARSE, SYNTHESIS, COMPOSE, PRESENT = "capture", "pose", "parse", "synthesis", "compose", "present"
 
 
 class Perception(NamedTuple):
@@ -56,6 +56,7 @@ class View:
 
     result: uint8 RGB of the try-on; of an unusable frame the last good one; None before the first good one.
     stages_s: seconds per stage so far. waits_s: stage -> seconds that the frame lay before it, hand-over included.
+    inside_s: seconds of the parts of synthesis, where the stage tells them (live mode): parse, synthesis, compose.
     finished: time.monotonic() at the end of its last stage; minus frame.captured it is the sum of the two.
     again: why a usable frame shows the last picture again ("still", "overload"); None where it was made for this frame.
     """
@@ -65,6 +66,7 @@ class View:
     result: UInt8 | None = None
     stages_s: dict[str, float] = field(default_factory=dict)
     waits_s: dict[str, float] = field(default_factory=dict)
+    inside_s: dict[str, float] = field(default_factory=dict)
     finished: float = 0.0
     again: str | None = None
 
@@ -216,9 +218,12 @@ class Loop:
                 return
             try:
                 self._last_good = function(view.frame, view.perception.keypoints)
+                view.inside_s = getattr(function, "times_s", {})
                 view.again = STILL if self._last_good is last else None
             except Unusable as e:
                 view.perception = view.perception._replace(unusable=str(e))
+                if not view.perception.keep_last:
+                    self._last_good = None
         elif not view.perception.keep_last:
             self._last_good = None
         view.result = self._last_good
@@ -232,6 +237,9 @@ class Loop:
         self._write(image, view.frame.timestamp)
         view.finished = time.monotonic()
         view.stages_s |= {COMPOSE: composed - start, PRESENT: view.finished - composed}
+        if view.inside_s:
+            inside = view.inside_s
+            view.stages_s |= {**inside, COMPOSE: inside[COMPOSE] + composed - start}
         report = self.report
         report.latency.add(view.finished - view.frame.captured, view.stages_s)
         report.frames_out += 1

@@ -1,0 +1,71 @@
+"""What stands where old clothes were and no new ones come: background, skin, or the clothes below."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import labels as lb
+from spgvton.live.plate import View
+from spgvton.live.regions import ARMS, LOWER, SKIN, Mask, Regions, grow, shrink
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+MIN_SAMPLE: Final = 40  # pixels
+
+
+def spread(picture: Float, known: Mask) -> Float:
+    """PICTURE (H, W, 3) with its unKNOWN pixels filled from the nearest known ones, ever more smoothly with distance."""
+    colour = np.where(known[..., None], picture, 0).astype(np.float32)
+    weight = known.astype(np.float32)
+    levels = []
+    while min(weight.shape) > 2:
+        levels.append((colour, weight))
+        colour, weight = cv2.pyrDown(colour), cv2.pyrDown(weight)
+    total = max(float(weight.sum()), 1e-6)
+    out = np.broadcast_to(colour.sum((0, 1)) / total, colour.shape).astype(np.float32)
+    for colour, weight in reversed(levels):
+        h, w = weight.shape
+        out = cv2.resize(out, (w, h), interpolation=cv2.INTER_LINEAR)
+        share = np.minimum(weight, 1.0)[..., None]
+        out = out * (1 - share) + colour
+    return out
+
+
+def match_skin(rendered: Float, picture: Float, sample: Mask, where: Mask) -> Float:
+    """RENDERED (H, W, 3) with the mean colour and the contrast that PICTURE has in SAMPLE; measured on RENDERED in WHERE."""
+    if sample.sum() < MIN_SAMPLE or where.sum() < MIN_SAMPLE:
+        return rendered
+    a, b = rendered[where], picture[sample]
+    gain = np.clip(b.std(0) / np.maximum(a.std(0), 1.0), 0.5, 1.5)
+    return (rendered - a.mean(0)) * gain + b.mean(0)
+
+
+def fill_uncovered(
+    picture: UInt8, rendered: UInt8, labels: UInt8, semantic: UInt8, regions: Regions, plate: View | None
+) -> Float:
+    """Colours (H, W, 3), float32 in [0, 255], for what regions.uncovered shows from now on; meaningful there and near it.
+
+    picture, rendered: the framed camera picture and the network's, uint8 (H, W, 3). plate: the clean plate in the same frame.
+    """
+    seen, made = picture.astype(np.float32), rendered.astype(np.float32)
+    away = ~grow(labels != lb.BACKGROUND, 2)
+    background = spread(seen, away)
+    if plate is not None:
+        known = plate.known.astype(np.float32)[..., None] / 255
+        background = plate.picture * known + background * (1 - known)
+    below = np.isin(labels, LOWER)
+    lower = spread(seen, shrink(below, 1)) if below.any() else made
+    bare = np.isin(labels, (*ARMS, lb.TORSO_SKIN)) & ~regions.old
+    sample = shrink(bare, 1)
+    if sample.sum() < MIN_SAMPLE:
+        sample = labels == lb.FACE
+    to_skin, to_lower = np.isin(semantic, SKIN), np.isin(semantic, LOWER)
+    skin = match_skin(made, seen, sample, to_skin & regions.uncovered)
+    soft = [cv2.GaussianBlur(m.astype(np.float32), (0, 0), 1.0)[..., None] for m in (to_skin, to_lower)]
+    rest = np.clip(1 - soft[0] - soft[1], 0, 1)
+    return skin * soft[0] + lower * soft[1] + background * rest

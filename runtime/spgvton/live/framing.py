@@ -1,0 +1,61 @@
+"""How much of the camera's picture the network sees in live mode: the clothes, as large as they fit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import keypoints as kp
+from spgvton import labels as lb
+from spgvton.image import Letterbox
+from spgvton.person import Garment, framing
+
+UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+CLOSE: Final = 92.0  # pixels of the torso at height 256: head to thighs are in the frame
+FAR: Final = 62.0  # head to shins, for dresses and long coats
+LONG: Final = 1.45  # height of a garment over its width from which it is a dress
+KEEP: Final = 1.2  # the scale stays while the torso's is within this factor
+LOW: Final = 10  # pixels of old clothes on the frame's last row that say that they go on below it
+FRAMES: Final = 10  # answers for which the wider view is then kept
+
+
+def is_long(garment: Garment) -> bool:
+    """Whether the garment is a dress or a long coat, by the shape of its mask."""
+    rows, columns = np.nonzero(garment.mask[0] > 0.5)
+    return bool(len(rows)) and bool(np.ptp(rows) + 1 > LONG * (np.ptp(columns) + 1))
+
+
+class LiveFraming:
+    """Keypoints -> Letterbox, steady from answer to answer: a stream should not zoom with every breath."""
+
+    def __init__(self) -> None:
+        self._box: Letterbox | None = None
+        self._wide = 0  # answers for which the view stays wide
+
+    def reset(self) -> None:
+        """Another customer."""
+        self._box, self._wide = None, 0
+
+    def __call__(self, keypoints: Float, source: tuple[int, int], size: tuple[int, int], *, long: bool) -> Letterbox:
+        """The box of a frame of SOURCE (height, width) for networks of SIZE. long: the garment is a dress."""
+        unit = size[0] / 256
+        torso = (FAR if long or self._wide else CLOSE) * unit
+        fits = max(size[0] / source[0], size[1] / source[1])  # the whole picture: there is no more to see
+        scale = max(torso / max(kp.torso_length(keypoints), 1.0), fits)
+        if self._box and self._box.source == source and 1 / KEEP < scale / self._box.scale < KEEP:
+            scale = self._box.scale
+        self._box = framing(keypoints, source, size, scale=scale)
+        return self._box
+
+    def look(self, labels: UInt8) -> None:
+        """LABELS (H, W) of the frame that was taken: clothes that go on below it need a wider view from the next one on."""
+        box = self._box
+        if box is None:
+            return
+        bottom = (box.target[0] - box.pad[1]) / box.scale
+        cut = bottom < box.source[0] - 2 and np.isin(labels[-1], lb.clothes()).sum() > LOW
+        self._wide = FRAMES if cut else max(0, self._wide - 1)

@@ -1,0 +1,59 @@
+"""A garment as live mode wears it: what the networks take, and its picture at full size as a texture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import image as im
+from spgvton.person import Garment
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+
+MAX_SIDE: Final = 1536  # pixels: a shirt on a 1080x1920 mirror is 700 wide
+RIM: Final = 0.004  # of the long side: how far a mask's edge is mixed with what lay behind the garment
+
+
+@dataclass(frozen=True, eq=False)
+class LiveGarment:
+    """See of(). network: at network size. texture: uint8 (h, w, 3), RGB; around the garment its edge goes on, so that no
+    background is ever sampled. box: from the texture into the network's cloth picture.
+    """
+
+    network: Garment
+    texture: UInt8
+    box: im.Letterbox
+
+    @staticmethod
+    def of(picture: UInt8, mask: UInt8, size: tuple[int, int] = im.SIZE) -> LiveGarment:
+        """From an in-shop picture RGB (h, w, 3) of any size and its mask (h, w), 255 = garment, for networks of SIZE.
+
+        Raises SpgvtonError when sizes differ or the mask is empty.
+        """
+        network = Garment.of(picture, mask, size=size)
+        scale = MAX_SIDE / max(picture.shape[:2])
+        if scale < 1:
+            width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
+        return LiveGarment(network, bleed(picture, mask), box)
+
+
+def bleed(picture: UInt8, mask: UInt8) -> UInt8:
+    """PICTURE (h, w, 3) whose pixels outside MASK (h, w) take the colour of the nearest one well inside it."""
+    rim = max(1, round(RIM * max(mask.shape)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
+    inside = cv2.erode((mask >= 128).astype(np.uint8), kernel)
+    if not inside.any():
+        inside = (mask >= 128).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(1 - inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    colours = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+    colours[nearest[inside > 0]] = picture[inside > 0]
+    out = colours[nearest]
+    smooth = cv2.blur(out, (4 * rim + 1, 4 * rim + 1))
+    return np.where((inside > 0)[..., None], picture, smooth).astype(np.uint8)

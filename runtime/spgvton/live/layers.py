@@ -1,0 +1,127 @@
+"""What the compositor needs of one answer of the network, prepared once and used for every frame until the next answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.image import Letterbox
+from spgvton.live.fill import fill_uncovered
+from spgvton.live.garment import LiveGarment
+from spgvton.live.light import shading
+from spgvton.live.network import LiveOutput
+from spgvton.live.plate import View
+from spgvton.live.regions import Mask, Regions, decide, disc, grow, shrink
+from spgvton.live.spline import cloth_positions
+from spgvton.perception.parse import Parse
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+FINE: Final = 2  # masks have so many times the network's resolution
+MARGIN: Final = 6  # network pixels round the changed region that are looked at
+SNAP: Final = 3.0  # network pixels from the old outline within which the camera's edges rule
+SHADE_ONE: Final = 128  # how a factor of 1 is stored
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What perception and the network said about one frame, and the garment that they were asked about.
+
+    picture: uint8 (H, W, 3), the framed camera picture. keypoints: (18, 3), in the camera's pixels. box: from the camera into
+    the network's frame. plate: the clean plate in that frame, or None.
+    """
+
+    garment: LiveGarment
+    picture: UInt8
+    keypoints: Float
+    box: Letterbox
+    parse: Parse
+    output: LiveOutput
+    plate: View | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """In the network's frame, cut to `bounds` = (left, top, right, bottom); masks at FINE times its resolution.
+
+    garment: float32, where it is worn. cover, fill: where old clothes go and no new ones come, float32, and what stands there
+    then, uint8 (h, w, 3); None where that is nowhere. snap: float32, 1 where the
+    camera's own edges draw the outline. allowed: float32 0 or 1, what may change at all. shade: uint8
+    (h, w), SHADE_ONE = as in the garment's picture. positions: (65, 49, 2) of the whole frame, in texture pixels. guide: (1, 3),
+    the mix of R, G, B in which old clothes and what surrounds them differ most.
+    """
+
+    bounds: tuple[int, int, int, int]
+    garment: Float
+    cover: Float | None
+    snap: Float
+    allowed: Float
+    fill: UInt8 | None
+    shade: UInt8
+    positions: Float
+    guide: Float
+
+
+def prepare(answer: Answer) -> Layers | None:
+    """The layers of ANSWER; None where nothing changes."""
+    h, w = answer.parse.labels.shape
+    labels, output = answer.parse.labels, answer.output
+    keypoints = answer.box.points(answer.keypoints)
+    regions = decide(labels, output.semantic, output.clothes_mask, keypoints)
+    changed = regions.garment | regions.uncovered
+    x, y, width, height = cv2.boundingRect(changed.astype(np.uint8))
+    if not width:
+        return None
+    bounds = max(0, x - MARGIN), max(0, y - MARGIN), min(w, x + width + MARGIN), min(h, y + height + MARGIN)
+    cut = slice(bounds[1], bounds[3]), slice(bounds[0], bounds[2])
+    fill = cover = None
+    if regions.uncovered.any():
+        fill = fill_uncovered(answer.picture, output.rendered, labels, output.semantic, regions, answer.plate)
+        fill, cover = np.clip(fill[cut], 0, 255).astype(np.uint8), _fine(_smooth(grow(regions.uncovered, 1))[cut])
+    shade = shading(answer.picture, labels, regions) * SHADE_ONE
+    positions = answer.garment.box.points_back(cloth_positions(output.theta, (h, w)).reshape(-1, 2)).reshape(-1, 49, 2)
+    allowed = grow(changed | regions.old, 2).astype(np.float32)
+    return Layers(
+        bounds,
+        _fine(_smooth(regions.garment)[cut]),
+        cover,
+        _fine(_snap(regions, labels)[cut]),
+        (_fine(allowed[cut]) > 0.5).astype(np.float32),
+        fill,
+        np.clip(shade[cut], 0, 255).astype(np.uint8),
+        np.ascontiguousarray(positions),
+        _guide(answer.picture, regions),
+    )
+
+
+def _fine(x: Float) -> Float:
+    h, w = x.shape
+    return cv2.resize(x, (FINE * w, FINE * h), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _smooth(mask: Mask) -> Float:
+    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.3)  # type: ignore[return-value]
+
+
+def _snap(regions: Regions, labels: UInt8) -> Float:
+    """1 on the outlines of the old clothes and of the customer, falling to 0 within SNAP pixels."""
+    both = regions.old.astype(np.uint8) + (labels != 0)
+    edge = cv2.morphologyEx(both, cv2.MORPH_GRADIENT, disc(1))
+    distance = cv2.distanceTransform(1 - (edge > 0).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.clip(1.5 - distance / SNAP, 0, 1).astype(np.float32)
+
+
+def _guide(picture: UInt8, regions: Regions) -> Float:
+    """The direction in RGB, of length 1, that best separates the old clothes from a ring around them [Fisher 1936]."""
+    inner, outer = shrink(regions.old, 2), grow(regions.old, 8) & ~grow(regions.old, 1)
+    if inner.sum() < 50 or outer.sum() < 50:
+        return np.array([[0.299, 0.587, 0.114]], np.float32)
+    a, b = picture[inner].astype(np.float64), picture[outer].astype(np.float64)
+    spread = np.cov(a.T) + np.cov(b.T) + 30 * np.eye(3)
+    direction = np.linalg.solve(spread, a.mean(0) - b.mean(0))
+    return (direction / max(float(np.abs(direction).sum()), 1e-9)).astype(np.float32)[None]

@@ -1,0 +1,97 @@
+"""Which pixels of the network's frame change, and into what: decided once per answer of the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton import keypoints as kp
+from spgvton import labels as lb
+from spgvton.live.sleeves import cut_sleeves
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+HEAD: Final = (lb.FACE, lb.HAIR, lb.HAT, lb.SUNGLASSES, lb.GLOVE)
+ARMS: Final = (lb.LEFT_ARM, lb.RIGHT_ARM)
+SKIN: Final = (lb.TORSO_SKIN, lb.FACE, *ARMS, lb.LEFT_LEG, lb.RIGHT_LEG)
+LOWER: Final = (lb.PANTS, lb.SKIRT, lb.SOCKS)
+THIN: Final = 4.0 / 92  # of the torso: what differs by less than twice that takes the old outline
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Boolean (H, W) each. garment: wears the new garment. uncovered: showed old clothes, and shows them no more; disjoint.
+    old: old clothes.
+    """
+
+    garment: Mask
+    uncovered: Mask
+    old: Mask
+
+
+def disc(radius: float) -> UInt8:
+    r = max(1, round(radius))
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1))  # type: ignore[return-value]
+
+
+def grow(mask: Mask, radius: float) -> Mask:
+    """MASK and what lies within RADIUS pixels of it."""
+    return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
+
+
+def shrink(mask: Mask, radius: float) -> Mask:
+    """MASK without what lies within RADIUS pixels of its edge."""
+    return cv2.erode(mask.astype(np.uint8), disc(radius)) > 0
+
+
+def thick(mask: Mask, radius: float) -> Mask:
+    """The parts of MASK that are wider than twice RADIUS, their corners included."""
+    return grow(shrink(mask, radius), 2 * radius) & mask
+
+
+def touching(mask: Mask, seed: Mask) -> Mask:
+    """The connected pieces of MASK that lie beside SEED."""
+    count, pieces = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    keep = np.zeros(count, bool)
+    keep[np.unique(pieces[grow(seed, 1) & mask])] = True
+    keep[0] = False
+    return keep[pieces]
+
+
+def tidy(mask: Mask) -> Mask:
+    """MASK without specks and small holes."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count > 1:
+        area = stats[:, cv2.CC_STAT_AREA].copy()
+        area[0] = 0
+        mask = (area >= 0.03 * area.max())[pieces]
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    small = stats[:, cv2.CC_STAT_AREA] < 40
+    small[0] = False
+    return mask | small[pieces]
+
+
+def decide(labels: UInt8, semantic: UInt8, clothes_mask: UInt8, keypoints: Float) -> Regions:
+    """From the parse's LABELS, the network's SEMANTIC map and CLOTHES_MASK (0..255), and KEYPOINTS (18, 3); all (H, W).
+
+    A garment hardly ever ends a few pixels beside the one it replaces. So where the network's outline and the old one lie close
+    together, the old one, which the camera shows, is taken: no halo and no strip of old clothes.
+    """
+    radius = THIN * max(kp.torso_length(keypoints), 40.0)
+    old = np.isin(labels, lb.clothes())
+    kept = np.isin(labels, HEAD)
+    garment = cut_sleeves(tidy(clothes_mask >= 128), labels, keypoints) & ~kept
+    garment &= ~_thin(garment & (labels == lb.BACKGROUND), 1.3 * radius)
+    garment |= touching(_thin(old & ~garment, radius) & grow(garment, 1.5 * radius), garment)
+    garment = tidy(garment) & ~kept
+    return Regions(garment, old & ~garment, old)
+
+
+def _thin(mask: Mask, radius: float) -> Mask:
+    return mask & ~thick(mask, radius)

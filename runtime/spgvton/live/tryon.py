@@ -1,0 +1,185 @@
+"""Live try-on: the camera's own frame, with the customer in another garment."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.backends import Backend
+from spgvton.bundle import Bundle
+from spgvton.economy import Economy, StillRule
+from spgvton.errors import SpgvtonError
+from spgvton.live.compositor import Compositor
+from spgvton.live.framing import LiveFraming, is_long
+from spgvton.live.garment import LiveGarment
+from spgvton.live.layers import Answer
+from spgvton.live.network import LiveNetwork
+from spgvton.live.plate import CleanPlate
+from spgvton.live.steady import Steady
+from spgvton.live.timewarp import similarity
+from spgvton.perception.garment_mask import garment_mask
+from spgvton.perception.multiclass import MulticlassParser
+from spgvton.perception.parse import framed
+from spgvton.perception.parsing import Parser
+from spgvton.perception.pose import PoseEstimator, seen_from_behind, why_unusable
+from spgvton.person import place
+
+UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+MIN_CLOTHES: Final = 0.01  # of the network's frame: less than that, and nobody is there to be dressed
+BEHIND: Final = "seen from behind"
+
+
+def why_not_live(keypoints: Float, size: tuple[int, int]) -> str | None:
+    """Why a frame of SIZE (height, width) with these KEYPOINTS (18, 3) is shown as it is, in a few words; None if it is not."""
+    reason = why_unusable(keypoints, size)
+    return reason or (BEHIND if seen_from_behind(keypoints) else None)
+
+
+class LiveTryOn:
+    """The customer of the frame itself in one garment, at the camera's size.
+
+    >>> live = LiveTryOn()                      # shipped weights, ONNX Runtime
+    >>> live.set_garment(shirt)                 # RGB or RGBA uint8, any size
+    >>> result = live(frame)                    # RGB uint8, the frame's size
+
+    A stream calls answer() as often as it can and compose() for every frame. bundle: a model bundle or its folder; None = the
+    shipped one. backend, threads: see LiveNetwork. parser: None = the shipped one. economy: see spgvton.economy; in live mode
+    it spares the network, never the compositing. Not thread-safe, but answer() and compose() may run in two threads.
+    """
+
+    def __init__(
+        self, bundle: str | Path | Bundle | None = None, *, backend: str | Backend = "onnxruntime",
+        threads: int | None = None, parser: Parser | None = None, economy: Economy | None = None,
+    ) -> None:  # fmt: skip
+        self.network = LiveNetwork(bundle, backend=backend, threads=threads)
+        self._parser = parser or MulticlassParser(threads or len(os.sched_getaffinity(0)))
+        if self._parser.label_set != self.network.label_set:
+            raise SpgvtonError(
+                f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.network.label_set}"
+            )
+        economy = economy or Economy()
+        self._economy = economy
+        self._still = StillRule[Answer](economy.still_threshold)
+        self._steady = Steady() if economy.steady else None
+        self._framing = LiveFraming()
+        self._compositor = Compositor()
+        self._pose: PoseEstimator | None = None
+        self._garment: LiveGarment | None = None
+        self._long = False
+        self.plate = CleanPlate()
+        self.times_s = (0.0, 0.0)  # of the last answer: parser, network
+
+    @property
+    def bundle(self) -> Bundle:
+        return self.network.bundle
+
+    def sibling(self) -> LiveTryOn:
+        """For another customer and garment on the same opened engine; each may have a thread of its own."""
+        return LiveTryOn(
+            self.bundle, backend=self.network.sibling().backend, parser=self._parser, economy=self._economy
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Back end, version, device, threads."""
+        return self.network.describe()
+
+    def close(self) -> None:
+        """Give the back end's memory back; calling it again does nothing."""
+        self.network.close()
+
+    def forget(self) -> None:
+        """Drop all that is held of the customer and of the room."""
+        self._still.reset()
+        self._framing.reset()
+        self._compositor.forget()
+        self.plate.forget()
+        if self._steady:
+            self._steady.reset()
+        if self._pose:
+            self._pose.reset()
+
+    def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
+        """The garment, from an in-shop picture RGB or RGBA (h, w, 3 or 4) on a plain background.
+
+        mask (h, w), 255 = garment, is found where it is not given. Raises SpgvtonError when no garment is found.
+        """
+        mask = garment_mask(picture) if mask is None else mask
+        self.use_garment(LiveGarment.of(np.ascontiguousarray(picture[..., :3]), mask, self.network.size))
+
+    def use_garment(self, garment: LiveGarment) -> None:
+        """The garment, prepared before for this network's size."""
+        self.network.set_garment(garment.network)
+        self._garment, self._long = garment, is_long(garment.network)
+        self._still.reset()
+        if self._steady:
+            self._steady.reset()
+
+    def answer(self, frame: UInt8, keypoints: Float) -> Answer:
+        """What parser and network say about FRAME, RGB uint8 (h, w, 3), whose customer has KEYPOINTS (18, 3).
+
+        The very answer given before where the customer stands still (economy). Raises SpgvtonError when no garment is set, or
+        when the parser finds nobody, or nothing worn, at the keypoints.
+        """
+        garment = self._garment
+        if garment is None:
+            raise SpgvtonError("no garment is set yet")
+        box = self._framing(keypoints, (frame.shape[0], frame.shape[1]), self.network.size, long=self._long)
+        placed = place(keypoints, box)
+        known = self._still.same(placed)
+        if known is not None and known.garment is garment and known.box == box:
+            return known
+        start = time.monotonic()
+        parse = framed(self._parser, frame, keypoints, box)
+        parsed = time.monotonic()
+        self._framing.look(parse.labels)
+        picture = np.asarray(box.apply(frame), np.uint8)
+        output = self.network(picture, parse.labels, placed)
+        if not np.isfinite(output.theta).all():
+            raise SpgvtonError("the network gave NaN: the bundle is damaged, export it again")
+        if (output.clothes_mask >= 128).mean() < MIN_CLOTHES:
+            raise SpgvtonError("no clothes could be put on")
+        self.times_s = (parsed - start, time.monotonic() - parsed)
+        answer = Answer(garment, picture, keypoints, box, parse, output, self.plate.framed(box))
+        if self._steady:
+            answer = self._steady(answer)
+        self._still.made(placed, answer)
+        return answer
+
+    def learn_room(self, frame: UInt8, answer: Answer) -> None:
+        """Take what FRAME, that of ANSWER, shows of the room into the clean plate."""
+        self.plate.learn_framed(frame, answer.parse.free, answer.box)
+
+    def compose(self, frame: UInt8, answer: Answer, keypoints: Float | None = None) -> UInt8:
+        """FRAME, RGB uint8 (h, w, 3), dressed by ANSWER, which may be of an earlier frame; a new array.
+
+        keypoints (18, 3): of FRAME, where that is another one than the answer's. The frame itself where the customer cannot have
+        moved from there to here, or the camera's size changed.
+        """
+        if answer.box.source != frame.shape[:2]:
+            return frame
+        moved = None
+        if keypoints is not None and keypoints is not answer.keypoints:
+            moved = similarity(answer.keypoints, keypoints)
+            if moved is None:
+                return frame
+        return self._compositor(frame, answer, moved)
+
+    def __call__(self, frame: UInt8) -> UInt8:
+        """FRAME, RGB uint8 (h, w, 3), with the customer in the garment. Raises SpgvtonError where nobody can be dressed."""
+        if self._pose is None:
+            self._pose = PoseEstimator(smooth=False)
+        self._pose.reset()
+        keypoints = self._pose(frame)
+        reason = why_not_live(keypoints, (frame.shape[0], frame.shape[1]))
+        if reason:
+            raise SpgvtonError(f"no usable pose in the frame: {reason}")
+        self._still.reset()
+        return self.compose(frame, self.answer(frame, keypoints))
+

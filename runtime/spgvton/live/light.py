@@ -18,6 +18,9 @@ WIDE: Final = 14.0  # what is larger is the light of the room
 NEAR: Final = 6.0  # how far light is carried to where nothing is known of it
 RANGE: Final = (0.5, 1.3)
 MIN_PIXELS: Final = 50
+CHROMA: Final = 10.0  # levels of colour that are still the same cloth
+LIGHT: Final = 22.0  # levels of brightness that folds make
+TRUSTED: Final = 0.7  # share of plain pixels from which folds are taken over whole
 COARSE: Final = 4  # wide blurs are made at so much less resolution
 
 
@@ -34,38 +37,37 @@ def _within(x: Float, mask: Float, sigma: float) -> Float:
     return _blur(x * mask, sigma) / np.maximum(_blur(mask, sigma), np.float32(1e-3))
 
 
-def plainness(lab: UInt8, old: Mask) -> float:
-    """How far the OLD clothes are of one colour, so that what varies in them is light: 0 (a print) to 1.
+def plainness(lab: UInt8, mask: Mask) -> Float:
+    """How far each pixel (H, W) of MASK has the main colour of what is worn there, so that it differs by its light alone: 0 to 1.
 
-    lab: uint8 (H, W, 3) as OpenCV has it.
+    lab: uint8 (H, W, 3) as OpenCV has it. A print, a button or a stripe is none of it.
     """
-    inside = lab[old].astype(np.float32)
-    if len(inside) < MIN_PIXELS:
-        return 0.0
-    light, *chroma = np.abs(inside - np.median(inside, 0)).mean(0) * (100 / 255, 1, 1)
-    return float(np.exp(-((sum(chroma) / 14.0) ** 2)) * np.exp(-((max(0.0, light - 8.0) / 10.0) ** 2)))
+    level = np.median(lab[mask], 0)
+    light, a, b = cv2.split(np.abs(lab.astype(np.float32) - level.astype(np.float32)))
+    return np.exp(-((a + b) / CHROMA) ** 2 - np.maximum(light - LIGHT, 0) ** 2 / LIGHT**2) * mask  # type: ignore[no-any-return]
 
 
 def shading(picture: UInt8, labels: UInt8, regions: Regions) -> Float:
     """Factor (H, W), about 1, by which the new garment's colours are multiplied; PICTURE is uint8 (H, W, 3), framed.
 
-    It is the old clothes' brightness relative to their own level: with the folds where they are plain, otherwise little more than
-    the slow part. Where the garment covers bare arms it is the arms' own. Elsewhere that of what is near.
+    It is the old clothes' brightness relative to their own level: with the folds where they are of one colour, otherwise little
+    more than the slow part. Where the garment covers bare arms it is the arms' own. Elsewhere that of what is near.
     """
     lab = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB))
-    light = lab[..., 0] * np.float32(100 / 255) + 1
+    light = lab[..., 0].astype(np.float32) + 2
     total, weight = np.zeros_like(light), np.zeros_like(light)
     arms = np.isin(labels, ARMS) & grow(regions.garment, 2)
-    for mask, plain in ((regions.old, plainness(lab, regions.old)), (arms, 0.6)):
+    for mask in (regions.old, arms):
         solid = shrink(mask, 1)
         if solid.sum() < MIN_PIXELS:
             continue
+        plain = plainness(lab, solid)
+        trust = min(1.0, float(plain.sum() / solid.sum()) / TRUSTED) ** 2
         level = float(np.percentile(light[solid], 60))
-        inside = solid.astype(np.float32)
-        wide = np.maximum(_within(light, inside, WIDE), 1)
-        factor = (wide / level) ** (0.2 + 0.6 * plain) * (_within(light, inside, FOLD) / wide) ** (1.1 * plain)
-        total += factor * inside
-        weight += inside
+        wide = np.maximum(_within(light, plain + 1e-3 * solid, WIDE), 1)
+        factor = (wide / level) ** (0.2 + 0.5 * trust) * (_within(light, plain + 1e-2 * solid, FOLD) / wide) ** trust
+        total += factor * plain
+        weight += plain
     reached = _blur(weight, NEAR)
     near = np.where(reached > 0.02, _blur(total, NEAR) / np.maximum(reached, 1e-3), 1.0)
     around = _blur(weight, FOLD)

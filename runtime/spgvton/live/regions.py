@@ -88,9 +88,22 @@ def decide(labels: UInt8, semantic: UInt8, clothes_mask: UInt8, keypoints: Float
     kept = np.isin(labels, HEAD)
     garment = cut_sleeves(tidy(clothes_mask >= 128), labels, keypoints) & ~kept
     garment &= ~_thin(garment & (labels == lb.BACKGROUND), 1.3 * radius)
-    garment |= touching(_thin(old & ~garment, radius) & grow(garment, 1.5 * radius), garment)
+    garment &= _room(labels, keypoints, 2 * radius)
+    left = old & ~garment
+    # Deep inside the customer there is no background, whatever the network says.
+    body = shrink(labels != lb.BACKGROUND, 1.5 * radius) & np.isin(semantic, (lb.BACKGROUND, *lb.clothes()))
+    garment |= touching(left & (body | (_thin(left, radius) & grow(garment, 1.5 * radius))), garment)
     garment = tidy(garment) & ~kept
     return Regions(garment, old & ~garment, old)
+
+
+def _room(labels: UInt8, keypoints: Float, ease: float) -> Mask:
+    """Where a garment may hang: within EASE pixels of the customer, and anywhere below the hips, where skirts are."""
+    room = grow(labels != lb.BACKGROUND, ease)
+    hips = [keypoints[i, 1] for i in (kp.R_HIP, kp.L_HIP) if keypoints[i, 2] > 0]
+    if hips:
+        room[max(0, round(float(min(hips)))) :] = True
+    return room
 
 
 def _thin(mask: Mask, radius: float) -> Mask:

@@ -19,7 +19,7 @@ CLOSE: Final = 92.0  # pixels of the torso at height 256: head to thighs are in 
 FAR: Final = 62.0  # head to shins, for dresses and long coats
 LONG: Final = 1.45  # height of a garment over its width from which it is a dress
 KEEP: Final = 1.2  # the scale stays while the torso's is within this factor
-LOW: Final = 10  # pixels of old clothes on the frame's last row that say that they go on below it
+LOW: Final = 10  # pixels of old clothes on the frame's edge that say that they go on beyond it
 FRAMES: Final = 10  # answers for which the wider view is then kept
 
 
@@ -51,11 +51,35 @@ class LiveFraming:
         self._box = framing(keypoints, source, size, scale=scale)
         return self._box
 
-    def look(self, labels: UInt8) -> None:
-        """LABELS (H, W) of the frame that was taken: clothes that go on below it need a wider view from the next one on."""
+    def widen(self, labels: UInt8) -> bool:
+        """Whether LABELS (H, W), of the view just given, show old clothes that go on beyond it: then the next one is wider.
+
+        A wider view is kept for some answers. False also where there is nothing wider.
+        """
+        if self._box is None or not self._cut(labels):
+            self._wide = max(0, self._wide - 1)
+            return False
+        before, self._wide = self._wide, FRAMES
+        return not before
+
+    def too_close(self, labels: UInt8) -> bool:
+        """Whether the clothes in LABELS (H, W) go on to the left or right of a view that shows all that it can."""
         box = self._box
-        if box is None:
-            return
-        bottom = (box.target[0] - box.pad[1]) / box.scale
-        cut = bottom < box.source[0] - 2 and np.isin(labels[-1], lb.clothes()).sum() > LOW
-        self._wide = FRAMES if cut else max(0, self._wide - 1)
+        if box is None or box.scale > 1.02 * max(box.target[0] / box.source[0], box.target[1] / box.source[1]):
+            return False
+        return any(self._beyond(labels, side) for side in ("left", "right"))
+
+    def _cut(self, labels: UInt8) -> bool:
+        return any(self._beyond(labels, side) for side in ("left", "right", "bottom"))
+
+    def _beyond(self, labels: UInt8, side: str) -> bool:
+        """Old clothes touch that SIDE of the view, and the camera sees more there."""
+        box = self._box
+        assert box is not None
+        (h, w), (rows, columns), (left, top) = box.source, box.target, box.pad
+        line, more = {
+            "left": (labels[:, 0], -left),
+            "right": (labels[:, -1], left + w * box.scale - columns),
+            "bottom": (labels[-1], top + h * box.scale - rows),
+        }[side]
+        return bool(more > 1 and np.isin(line, lb.clothes()).sum() > LOW)

@@ -92,9 +92,21 @@ def decide(labels: UInt8, semantic: UInt8, clothes_mask: UInt8, keypoints: Float
     left = old & ~garment
     # Deep inside the customer there is no background, whatever the network says.
     body = shrink(labels != lb.BACKGROUND, 1.5 * radius) & np.isin(semantic, (lb.BACKGROUND, *lb.clothes()))
+    body |= _torso(keypoints, (labels.shape[0], labels.shape[1]))  # whatever is worn there, something is
     garment |= touching(left & (body | (_thin(left, radius) & grow(garment, 1.5 * radius))), garment)
     garment = tidy(garment) & ~kept
     return Regions(garment, old & ~garment, old)
+
+
+def _torso(keypoints: Float, size: tuple[int, int]) -> Mask:
+    """The torso, between shoulders and hips; straight down from the shoulders where the hips are not seen."""
+    out = np.zeros(size, np.uint8)
+    shoulders, hips = keypoints[[kp.R_SHOULDER, kp.L_SHOULDER]], keypoints[[kp.L_HIP, kp.R_HIP]]
+    if (shoulders[:, 2] > 0).all():
+        below = shoulders[::-1, :2] + np.array([0, kp.torso_length(keypoints)], np.float32)
+        corners = np.vstack([shoulders[:, :2], np.where(hips[:, 2:] > 0, hips[:, :2], below)])
+        cv2.fillConvexPoly(out, np.rint(corners).astype(np.int32), (1,))
+    return out > 0
 
 
 def _room(labels: UInt8, keypoints: Float, ease: float) -> Mask:

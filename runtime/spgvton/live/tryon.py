@@ -14,6 +14,7 @@ from spgvton.backends import Backend
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
+from spgvton.image import Letterbox
 from spgvton.live.compositor import Compositor
 from spgvton.live.framing import LiveFraming, is_long
 from spgvton.live.garment import LiveGarment
@@ -34,6 +35,7 @@ Float = NDArray[np.float32]
 
 MIN_CLOTHES: Final = 0.01  # of the network's frame: less than that, and nobody is there to be dressed
 BEHIND: Final = "seen from behind"
+TOO_CLOSE: Final = "please step back a little"
 
 
 def why_not_live(keypoints: Float, size: tuple[int, int]) -> str | None:
@@ -49,16 +51,18 @@ class LiveTryOn:
     >>> live.set_garment(shirt)                 # RGB or RGBA uint8, any size
     >>> result = live(frame)                    # RGB uint8, the frame's size
 
-    A stream calls answer() as often as it can and compose() for every frame. bundle: a model bundle or its folder; None = the
-    shipped one. backend, threads: see LiveNetwork. parser: None = the shipped one. economy: see spgvton.economy; in live mode
+    A stream calls answer() as often as it can and compose() for every frame. bundle: a model bundle, its folder, or a network
+    opened before; None = the shipped one. backend, threads: see LiveNetwork. parser: None = the shipped one. economy: see spgvton.economy; in live mode
     it spares the network, never the compositing. Not thread-safe, but answer() and compose() may run in two threads.
     """
 
     def __init__(
-        self, bundle: str | Path | Bundle | None = None, *, backend: str | Backend = "onnxruntime",
+        self, bundle: str | Path | Bundle | LiveNetwork | None = None, *, backend: str | Backend = "onnxruntime",
         threads: int | None = None, parser: Parser | None = None, economy: Economy | None = None,
     ) -> None:  # fmt: skip
-        self.network = LiveNetwork(bundle, backend=backend, threads=threads)
+        self.network = (
+            bundle if isinstance(bundle, LiveNetwork) else LiveNetwork(bundle, backend=backend, threads=threads)
+        )
         self._parser = parser or MulticlassParser(threads or len(os.sched_getaffinity(0)))
         if self._parser.label_set != self.network.label_set:
             raise SpgvtonError(
@@ -82,9 +86,7 @@ class LiveTryOn:
 
     def sibling(self) -> LiveTryOn:
         """For another customer and garment on the same opened engine; each may have a thread of its own."""
-        return LiveTryOn(
-            self.bundle, backend=self.network.sibling().backend, parser=self._parser, economy=self._economy
-        )
+        return LiveTryOn(self.network.sibling(), parser=self._parser, economy=self._economy)
 
     def describe(self) -> dict[str, str]:
         """Back end, version, device, threads."""
@@ -124,21 +126,25 @@ class LiveTryOn:
     def answer(self, frame: UInt8, keypoints: Float) -> Answer:
         """What parser and network say about FRAME, RGB uint8 (h, w, 3), whose customer has KEYPOINTS (18, 3).
 
-        The very answer given before where the customer stands still (economy). Raises SpgvtonError when no garment is set, or
-        when the parser finds nobody, or nothing worn, at the keypoints.
+        The very answer given before where the customer stands still (economy). Raises SpgvtonError when no garment is set, when
+        the parser finds nobody at the keypoints, or when the customer is so close that the frame cuts their clothes at the sides.
         """
         garment = self._garment
         if garment is None:
             raise SpgvtonError("no garment is set yet")
-        box = self._framing(keypoints, (frame.shape[0], frame.shape[1]), self.network.size, long=self._long)
+        box = self._frame(frame, keypoints)
         placed = place(keypoints, box)
         known = self._still.same(placed)
         if known is not None and known.garment is garment and known.box == box:
             return known
         start = time.monotonic()
         parse = framed(self._parser, frame, keypoints, box)
+        if self._framing.widen(parse.labels):
+            box = self._frame(frame, keypoints)
+            placed, parse = place(keypoints, box), framed(self._parser, frame, keypoints, box)
+        if self._framing.too_close(parse.labels):
+            raise SpgvtonError(TOO_CLOSE)
         parsed = time.monotonic()
-        self._framing.look(parse.labels)
         picture = np.asarray(box.apply(frame), np.uint8)
         output = self.network(picture, parse.labels, placed)
         if not np.isfinite(output.theta).all():
@@ -152,9 +158,21 @@ class LiveTryOn:
         self._still.made(placed, answer)
         return answer
 
+    def _frame(self, frame: UInt8, keypoints: Float) -> Letterbox:
+        return self._framing(keypoints, (frame.shape[0], frame.shape[1]), self.network.size, long=self._long)
+
     def learn_room(self, frame: UInt8, answer: Answer) -> None:
         """Take what FRAME, that of ANSWER, shows of the room into the clean plate."""
         self.plate.learn_framed(frame, answer.parse.free, answer.box)
+
+    def learn_empty_room(self, frame: UInt8) -> None:
+        """Take FRAME, in which no customer was found, into the clean plate where the parser sees nobody either.
+
+        Only the shipped parser can tell; with another one nothing is learnt. Raises SpgvtonError.
+        """
+        free = getattr(self._parser, "free", None)
+        if free is not None:
+            self.plate.learn(frame, free(frame))
 
     def compose(self, frame: UInt8, answer: Answer, keypoints: Float | None = None) -> UInt8:
         """FRAME, RGB uint8 (h, w, 3), dressed by ANSWER, which may be of an earlier frame; a new array.

@@ -29,6 +29,7 @@ BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHERS = range(6)
 NUM_CLASSES: Final = 6
 
 NOBODY: Final = "nobody is seen at the keypoints: choose a picture that shows the person clearly"
+FREE: Final = 2.2  # by how much the background's logit leads (9 to 1) where surely nobody is
 AROUND: Final = 1.5  # torso lengths beyond the keypoints in which hair, hands and clothes are looked for
 MARGIN: Final = 8  # pixels round the person's own, for soft outlines
 UNSURE: Final = 0.15  # a probability below it is 0, one above 1 - it is 1: the network is never quite sure
@@ -56,7 +57,7 @@ def parse(logits: Float, picture: UInt8, keypoints: Float) -> Parse:
         softmax(logits[:, rows, columns]), np.ascontiguousarray(classes[rows, columns]),
         np.ascontiguousarray(picture[rows, columns]), k,
     )  # fmt: skip
-    return Parse(labels, soft)
+    return Parse(labels, soft, free(logits))
 
 
 def _surroundings(people: Mask, keypoints: Float) -> tuple[slice, slice]:
@@ -227,3 +228,8 @@ def _share(part: Mask, whole: Mask) -> Float:
     """How much of WHOLE near each pixel is PART, 0...1: a division of the labels carried on beyond their outline."""
     p, q = (cv2.boxFilter(m.astype(np.float32), -1, SHARE) for m in (part & whole, whole))
     return np.asarray(p / np.maximum(q, 1e-3), np.float32)
+
+
+def free(logits: Float) -> UInt8:
+    """255 where LOGITS (6, H, W) say that surely nobody is, not even a bystander, else 0."""
+    return np.where(logits[BACKGROUND] - logits[BACKGROUND + 1 :].max(axis=0) > FREE, 255, 0).astype(np.uint8)

@@ -79,6 +79,16 @@ class MulticlassParser:
             logits += weight * (self._logits(picture, region, box) - logits)
         return human_parsing.parse(logits, np.asarray(box.apply(picture), np.uint8), person.place(k, box))
 
+    def free(self, picture: UInt8) -> UInt8:
+        """Where in PICTURE, RGB uint8 (H, W, 3), surely nobody is: 255 in a small map (h, w) of the whole of it, else 0.
+
+        For a room without a customer, in which somebody may stand all the same. Raises SpgvtonError.
+        """
+        size = (picture.shape[0], picture.shape[1])
+        scale = self._side / max(size)
+        box = Letterbox.fit(size, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
+        return human_parsing.free(self._logits(_check(picture), Region.whole(size), box))
+
     def _logits(self, picture: UInt8, region: Region, box: Letterbox) -> Float:
         """The network's logits (6, H, W) of REGION, a square of PICTURE, brought into BOX's frame."""
         seen = cv2.LUT(crop(picture, region, self._side, cv2.BORDER_REPLICATE), _BRIGHTER)

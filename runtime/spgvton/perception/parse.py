@@ -29,10 +29,12 @@ class Parse:
 
     labels: uint8 (H, W), CIHP ids. soft: uint8 (4, H, W), 0...255: the masks of SOFT, that is the customer, her upper clothes with
     dress and coat, all of her skin (face, neck, arms, legs), and her hair with a hat.
+    free: uint8 (H, W), 255 where surely nobody is, neither the customer nor a bystander: what may be learnt of the room.
     """
 
     labels: UInt8
     soft: UInt8
+    free: UInt8
 
     @staticmethod
     def of(labels: UInt8) -> Parse:
@@ -41,7 +43,8 @@ class Parse:
         table = np.zeros((len(SOFT), 256), np.uint8)
         for row, ids in zip(table, SOFT_LABELS):
             row[list(ids)] = 255
-        return Parse(labels, np.stack([cv2.GaussianBlur(row[labels], SMOOTHING, 0) for row in table]))
+        soft = np.stack([cv2.GaussianBlur(row[labels], SMOOTHING, 0) for row in table])
+        return Parse(labels, soft, np.where(labels == lb.BACKGROUND, 255, 0).astype(np.uint8))
 
 
 def framed(parser: Parser, picture: UInt8, keypoints: Float, box: Letterbox) -> Parse:

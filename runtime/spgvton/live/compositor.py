@@ -88,7 +88,11 @@ def _paint(out: UInt8, layers: Layers, garment: LiveGarment, to_camera: Matrix) 
 
     height, width = layers.garment.shape
     small = cv2.warpAffine(
-        part, (here @ fine)[:2], (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        part,
+        (here @ fine)[:2],
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     guide = cv2.transform(small, layers.guide).astype(np.float32)
     worn = layers.snap * guided(guide, layers.garment) + (1 - layers.snap) * layers.garment

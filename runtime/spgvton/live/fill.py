@@ -57,7 +57,7 @@ def fill_uncovered(
     background = spread(seen, away)
     if plate is not None:
         known = plate.known.astype(np.float32)[..., None] / 255
-        background = plate.picture * known + background * (1 - known)
+        background = (plate.picture * known + background * (1 - known)).astype(np.float32)
     below = np.isin(labels, LOWER)
     lower = spread(seen, shrink(below, 1)) if below.any() else made
     bare = np.isin(labels, (*ARMS, lb.TORSO_SKIN)) & ~regions.old

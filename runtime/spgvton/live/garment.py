@@ -15,7 +15,7 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 
 MAX_SIDE: Final = 1536  # pixels: a shirt on a 1080x1920 mirror is 700 wide
-RIM: Final = 0.004  # of the long side: how far a mask's edge is mixed with what lay behind the garment
+RIM: Final = 0.006  # of the long side: how far a mask's edge is mixed with what lay behind the garment
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class LiveGarment:
 
 def bleed(picture: UInt8, mask: UInt8) -> UInt8:
     """PICTURE (h, w, 3) whose pixels outside MASK (h, w) take the colour of the nearest one well inside it."""
-    rim = max(1, round(RIM * max(mask.shape)))
+    rim = max(2, round(RIM * max(mask.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
     inside = cv2.erode((mask >= 128).astype(np.uint8), kernel)
     if not inside.any():

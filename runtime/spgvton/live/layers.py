@@ -79,10 +79,12 @@ def prepare(answer: Answer) -> Layers | None:
         return None
     bounds = max(0, x - MARGIN), max(0, y - MARGIN), min(w, x + width + MARGIN), min(h, y + height + MARGIN)
     cut = slice(bounds[1], bounds[3]), slice(bounds[0], bounds[2])
-    fill = cover = None
+    fill: UInt8 | None = None
+    cover: Float | None = None
     if regions.uncovered.any():
-        fill = fill_uncovered(answer.picture, output.rendered, labels, output.semantic, regions, answer.plate)
-        fill, cover = np.clip(fill[cut], 0, 255).astype(np.uint8), _fine(_smooth(grow(regions.uncovered, 1))[cut])
+        colours = fill_uncovered(answer.picture, output.rendered, labels, output.semantic, regions, answer.plate)
+        fill = np.clip(colours[cut], 0, 255).astype(np.uint8)
+        cover = _fine(_smooth(grow(regions.uncovered, 1))[cut])
     shade = shading(answer.picture, labels, regions) * SHADE_ONE
     positions = answer.garment.box.points_back(cloth_positions(output.theta, (h, w)).reshape(-1, 2)).reshape(-1, 49, 2)
     allowed = grow(changed | regions.old, 2).astype(np.float32)

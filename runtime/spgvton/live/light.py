@@ -34,7 +34,8 @@ def _blur(x: Float, sigma: float) -> Float:
 
 def _within(x: Float, mask: Float, sigma: float) -> Float:
     """Mean of X (H, W) over the part of MASK within SIGMA pixels."""
-    return _blur(x * mask, sigma) / np.maximum(_blur(mask, sigma), np.float32(1e-3))
+    mean: Float = _blur(x * mask, sigma) / np.maximum(_blur(mask, sigma), np.float32(1e-3))
+    return mean
 
 
 def plainness(lab: UInt8, mask: Mask) -> Float:
@@ -44,7 +45,7 @@ def plainness(lab: UInt8, mask: Mask) -> Float:
     """
     level = np.median(lab[mask], 0)
     light, a, b = cv2.split(np.abs(lab.astype(np.float32) - level.astype(np.float32)))
-    return np.exp(-((a + b) / CHROMA) ** 2 - np.maximum(light - LIGHT, 0) ** 2 / LIGHT**2) * mask  # type: ignore[no-any-return]
+    return np.exp(-(((a + b) / CHROMA) ** 2) - np.maximum(light - LIGHT, 0) ** 2 / LIGHT**2) * mask  # type: ignore[no-any-return]
 
 
 def shading(picture: UInt8, labels: UInt8, regions: Regions) -> Float:

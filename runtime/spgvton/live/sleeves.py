@@ -29,7 +29,8 @@ def along_arm(points: Float, shoulder: Float, elbow: Float, wrist: Float | None)
     def project(a: Float, b: Float) -> tuple[Float, Float]:
         step = b - a
         t = (points - a) @ step / max(float(step @ step), 1e-3)
-        return t, np.linalg.norm(points - (a + np.clip(t, 0, 1)[:, None] * step), axis=1)
+        away = points - (a + np.clip(t, 0, 1)[:, None] * step)
+        return t.astype(np.float32), np.linalg.norm(away, axis=1).astype(np.float32)
 
     upper, to_upper = project(shoulder, elbow)
     if wrist is None:

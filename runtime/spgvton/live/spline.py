@@ -33,7 +33,9 @@ def _basis(grid_size: int) -> Float:
     system[n:, :n], system[:n, n:] = affine, affine.T
     rows, columns = NODES
     px, py = (a.ravel() for a in np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows)))
-    terms = np.hstack([_radial((px[:, None] - x) ** 2 + (py[:, None] - y) ** 2), np.stack([np.ones_like(px), px, py], 1)])
+    terms = np.hstack(
+        [_radial((px[:, None] - x) ** 2 + (py[:, None] - y) ** 2), np.stack([np.ones_like(px), px, py], 1)]
+    )
     return (terms @ np.linalg.inv(system)[:, :n]).astype(np.float32)
 
 

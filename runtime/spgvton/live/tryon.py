@@ -200,4 +200,3 @@ class LiveTryOn:
             raise SpgvtonError(f"no usable pose in the frame: {reason}")
         self._still.reset()
         return self.compose(frame, self.answer(frame, keypoints))
-

@@ -54,7 +54,9 @@ class LiveStage:
         self._asked: Slot[tuple[Frame, Keypoints]] = Slot("latest")
         self._error: BaseException | None = None
         self.times_s: dict[str, float] = {}
-        self._thread = threading.Thread(target=self._answer_all, name="spgvton-answers", daemon=True) if latest else None
+        self._thread = (
+            threading.Thread(target=self._answer_all, name="spgvton-answers", daemon=True) if latest else None
+        )
         if self._thread:
             self._thread.start()
 

@@ -12,7 +12,7 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -97,7 +97,34 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise SpgvtonError(f"cannot write {target}: {e.strerror or e}") from e
     finally:
         _written.discard(mine)
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be gone
+            temporary.unlink()
+
+
+def read_file(path: str | Path, limit: int, what: str = "files", *, head: bool = False) -> bytes:
+    """The bytes of an ordinary file of at most LIMIT bytes; with HEAD its first LIMIT bytes, however long it is.
+
+    Never waits for a pipe, and never reads a device without end. Raises SpgvtonError, which names PATH and WHAT is too large.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            reason = "it is a folder" if stat.S_ISDIR(mode) else "it is no ordinary file (a device, pipe or socket)"
+            raise SpgvtonError(f"cannot read {path}: {reason}")
+        # Opened without waiting: it may have become a pipe since.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(limit if head else limit + 1) if head or size <= limit else b""
+    except (OSError, ValueError) as e:
+        raise SpgvtonError(f"cannot read {path}: {getattr(e, 'strerror', None) or e}") from e
+    if not head and max(size, len(data)) > limit:
+        raise SpgvtonError(f"{path} is {size / 2**20:.0f} MiB; {what} may have at most {limit / 2**20:g} MiB")
+    return data
+
+
+def printable(text: object) -> str:
+    """TEXT as it may be sent as JSON: bytes of file names that are not UTF-8 are written out."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
-from spgvton.files import write_bytes
+from spgvton.files import read_file, write_bytes
 from spgvton.image_header import LFS_POINTER, jpeg_end, kind, orientation, read_header
 from spgvton.image_heif import decode_heif
 from spgvton.video import MAX_PICTURE_PIXELS as MAX_PIXELS
@@ -137,14 +137,7 @@ def on_white(picture: UInt8, name: str = "the picture") -> UInt8:
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of a picture file. Raises SpgvtonError when it cannot be read or is over 32 MiB."""
-    file = Path(path)
-    try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise SpgvtonError(f"{file} is {size / 2**20:.0f} MiB; pictures may have at most {MAX_BYTES // 2**20} MiB")
-        return file.read_bytes()
-    except OSError as e:
-        raise SpgvtonError(f"cannot read {file}: {e.strerror or e}") from e
+    return read_file(path, MAX_BYTES, "pictures")
 
 
 def read(path: str | Path, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:

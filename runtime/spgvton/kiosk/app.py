@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from spgvton import __version__
 from spgvton.errors import SpgvtonError
-from spgvton.kiosk.control import Kiosk
+from spgvton.kiosk.control import Kiosk, NotKept
 from spgvton.kiosk.guard import COOKIE, Guard, Rates, Token
 from spgvton.kiosk.mjpeg import MjpegResponse, Viewers
 from spgvton.kiosk.models import (
@@ -167,7 +167,10 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
         """State of the loop, for pages."""
         found = kiosk.status()
         wanted = {f.name: getattr(found, f.name) for f in fields(found) if f.name in StatusView.model_fields}
-        return StatusView(boot=boot, can_record=kiosk.recording is not None, viewers=kiosk.sink.viewers, **wanted)
+        return StatusView(
+            boot=boot, can_record=kiosk.recording is not None, viewers=kiosk.sink.viewers,
+            state_problem=kiosk.state_problem, **wanted,
+        )  # fmt: skip
 
     @app.get("/stream.mjpg", responses={**errors(503), 200: {"content": {"multipart/x-mixed-replace": {}}}},
              response_class=Response)  # fmt: skip
@@ -191,13 +194,15 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
             raise HTTPException(503, "no picture comes from the mirror now")
         return Response(encoded.data, media_type="image/jpeg")
 
-    @app.put("/api/garment", responses=errors(404, 409))
+    @app.put("/api/garment", responses=errors(404, 409, 507))
     def choose(choice: Choice) -> GarmentView:
         """Wear a garment from the next frame on."""
         if kiosk.catalogue.get(choice.id) is None:
             raise HTTPException(404, "there is no such garment")
         try:
             return GarmentView.of(kiosk.choose(choice.id), choice.id)
+        except NotKept as e:
+            raise HTTPException(507, str(e)) from e
         except SpgvtonError as e:
             raise HTTPException(409, str(e)) from e
 
@@ -206,10 +211,13 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
         """Forget the person and take a new source picture."""
         kiosk.retake()
 
-    @app.put("/api/privacy", status_code=204, responses=errors())
+    @app.put("/api/privacy", status_code=204, responses=errors(507))
     def privacy(switch: Switch) -> None:
-        """Show and keep no camera picture while on."""
-        kiosk.set_privacy(switch.on)
+        """Show and keep no camera picture while on. 507: so it is now, but a restart would forget it."""
+        try:
+            kiosk.set_privacy(switch.on)
+        except NotKept as e:
+            raise HTTPException(507, str(e)) from e
 
     @app.put("/api/recording", status_code=204, responses=errors(409))
     def recording(switch: Switch) -> None:
@@ -233,11 +241,11 @@ def _add_garments(app: FastAPI, services: Services) -> None:
     @app.get("/api/garments/{garment}/thumbnail.jpg", responses={**errors(404), **JPEG}, response_class=Response)
     def thumbnail(garment: GarmentId) -> Response:
         """240 x 240 pixels."""
-        entry = catalogue.get(garment)
-        if entry is None or not entry.thumbnail:
+        data = catalogue.thumbnail(garment)
+        if not data:
             raise HTTPException(404, "there is no such garment, or it has no picture")
         # Its URL changes with the file.
-        return Response(entry.thumbnail, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+        return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
 
     @app.get("/api/garments/{garment}/mask.jpg", responses={**errors(404, 409), **JPEG}, response_class=Response)
     def mask(garment: GarmentId) -> Response:

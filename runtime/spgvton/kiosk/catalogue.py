@@ -5,18 +5,25 @@
     shirt.txt          optional: the name that people read; otherwise the file's
 
 Files may be added, exchanged and removed while the kiosk runs. A file that cannot be used is listed with its problem, and
-is looked at again when it changes (so a copy under way becomes a garment once it is complete).
+is looked at again when it changes (so a copy under way becomes a garment once it is complete). Only ordinary files in the
+folder itself are read: no pipe, device or link that leads out of it can stop the kiosk or be shown by it.
+
+The list is there at once, however long; pictures are looked at one by one in the background (thumbnails.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
+import stat
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +32,8 @@ from numpy.typing import NDArray
 
 from spgvton import image
 from spgvton.errors import SpgvtonError
-from spgvton.files import make_folder, write_text
+from spgvton.files import make_folder, printable, read_file, write_text
+from spgvton.kiosk.thumbnails import Thumbnails
 from spgvton.kiosk.uploads import jpeg, smaller
 from spgvton.mask import read_mask
 from spgvton.perception.garment_mask import garment_mask
@@ -36,24 +44,31 @@ UInt8 = NDArray[np.uint8]
 Stamp = tuple[tuple[int, int] | None, ...]  # (mtime_ns, size) of picture, mask and name
 
 MASK: Final = "_mask"
-MAX_GARMENTS: Final = 500
+MAX_GARMENTS: Final = 5000
 MAX_NAME: Final = 60
 THUMBNAIL: Final = 240  # pixels
 POLL_S: Final = 1.0
+AT_ONCE_S: Final = 0.5  # what a look at the folder may take for new pictures; the others are left to the background
+MIN_PAUSE_S: Final = 0.05  # between two garments that are looked at in the background
 PREPARED: Final = 8  # garments whose pixels stay in memory
 PREPARING: Final = 2  # at a time: a picture of 24 megapixels is 72 MB decoded
 
 
 @dataclass(frozen=True)
 class Garment:
-    """One entry. thumbnail: JPEG, 240 x 240. problem: why it cannot be worn, or None."""
+    """One entry. problem: why it cannot be worn, or None (also while nobody has looked at its picture yet)."""
 
     id: str
     name: str
     picture: Path
     stamp: Stamp
-    thumbnail: bytes
     problem: str | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with the files."""
+        text = os.fsencode(self.picture) + repr(self.stamp).encode()
+        return hashlib.sha256(text).hexdigest()[:32]
 
 
 def slug(text: str) -> str:
@@ -64,7 +79,7 @@ def slug(text: str) -> str:
 def garment_id(stem: str) -> str:
     """What a file is called in URLs: its own name where that is plain, otherwise with a hash that tells it apart."""
     plain = slug(stem)
-    return plain if plain == stem else f"{plain or 'garment'}-{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
+    return plain if plain == stem else f"{plain or 'garment'}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
 
 
 def clean_name(text: str) -> str:
@@ -72,24 +87,37 @@ def clean_name(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_NAME].strip()
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
+def _scan(folder: Path) -> dict[str, tuple[int, int]]:
+    """(mtime_ns, size) of the ordinary files in FOLDER, by name. Raises OSError."""
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat()
+            except OSError:  # a link to nothing, or in a circle
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found[entry.name] = (status.st_mtime_ns, status.st_size)
+    return found
 
 
 class Catalogue:
-    """The garments of FOLDER, which is created where it is missing. Thread-safe; watch() until close()."""
+    """The garments of FOLDER, which is created where it is missing. Thread-safe; watch() until close().
 
-    def __init__(self, folder: Path) -> None:
+    thumbnails: the folder where they are kept over restarts; None = in memory.
+    """
+
+    def __init__(self, folder: Path, thumbnails: Path | None = None) -> None:
         self.folder = make_folder(folder)
         self.problem: str | None = None  # of the folder itself
+        self._thumbnails = Thumbnails(
+            thumbnails, lambda picture: jpeg(card(smaller(picture, 2 * THUMBNAIL), THUMBNAIL))
+        )
         self._garments: dict[str, Garment] = {}
+        self._new: list[Garment] = []  # those without a thumbnail, the last one first; others may be among them
         self._prepared: OrderedDict[tuple[str, Stamp], tuple[UInt8, UInt8]] = OrderedDict()
         self._checked: dict[str, Stamp] = {}  # garments that were loaded once
-        self._lock = threading.Lock()  # of the three above
+        self._lock = threading.Lock()  # of the four above
         self._looking = threading.Lock()
         self._writing = threading.Lock()
         self._preparing = threading.Semaphore(PREPARING)
@@ -101,10 +129,20 @@ class Catalogue:
 
         def look() -> None:
             told = ""
-            while not self._closing.wait(POLL_S):
+            pause = POLL_S
+            looked = time.monotonic()
+            while not self._closing.wait(pause):
+                pause = POLL_S
                 try:
-                    changed = self.refresh()
-                    if self._check_next() or changed:
+                    changed = False
+                    if time.monotonic() - looked >= POLL_S:
+                        changed = self.refresh()
+                        looked = time.monotonic()
+                    began = time.monotonic()
+                    problem = self._check_next()
+                    if problem is not None:  # there was one; the loop needs the processor, too
+                        pause = min(POLL_S, max(MIN_PAUSE_S, time.monotonic() - began))
+                    if problem or changed:
                         on_change()
                 except Exception as e:  # one bad picture must not be the last that was looked at
                     if str(e) != told:
@@ -129,75 +167,129 @@ class Catalogue:
     def refresh(self) -> bool:
         """Look at the folder now. True when the list changed."""
         with self._looking:
-            return self._look()
+            changed = self._look()
+            end = time.monotonic() + AT_ONCE_S
+            while time.monotonic() < end and (new := self._next_without_thumbnail()):
+                self._draw(new)
+            return changed
 
     def _look(self) -> bool:
         try:
-            files = sorted(
-                p for p in self.folder.iterdir() if p.suffix.lower() in image.SUFFIXES and self._is_garment(p)
-            )
+            found = _scan(self.folder)
         except OSError as e:
-            problem = f"cannot read {self.folder}: {e.strerror or e}"
+            problem = printable(f"cannot read {self.folder}: {e.strerror or e}")
             changed, self.problem = problem != self.problem, problem
             return changed  # what is known stays: a network folder may come back
         self.problem = None
-        if len(files) > MAX_GARMENTS:
-            self.problem = f"{self.folder} has {len(files)} pictures; the first {MAX_GARMENTS} are shown"
+        names = sorted(name for name in found if self._is_garment(Path(name)))
+        if len(names) > MAX_GARMENTS:
+            self.problem = printable(f"{self.folder} has {len(names)} pictures; the first {MAX_GARMENTS} are shown")
         before = dict(self._garments)
         after: dict[str, Garment] = {}
-        for path in files[:MAX_GARMENTS]:
-            entry = self._entry(path, before.get(garment_id(path.stem)), after)
-            after[entry.id] = entry
+        stems: set[str] = set()
+        for name in names[:MAX_GARMENTS]:
+            path = self.folder / name
+            own = garment_id(path.stem)
+            if own in after:
+                own = garment_id(path.name)  # shirt.jpg and shirt.png
+            after[own] = self._entry(own, path, found, before.get(own), twice=path.stem in stems or own in after)
+            stems.add(path.stem)
         with self._lock:
             self._garments = after
+            if after != before:
+                self._new = list(after.values())[::-1]
             self._checked = {key: stamp for key, stamp in self._checked.items() if key in after}
             self._prepared = OrderedDict(
                 (key, value)
                 for key, value in self._prepared.items()
                 if key[0] in after and after[key[0]].stamp == key[1]
             )
+        if after != before:
+            self._thumbnails.keep_only({entry.key for entry in after.values()})
         return after != before
 
     @staticmethod
     def _is_garment(path: Path) -> bool:
-        return not path.name.startswith(".") and not path.stem.endswith(MASK) and path.is_file()
+        return path.suffix.lower() in image.SUFFIXES and path.name[:1] != "." and not path.stem.endswith(MASK)
 
-    def _entry(self, path: Path, known: Garment | None, taken: dict[str, Garment]) -> Garment:
-        """The entry of PATH; what did not change is not read again."""
-        own = garment_id(path.stem)
-        if own in taken:
-            own = garment_id(path.name)  # shirt.jpg and shirt.png
-            known = self._garments.get(own)
-        mask, name_file = self._mask_of(path), path.with_suffix(".txt")
-        stamp = (_stamp(path), _stamp(mask), _stamp(name_file))
+    def _entry(
+        self, own: str, path: Path, found: dict[str, tuple[int, int]], known: Garment | None, *, twice: bool
+    ) -> Garment:
+        """The entry of PATH, one of the files FOUND; what did not change is not read again."""
+        beside = (path, self._mask_of(path), path.with_suffix(".txt"))
+        stamp = tuple(found.get(file.name) for file in beside)
         if known and known.picture == path and known.stamp == stamp:
             return known
-        name = clean_name(path.stem.replace("_", " ").replace("-", " ")).capitalize()
-        if own in taken or any(g.picture.stem == path.stem for g in taken.values()):
-            return Garment(own, name, path, stamp, b"", f"another picture is called {path.stem} too: rename one")
-        try:
-            if stamp[2]:
-                name = clean_name(name_file.read_bytes()[:1000].decode("utf-8", "replace")) or name
-            picture = image.read_colour(path, keep_alpha=True)
-            return Garment(own, name, path, stamp, jpeg(card(smaller(picture, 2 * THUMBNAIL), THUMBNAIL)))
-        except (SpgvtonError, OSError) as e:
-            return Garment(own, name, path, stamp, b"", str(e).replace(f"{self.folder}/", ""))
+        name = clean_name(path.stem.replace("_", " ").replace("-", " ")).capitalize() or own
+        entry = Garment(own, name, path, stamp)
+        if twice:
+            return replace(entry, problem=printable(f"another picture is called {path.stem} too: rename one"))
+        for file, there in zip(beside, stamp):
+            if there and file.is_symlink() and self.folder.resolve() not in file.resolve().parents:
+                problem = f"{file.name} is a link to a file outside of the catalogue: copy the file itself"
+                return replace(entry, problem=printable(problem))
+        if stamp[2]:
+            try:
+                entry = replace(
+                    entry, name=clean_name(read_file(beside[2], 1000, head=True).decode("utf-8", "replace")) or name
+                )
+            except SpgvtonError as e:
+                return replace(entry, problem=self._words(e))
+        return entry
+
+    def _words(self, error: Exception) -> str:
+        """An error for people who know the folder."""
+        return printable(str(error).replace(f"{self.folder}/", ""))
 
     @staticmethod
     def _mask_of(picture: Path) -> Path:
         return picture.with_name(f"{picture.stem}{MASK}.png")
 
-    def _check_next(self) -> bool:
-        """Prepare one garment that nobody has worn yet, so that an unusable one is known before it is touched.
-
-        True when one turned out unusable.
-        """
+    def _next_without_thumbnail(self) -> Garment | None:
         with self._lock:
-            new = [g.id for g in self._garments.values() if not g.problem and self._checked.get(g.id) != g.stamp]
+            while self._new:
+                entry = self._new[-1]
+                if self._garments.get(entry.id) is entry and not entry.problem and entry.key not in self._thumbnails:
+                    return entry
+                self._new.pop()
+        return None
+
+    def _draw(self, entry: Garment) -> bytes:
+        """The thumbnail of ENTRY, which is listed with its problem where its picture cannot be read: then it is empty."""
+        with self._preparing:
+            try:
+                return self._thumbnails.get(entry.key, lambda: image.read(entry.picture))
+            except SpgvtonError as e:
+                self._refuse(entry, self._words(e))
+                return b""
+
+    def _refuse(self, entry: Garment, problem: str) -> None:
+        with self._lock:
+            if self._garments.get(entry.id) is entry:
+                self._garments[entry.id] = replace(entry, problem=problem)
+
+    def thumbnail(self, garment: str) -> bytes:
+        """JPEG, 240 x 240 pixels; empty where there is no such garment, or it has a problem."""
+        entry = self.get(garment)
+        return self._draw(entry) if entry and not entry.problem else b""
+
+    def _check_next(self) -> bool | None:
+        """Look at one garment that nobody has looked at, so that an unusable one is known before it is touched.
+
+        None when there is none left, True when it turned out unusable.
+        """
+        entry = self._next_without_thumbnail()
+        if entry:
+            return not self._draw(entry)
+        with self._lock:
+            new = [g for g in self._garments.values() if not g.problem and self._checked.get(g.id) != g.stamp]
+            for known in [g for g in new if self._thumbnails.was_usable(g.key)]:
+                self._checked[known.id] = known.stamp
+                new.remove(known)
         if not new:
-            return False
+            return None
         try:
-            self.load(new[0])
+            self.load(new[0].id)
         except SpgvtonError:
             return True
         return False
@@ -221,23 +313,23 @@ class Catalogue:
             with self._preparing:
                 prepared = self._prepare(entry)
         except SpgvtonError as e:
-            problem = str(e).replace("give --garment-mask", f"put {self._mask_of(entry.picture).name} beside it")
-            problem = problem.replace(f"{self.folder}/", "")
-            with self._lock:
-                if self._garments.get(garment) is entry:
-                    self._garments[garment] = replace(entry, problem=problem)
+            problem = self._words(e).replace(
+                "give --garment-mask", printable(f"put {self._mask_of(entry.picture).name} beside it")
+            )
+            self._refuse(entry, problem)
             raise SpgvtonError(f"{entry.name} cannot be worn: {problem}") from e
         with self._lock:
             self._checked[entry.id] = entry.stamp
             self._prepared[key] = prepared
             while len(self._prepared) > PREPARED:
                 self._prepared.popitem(last=False)
+        self._thumbnails.set_usable(entry.key)
         return prepared
 
     def _prepare(self, entry: Garment) -> tuple[UInt8, UInt8]:
         picture = image.read_colour(entry.picture, keep_alpha=True)
         given = self._mask_of(entry.picture)
-        if not given.is_file():
+        if not entry.stamp[1]:
             picture = smaller(picture)
             return np.ascontiguousarray(picture[..., :3]), garment_mask(picture)
         mask = read_mask(given, (picture.shape[0], picture.shape[1]))
@@ -268,7 +360,10 @@ class Catalogue:
         return saved
 
     def _free_stem(self, stem: str) -> str:
-        used = {path.stem for path in self.folder.iterdir()}
+        try:
+            used = {path.stem for path in self.folder.iterdir()}
+        except OSError as e:
+            raise SpgvtonError(f"cannot read {self.folder}: {e.strerror or e}") from e
         number = 2
         free = stem
         while free in used or f"{free}{MASK}" in used:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from spgvton.economy import MAX_STILL
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.files import read_file
 from spgvton.labels import LABEL_SETS
 from spgvton.stream.slot import Policy
 
@@ -125,12 +126,7 @@ def load(path: str | Path) -> KioskConfig:
     """The configuration in the YAML file PATH. Raises SpgvtonError with one line per problem: `file:line: key: what`."""
     file = Path(path)
     try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise SpgvtonError(f"{file} has {size} bytes; a kiosk.yaml has at most {MAX_BYTES}")
-        text = file.read_text("utf-8")
-    except OSError as e:
-        raise SpgvtonError(f"cannot read {file}: {e.strerror or e}") from e
+        text = read_file(file, MAX_BYTES, "a kiosk.yaml").decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise SpgvtonError(f"{file} is not UTF-8 text (byte {e.start}): save it as UTF-8") from e
     return parse(text, file.name, file.resolve().parent)

@@ -10,6 +10,7 @@ import logging
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.catalogue import Catalogue, Garment
@@ -21,6 +22,12 @@ from spgvton.kiosk.web_sink import WebSink
 from spgvton.stream.sinks import Sink
 
 log = logging.getLogger(__name__)
+
+RETRY_S: Final = 10.0  # between attempts to write what could not be written
+
+
+class NotKept(SpgvtonError):
+    """What was asked for is done, but could not be written down."""
 
 
 class Kiosk:
@@ -42,6 +49,8 @@ class Kiosk:
         self.uploads = Uploads()
         self._state = state
         self._saved = state.read()
+        self._kept: Saved | None = None if state.damaged else self._saved
+        self._retry: threading.Timer | None = None
         self._choosing = threading.Lock()
         self.mirror.set_privacy(self._saved.privacy)
 
@@ -58,9 +67,15 @@ class Kiosk:
     def status(self) -> MirrorStatus:
         """The mirror's, and what went wrong with the last recording."""
         status = self.mirror.status()
-        if not status.last_error and self.recording and self.recording.problem:
-            return replace(status, last_error=self.recording.problem)
+        problem = self.state_problem or (self.recording.problem if self.recording else "")
+        if problem and (self.state_problem or not status.last_error):
+            return replace(status, last_error=problem)
         return status
+
+    @property
+    def state_problem(self) -> str:
+        """What of the customers' decisions is not on disk, or was lost from it; "" while all is well. For staff."""
+        return self._state.problem
 
     def restore(self) -> None:
         """Wear what was worn before the last stop; the first usable garment where that is gone. Nothing to wear is fine."""
@@ -78,29 +93,62 @@ class Kiosk:
             self.restore()
 
     def choose(self, garment: str) -> Garment:
-        """Wear GARMENT from the next frame on. Raises SpgvtonError when it is not there or cannot be worn."""
-        entry = self._wear(garment)
+        """Wear GARMENT from the next frame on. Raises SpgvtonError when it is not there or cannot be worn, NotKept when it
+        is worn but would not be after a restart.
+        """
+        entry, problem = self._wear(garment)
         log.info("garment chosen", extra={"garment": garment})
+        if problem:
+            raise problem
         return entry
 
-    def _wear(self, garment: str) -> Garment:
+    def _wear(self, garment: str) -> tuple[Garment, NotKept | None]:
+        """A full disk keeps no customer from their shirt: it is worn, and what could not be written is told."""
         with self._choosing:
             picture, mask = self.catalogue.load(garment)
             entry = self.catalogue.get(garment)
             if entry is None:
                 raise SpgvtonError(f"there is no garment '{garment}'")
-            self._save(Saved(garment, self._saved.privacy))
+            problem = self._keep(garment=garment)
             self.mirror.set_garment(garment, picture, mask)
-            return entry
+            return entry, problem
 
-    def _save(self, saved: Saved) -> None:
-        """A full disk must not keep a customer from her shirt: it is logged, and the last choice stays on disk."""
-        if saved != self._saved:
-            try:
-                self._state.write(saved)
-            except SpgvtonError as e:
-                log.error("state is not saved", extra={"error": str(e)})
-            self._saved = saved
+    def _keep(self, **changed: Any) -> NotKept | None:
+        """Remember what was decided, on disk too. Where that fails the answer says why, and it is tried again later."""
+        self._saved = replace(self._saved, **changed)
+        try:
+            self._write()
+        except SpgvtonError as e:
+            log.error("state is not saved", extra={"error": str(e)})
+            self._try_again()
+            return NotKept(f"it is done, but not kept over a restart: {e}")
+        return None
+
+    def _write(self) -> None:
+        if self._saved != self._kept:
+            self._state.write(self._saved)
+            self._kept = self._saved
+
+    def _try_again(self) -> None:
+        def write() -> None:
+            with self._choosing:
+                try:
+                    self._write()
+                    log.info("state is saved again")
+                except SpgvtonError:
+                    self._try_again()
+
+        if self._retry:
+            self._retry.cancel()
+        self._retry = threading.Timer(RETRY_S, write)
+        self._retry.daemon = True
+        self._retry.start()
+
+    def close(self) -> None:
+        """Stop trying to write."""
+        with self._choosing:
+            if self._retry:
+                self._retry.cancel()
 
     def retake(self) -> None:
         """Forget the person; the next good frame becomes the source."""
@@ -108,15 +156,21 @@ class Kiosk:
         log.info("source retake")
 
     def set_privacy(self, on: bool) -> None:
-        """ON: no camera picture is shown or kept until switched off again, also after a restart. Ends a recording."""
+        """ON: no camera picture is shown or kept until switched off again, also after a restart. Ends a recording.
+
+        Raises NotKept where that could not be written down: it holds now, and is forgotten by a restart.
+        """
         with self._choosing:
             if on:
                 self._record(False)
             self.mirror.set_privacy(on)
             if on:
                 self.sink.clear()
-            self._save(Saved(self._saved.garment, on))
-        log.info("privacy", extra={"on": on})
+            log.info("privacy", extra={"on": on})
+            self._state.damaged = ""  # somebody has decided
+            problem = self._keep(privacy=on)
+        if problem:
+            raise problem
 
     def set_recording(self, on: bool) -> None:
         """Raises SpgvtonError where recordings have no folder, or the mirror is private."""

@@ -28,8 +28,10 @@ STATES: Final = get_args(State)
 class KioskCollector(Collector):
     """Metrics of one kiosk; names begin with spgvton_."""
 
-    def __init__(self, status: Callable[[], MirrorStatus], viewers: Viewers, gpu: sensors.Gpu) -> None:
-        self._status, self._viewers, self._gpu = status, viewers, gpu
+    def __init__(
+        self, status: Callable[[], MirrorStatus], viewers: Viewers, gpu: sensors.Gpu, saved: Callable[[], bool]
+    ) -> None:
+        self._status, self._viewers, self._gpu, self._saved = status, viewers, gpu, saved
         self._start = time.time()
 
     def describe(self) -> list[Metric]:
@@ -70,6 +72,7 @@ class KioskCollector(Collector):
         )
         yield GaugeMetricFamily("spgvton_privacy", "1 while no camera picture is shown", status.privacy)
         yield GaugeMetricFamily("spgvton_recording", "1 while pictures are recorded", status.recording)
+        yield GaugeMetricFamily("spgvton_state_saved", "1 while what was decided is on disk", self._saved())
         state = GaugeMetricFamily("spgvton_state", "1 for the state of the person before the mirror", labels=["state"])
         for name in STATES:
             state.add_metric([name], name == status.state)

@@ -104,3 +104,4 @@ class StatusView(BaseModel):
     can_record: bool
     viewers: int
     last_error: str
+    state_problem: str = Field(description="what of the customers' decisions is not on disk; empty while all is well")

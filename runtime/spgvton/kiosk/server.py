@@ -110,10 +110,11 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
     with ExitStack() as stack:
         listener = stack.enter_context(listen(web.host, web.port))
         sink = WebSink(web.jpeg_quality)
-        catalogue = Catalogue(config.catalogue)
+        catalogue = Catalogue(config.catalogue, config.state / "thumbnails")
         mirror = make_mirror(config)
         recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
         kiosk = Kiosk(mirror, catalogue, StateFile(config.state), sink, recording)
+        stack.callback(kiosk.close)
         kiosk.restore()
         catalogue.watch(kiosk.wear_something)
         stack.callback(catalogue.close)
@@ -130,8 +131,9 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
             sink, Connections(web.viewers_per_address + SPARE_CONNECTIONS),
             total=web.viewers, per_address=web.viewers_per_address, fps=web.fps,
         )  # fmt: skip
+        collector = KioskCollector(mirror.status, viewers, sensors.Gpu(), lambda: not kiosk.state_problem)
         services = Services(
-            kiosk, viewers, registry(KioskCollector(mirror.status, viewers, sensors.Gpu())), watchdog.health, token,
+            kiosk, viewers, registry(collector), watchdog.health, token,
             (web.host, socket.gethostname(), *web.allowed_hosts), web.upload_mib * 2**20,
         )  # fmt: skip
         server = WebServer(services, listener, give_up)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from spgvton.errors import SpgvtonError
-from spgvton.files import atomic_path, make_folder, write_text
+from spgvton.files import atomic_path, make_folder, read_file, write_text
 
 log = logging.getLogger(__name__)
 MIN_TOKEN: Final = 16
+MAX_STATE: Final = 64 * 2**10  # bytes
 
 
 @dataclass(frozen=True)
@@ -28,28 +29,50 @@ class Saved:
     privacy: bool = False
 
 
+CLOSED: Final = Saved(None, True)  # where nobody knows what was decided, no camera picture is shown
+
+
 class StateFile:
-    """state.json in FOLDER, which is created where it is missing. Written atomically. Raises SpgvtonError."""
+    """state.json in FOLDER, which is created where it is missing. Written atomically. Raises SpgvtonError.
+
+    damaged: that what was decided is not known; "" otherwise.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = make_folder(folder) / "state.json"
+        self.damaged = ""  # until somebody decides anew
+        self._unwritten = ""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, for staff; "" while nothing is."""
+        return self._unwritten or self.damaged
 
     def read(self) -> Saved:
-        """What was saved last; a file that is damaged counts as none, for the mirror must come up."""
+        """What was saved last. A file that cannot be read or understood counts as private: the mirror must come up."""
+        if not os.path.lexists(self.path):
+            return Saved()
         try:
-            data = json.loads(self.path.read_text("utf-8"))
+            data = json.loads(read_file(self.path, MAX_STATE).decode())
             garment, privacy = data["garment"], data["privacy"]
             if not isinstance(garment, str | None) or not isinstance(privacy, bool):
                 raise TypeError("a value of the wrong type")
-        except FileNotFoundError:
-            return Saved()
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            log.warning("state file is damaged and is ignored", extra={"path": str(self.path), "error": str(e)})
-            return Saved()
+        except (SpgvtonError, ValueError, KeyError, TypeError, RecursionError) as e:
+            self.damaged = (
+                f"{self.path.name} was damaged, so the mirror is private: switch that off where it should not be"
+            )
+            log.error("state file is damaged: privacy is on", extra={"path": str(self.path), "error": str(e)})
+            return CLOSED
         return Saved(garment, privacy)
 
     def write(self, saved: Saved) -> None:
-        write_text(self.path, json.dumps(asdict(saved)))
+        """Raises SpgvtonError where SAVED is not on disk afterwards."""
+        try:
+            write_text(self.path, json.dumps(asdict(saved)))
+        except SpgvtonError as e:
+            self._unwritten = f"not kept over a restart: {e}"
+            raise
+        self._unwritten = ""
 
 
 def obtain_token(folder: Path) -> tuple[str, bool]:
@@ -61,7 +84,7 @@ def obtain_token(folder: Path) -> tuple[str, bool]:
     try:
         if path.stat().st_mode & 0o077:
             raise SpgvtonError(f"{path} can be read by other users: chmod 600 {path}")
-        token = path.read_text("ascii").strip()
+        token = read_file(path, MAX_STATE).decode("ascii").strip()
         if len(token) < MIN_TOKEN:
             raise SpgvtonError(f"{path} has fewer than {MIN_TOKEN} characters: delete it, and a new one is made")
         return token, False

@@ -272,7 +272,7 @@ def test_a_fault_while_looking_is_not_the_last_look(
     found.watch(lambda: None)
     try:
         (tmp_path / "late.png").write_bytes(shirt)
-        wait_for(lambda: found.get("late"))
+        wait_for(lambda: (late := found.get("late")) and late.key in found._thumbnails)
     finally:
         found.close()
     assert calls >= 5

@@ -392,7 +392,9 @@ def test_nothing_stays_open(kiosk: Served, shirt: bytes) -> None:
 def test_nothing_is_stored_unasked(kiosk: Served) -> None:
     known = {"kiosk.yaml", "garments", "state", "recordings"}
     assert {p.name for p in kiosk.folder.iterdir()} <= known
-    assert [p.name for p in (kiosk.folder / "state").iterdir()] == ["state.json"]
+    assert {p.name for p in (kiosk.folder / "state").iterdir()} == {"state.json", "thumbnails"}
+    known = {g.key for g in kiosk.running.kiosk.catalogue.garments()}
+    assert {p.stem for p in (kiosk.folder / "state" / "thumbnails").iterdir()} <= known  # garments, nobody else
 
 
 def test_metrics_and_probes(kiosk: Served) -> None:

@@ -24,7 +24,7 @@ function draw(garments) {
     const input = element("input", { type: "radio", name: "garment", value: garment.id });
     input.addEventListener("change", () => choose(garment));
     return element("label", { className: "choice" }, input,
-      element("img", { src: garment.thumbnail, alt: "", draggable: false }), element("span", {}, garment.name));
+      element("img", { src: garment.thumbnail, alt: "", draggable: false, loading: "lazy" }), element("span", {}, garment.name));
   }));
   if (!garments.length) choices.append(element("p", {}, "No garments yet. Staff can add them on the operator page."));
   inputs().find((input) => input.value === focused)?.focus({ preventScroll: true });

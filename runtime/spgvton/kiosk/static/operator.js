@@ -32,6 +32,7 @@ function drawStatus(status) {
   drawSwitch("privacy", status.privacy, true);
   drawSwitch("recording", status.recording, status.can_record);
   byId("recording").title = status.can_record ? "" : "Set recording.folder in kiosk.yaml to make this possible";
+  say(byId("state-problem"), status.state_problem);
   const trouble = status.last_error ? ` Last trouble: ${status.last_error}` : "";
   say(byId("state"), `Person: ${status.state}.${status.hint ? ` ${status.hint}.` : ""}${trouble}`);
   const dropped = Object.entries(status.dropped).filter(([, count]) => count).map(([stage, count]) => `${stage} ${count}`).join(", ");
@@ -53,7 +54,7 @@ function drawStatus(status) {
 function drawGarment(garment) {
   const picture = garment.problem
     ? element("div", { className: "blank" })
-    : element("img", { src: garment.thumbnail, alt: "" });
+    : element("img", { loading: "lazy", src: garment.thumbnail, alt: "" });
   const words = garment.problem
     ? element("span", { className: "problem" }, garment.problem)
     : element("span", { className: garment.worn ? "worn" : "" }, garment.worn ? "worn now" : garment.id);

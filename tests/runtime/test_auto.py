@@ -172,7 +172,7 @@ def test_choices_are_bounded(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_candidates_follow_what_is_installed(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, whole = Bundle.open(tiny_bundle), Bundle.open()
-    installed = {"openvino", "tensorrt"}
+    installed = {"openvino", "tensorrt", "pycuda"}
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in installed else None)
     assert auto.candidates(bundle, POSE) == ["onnxruntime", "openvino"]
     monkeypatch.setattr(auto, "first_gpu", object)
@@ -180,6 +180,8 @@ def test_candidates_follow_what_is_installed(tiny_bundle: Path, monkeypatch: pyt
     joint = ["onnxruntime with the joint graph", "openvino with the joint graph"]
     assert auto.candidates(whole, POSE) == ["onnxruntime", "openvino", *joint, "tensorrt"]
     assert auto.candidates(whole, LIVE) == ["onnxruntime", "openvino", *joint], "TensorRT has no live mode yet"
+    installed.remove("pycuda")  # engines can be built without it, and not run
+    assert auto.candidates(bundle, POSE) == ["onnxruntime", "openvino"]
     installed.clear()
     assert auto.candidates(bundle, POSE) == ["onnxruntime"]
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,29 @@ def test_broken_native_packages_are_told_apart_from_missing_ones(
     assert "libnvinfer" in broken.detail
     assert doctor.check_tensorrt_rtx().status == "problem"  # aborts its own process, not this one
     assert doctor._check_import("no_such_module", "install it").status == "missing"
+
+
+@pytest.mark.parametrize(
+    ("release", "driver", "status"), [("13.5", 13000, "ok"), ("12.8", 13000, "ok"), ("13.0", 12080, "problem")]
+)
+def test_nvcc_that_is_newer_than_the_driver(
+    release: str, driver: int, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it compiles fails at its first launch with error 35; minor versions of one major work on each other."""
+    nvcc = tmp_path / "nvcc"
+    nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.1'\n")
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    class Driver:
+        def cuDriverGetVersion(self, version: Any) -> int:
+            version._obj.value = driver
+            return 0
+
+    monkeypatch.setattr(doctor.ctypes, "CDLL", lambda name: Driver())
+    found = doctor.check_nvcc()
+    assert found.status == status
+    assert (f"driver is for CUDA {driver // 1000}.8" in found.detail) == (status == "problem")
 
 
 def test_a_check_that_hangs_or_raises() -> None:

@@ -69,7 +69,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         open_backend(RTX, Bundle.open())
     monkeypatch.setattr(flavour, "load", lambda name: trt)
     monkeypatch.setitem(sys.modules, "pycuda", None)  # type: ignore[arg-type]
-    with pytest.raises(SpgvtonError, match=r"pycuda.* is missing: pip install pycuda .*needs nvcc"):
+    with pytest.raises(SpgvtonError, match=r"pycuda.* is missing: pip install 'spgvton\[cuda\]' .*nvcc"):
         open_backend(RTX, Bundle.open())
     monkeypatch.delitem(sys.modules, "pycuda")
     (tmp_path / "pycuda").mkdir()

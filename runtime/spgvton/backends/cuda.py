@@ -45,7 +45,7 @@ def import_driver() -> Any:
         return importlib.import_module("pycuda.driver")
     except ModuleNotFoundError as e:
         raise SpgvtonError(
-            f"{e.name} is missing: pip install pycuda (it is compiled then, and needs nvcc and a C++ compiler)"
+            f"{e.name} is missing: pip install 'spgvton[cuda]' (PyCUDA is compiled then: nvcc and a C++ compiler are needed)"
         ) from e
     except (ImportError, OSError) as e:
         reason = str(e).splitlines()[0]

@@ -17,6 +17,8 @@ MODULES: Final = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # bac
 WARPS: Final = ("plugin", "function")  # who computes TpsGridSample
 PLUGIN: Final = ("TpsGridSample", "1", "")  # name, version, namespace
 RTX_LIBRARY: Final = "libtensorrt_rtx.so"
+# What pip offers as tensorrt has no wheel for Jetson, and cannot be built there.
+JETSON: Final = "it is part of JetPack: python3 -m venv --system-site-packages, then pip install 'spgvton[jetson]'"
 RTX_LEAST_SM: Final = 80  # for Turing (75) TensorRT-RTX 1.7 compiles no float32 matrix product; every graph has some
 
 
@@ -57,7 +59,7 @@ def load(name: str) -> Flavour:
     try:
         trt = importlib.import_module(module)
     except ModuleNotFoundError as e:
-        where = " (Jetson: part of JetPack)" if name == "tensorrt" else ""
+        where = f" (Jetson: {JETSON})" if name == "tensorrt" else ""
         raise SpgvtonError(f"{e.name} is missing: pip install 'spgvton[{name}]'{where}") from e
     except (ImportError, OSError, RuntimeError) as e:
         raise SpgvtonError(f"{module} is installed but cannot be loaded: {str(e).splitlines()[0]}") from e

@@ -4,6 +4,7 @@ examples:
   spgvton kiosk init shop                        a folder with kiosk.yaml and three garments, ready to run
   spgvton kiosk run --config shop/kiosk.yaml     then open http://127.0.0.1:8080/ (staff: /operator)
   spgvton kiosk run --config shop/kiosk.yaml --host 0.0.0.0      for other machines too: a token is needed
+  spgvton kiosk prepare --config shop/kiosk.yaml builds TensorRT's engine; the service does it before its first start
   spgvton kiosk install --config /etc/spgvton/kiosk.yaml --dry-run
   sudo spgvton kiosk install --config /etc/spgvton/kiosk.yaml --browser
 
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("--config", required=True, type=Path, metavar="YAML")
     run_.add_argument("--host", help="listen on this address instead of web.host; not loopback: a token is needed")
     run_.add_argument("--port", type=int, help="instead of web.port")
+    ready = actions.add_parser("prepare", help="build the engine now, so that the first start is quick")
+    ready.add_argument("--config", required=True, type=Path, metavar="YAML")
     install = actions.add_parser("install", help="write the systemd units")
     install.add_argument("--config", required=True, type=Path, metavar="YAML", help="as the service reads it")
     install.add_argument("--user", default="spgvton", help="system user of the service (spgvton)")
@@ -47,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"written: {path}; now: spgvton kiosk run --config {path}", file=sys.stderr)
         return 0
     config = kiosk_config.load(args.config)
+    if args.action == "prepare":
+        from spgvton.kiosk.prepare import prepare
+
+        print(", ".join(f"{k} {v}" for k, v in prepare(config).items()), file=sys.stderr)
+        return 0
     if args.action == "install":
         from spgvton.kiosk.units import install
 

@@ -63,10 +63,13 @@ class Section(BaseModel):
 class MirrorConfig(Section):
     """How the loop runs. parser: an ONNX human parser; without it the semantic map is composed (coarse).
 
+    warp, plugin: of TensorRT's engine, see `spgvton build`.
     still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.
     """
 
     backend: str = Field(default="onnxruntime", pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    warp: Literal["plugin", "function"] | None = None
+    plugin: Annotated[ConfigPath | None, Field(strict=False)] = None
     policy: Policy = "latest"
     mirrored: bool = True
     view: Literal["side-by-side", "result"] = "result"

@@ -17,6 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.backends import open_backend
+from spgvton.bundle import Bundle
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.dresser import CHOOSE, Dresser, Session
@@ -111,7 +113,7 @@ class Mirror:
     """Shows whoever stands before SOURCE_URI in the garment that is set. All methods may be called from any thread.
 
     source_uri: as spgvton.stream.sources takes it; a file plays at its own pace, again and again, as a camera would.
-    bundle, backend, threads: as TryOn takes them. policy: "latest" for a mirror; "wait" presents every frame that it
+    bundle, backend, threads: as TryOn takes them. warp, plugin: of TensorRT's engine, as open_backend takes them. policy: "latest" for a mirror; "wait" presents every frame that it
     reads. wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map of the source
     picture; None = composed. mirrored: flip left and right. view: "result", or "side-by-side" with the camera.
     economy: what need not be computed again.
@@ -127,6 +129,8 @@ class Mirror:
         *,
         backend: str = "onnxruntime",
         threads: int | None = None,
+        warp: str | None = None,
+        plugin: Path | None = None,
         policy: Policy = "latest",
         wipe_after_s: float = 10.0,
         parser: Parser | None = None,
@@ -143,7 +147,9 @@ class Mirror:
         parser = parser or ComposedParser()
 
         def open_tryon() -> Session:
-            session = TryOn(bundle, backend=backend, threads=threads, economy=self._economy)
+            opened = Bundle.open(bundle)
+            engine = open_backend(backend, opened, threads=threads, warp=warp, plugin=plugin)
+            session = TryOn(opened, backend=engine, economy=self._economy)
             if session.bundle.label_set != parser.label_set:
                 raise SpgvtonError(
                     f"the parser gives {parser.label_set} labels, the bundle was trained on {session.bundle.label_set}"

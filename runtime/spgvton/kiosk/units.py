@@ -14,6 +14,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
 from spgvton.kiosk.config import KioskConfig
 from spgvton.kiosk.mirror import EXIT_GAVE_UP
+from spgvton.kiosk.prepare import SLOW_TO_START
 
 SERVICE: Final = "spgvton-kiosk.service"
 BROWSER: Final = "spgvton-browser.service"
@@ -34,7 +35,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={command}
+{before}ExecStart={command}
 Environment=PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 "HOME={state}"
 User={user}
 Group={user}
@@ -46,7 +47,7 @@ UMask=0077
 Restart=always
 RestartSec=1
 RestartPreventExitStatus=2
-TimeoutStartSec=180
+TimeoutStartSec={start}
 TimeoutStopSec=15
 WatchdogSec=20
 OOMPolicy=stop
@@ -88,9 +89,16 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy=multi-user.target
 """
+# Jetson (JetPack 6 and 7) registers its GPU's nodes under the name of the device, such as 17000000.gpu or 17000000.ga10b;
+# JetPack 5 and older as nvhost. CUDA opens nvmap, /dev/nvgpu/igpu0/*, host1x-fence and the render node.
+IGPU: Final = (
+    "as", "channel", "ctrl", "ctxsw", "dbg", "nvsched", "nvsched_ctrl_fifo", "power", "prof", "prof-ctx", "prof-dev", "sched", "tsg",
+)  # fmt: skip
 DEVICES: Final = (
     "char-video4linux rw", "char-nvidia rw", "char-nvidia-frontend rw", "char-nvidia-uvm rw", "char-nvidia-caps r",
-    "char-drm rw", "/dev/nvmap rw", "/dev/nvhost-ctrl-gpu rw", "char-nvhost-gpu rw", "char-nvgpu rw",
+    "char-drm rw", "/dev/nvmap rw", "char-*.gpu rw", "char-*.ga10b rw", "char-*.gv11b rw", "char-nvgpu* rw",
+    *(f"/dev/nvgpu/igpu0/{name} rw" for name in IGPU),
+    "char-host1x* rw", "/dev/host1x-fence rw", "/dev/nvhost-ctrl-gpu rw", "char-nvhost* rw",
 )  # fmt: skip
 
 USERS_TEXT: Final = """\
@@ -154,11 +162,18 @@ def service_unit(config: KioskConfig, config_file: Path, user: str) -> str:
         writable.add(config.recording.folder)
     reads = [Path(sys.executable), config_file, *writable]
     csi = config.source.startswith("csi:")
+
+    def kiosk(verb: str) -> str:
+        words = (sys.executable, "-m", "spgvton", "kiosk", verb, "--config", config_file)
+        return " ".join(quote(word) for word in words)
+
+    slow = config.mirror.backend in SLOW_TO_START
     return SERVICE_TEXT.format(
         service=SERVICE,
-        command=" ".join(
-            quote(word) for word in (sys.executable, "-m", "spgvton", "kiosk", "run", "--config", config_file)
-        ),
+        # Building an engine takes minutes, on a Jetson ten and more: it must end once, or it would begin anew for ever.
+        before=f"ExecStartPre={kiosk('prepare')}\n" if slow else "",
+        start="infinity" if slow else 180,
+        command=kiosk("run"),
         user=user,
         state=_plain(config.state),
         gave_up=EXIT_GAVE_UP,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import logging
 import os
@@ -148,6 +149,34 @@ def test_units_are_hardened_and_valid(tmp_path: Path, tiny_bundle: Path, capsys:
     assert "ProtectSystem=strict" in capsys.readouterr().out and not (tmp_path / "none").exists()
     for user in ("root", "a b", "x\nUser=root"):
         assert main(["kiosk", "install", "--config", str(path), "--user", user]) == 2
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "auto", "tensorrt", "tensorrt-rtx"])
+def test_a_first_build_is_not_cut_off(tmp_path: Path, tiny_bundle: Path, backend: str) -> None:
+    """An engine takes minutes: killed at the start limit and begun again, it would never be ready."""
+    path = make_shop(tmp_path / "shop", tiny_bundle, mirror=f"{{backend: {backend}}}")
+    text = units.service_unit(config.load(path), path, "spgvton")
+    before = [line for line in text.splitlines() if line.startswith("ExecStartPre=")]
+    assert ("TimeoutStartSec=infinity" in text) == bool(before) == (backend != "onnxruntime")
+    assert all(line.endswith(f"kiosk prepare --config {path}") for line in before)
+
+
+def test_the_unit_lets_a_jetsons_gpu_in() -> None:
+    """JetPack 6 and 7 name the group of its nodes after the device; systemd compares as fnmatch does."""
+    groups = [d.split()[0].removeprefix("char-") for d in units.DEVICES if d.startswith("char-")]
+    for group in ("17000000.gpu", "17000000.ga10b", "host1x-fence", "nvidia-uvm", "drm", "video4linux"):
+        assert any(fnmatch.fnmatchcase(group, g) for g in groups), group
+    assert {"/dev/nvmap rw", "/dev/host1x-fence rw", "/dev/nvgpu/igpu0/ctrl rw"} <= set(units.DEVICES)
+
+
+def test_prepare_opens_the_back_end_once(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kiosk", "prepare", "--config", str(make_shop(tmp_path / "shop", tiny_bundle))]) == 0
+    assert "backend onnxruntime" in capsys.readouterr().err
+    plugin = "{backend: onnxruntime, plugin: lib/p.so, warp: plugin}"
+    path = make_shop(tmp_path / "other", tiny_bundle, mirror=plugin)
+    assert config.load(path).mirror.plugin == (tmp_path / "other/lib/p.so").resolve()
+    assert main(["kiosk", "prepare", "--config", str(path)]) == 2
+    assert "--warp and --plugin are for --backend tensorrt" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")

@@ -1,0 +1,34 @@
+"""What a first start does for minutes, done before it: the engine built, its kernels compiled, `auto`'s choice made.
+
+The service runs this before the kiosk, so that no start limit falls into it.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Final
+
+from spgvton.backends import open_backend
+from spgvton.backends.contract import KEYPOINTS
+from spgvton.bench.inputs import demo_samples, dress
+from spgvton.bundle import Bundle
+from spgvton.engine.flavour import MODULES
+from spgvton.kiosk.config import KioskConfig
+
+SLOW_TO_START: Final = (*MODULES, "auto")  # back ends that build or measure at their first start
+
+
+def prepare(config: KioskConfig) -> dict[str, str]:
+    """Open CONFIG's back end, dress the shipped person once, close it. Returns what the back end says of itself.
+
+    Raises UsageError and SpgvtonError, as the kiosk's start would.
+    """
+    options, bundle = config.mirror, Bundle.open(config.bundle)
+    backend = open_backend(
+        options.backend, bundle, threads=options.threads, warp=options.warp, plugin=options.plugin
+    )  # fmt: skip
+    with closing(backend):
+        sample = demo_samples(bundle.size, bundle.label_set, poses=1)[0]
+        dress(backend, sample)
+        backend.run(sample[KEYPOINTS])
+        return backend.describe()

@@ -2,8 +2,9 @@
 
   python -m spgvton_calibration.fusion bundles/mini bundles/mini-int8
 
-Prints, per bundle, the plan's size, the bytes of its constants (also against those of the first bundle), and the data types
-that the convolutions of tryon.onnx compute in.
+Prints, per bundle, the plan's size, the bytes of its constants (also against those of the first bundle) and of its
+activations, the data types that the convolutions of tryon.onnx read and write, how many of them have what follows (bias, sum,
+ReLU, rounding to int8) in the same kernel, and how many other kernels there are.
 """
 
 from __future__ import annotations
@@ -12,20 +13,35 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from spgvton.bundle import Bundle
 from spgvton.engine import flavour
 from spgvton.engine.graph import prepare
 from spgvton.errors import SpgvtonError
 
+# One layer of the builder's verbose log, without the lists inside its lists: name, kind, inputs, outputs.
+LAYER: Final = re.compile(
+    r"^Name: (\S+), LayerType: (\w+), Inputs: \[(.*?)\](?:, Constants: \[.*?\])?, Outputs: \[(.*?)\],", re.MULTILINE
+)
+
 
 class Plan(NamedTuple):
-    """bytes: of the plan. weights: bytes of its constants. convolutions: how many compute in which type."""
+    """What a plan holds.
+
+    bytes: of the plan. weights, activations: bytes of its constants, and of what it keeps between layers. convolutions: how
+    many compute in which type. written: how many, by the types that they read and write, "Half -> Half". fused: of all
+    convolutions, those with what follows in the same kernel. layers: of all kinds. generated: elementwise kernels.
+    """
 
     bytes: int
     weights: int
+    activations: int
     convolutions: dict[str, int]
+    written: dict[str, int]
+    fused: int
+    layers: int
+    generated: int
 
 
 def _collector(trt: Any, lines: list[str]) -> Any:
@@ -64,11 +80,28 @@ def build(path: Path, sm: str = "89") -> Plan:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise SpgvtonError(f"TensorRT cannot build {path}: {lines[-1] if lines else 'no reason given'}")
-    text = "\n".join(lines)
-    weights = sum(int(n) for n in re.findall(r"^Total Weights Memory: (\d+) bytes", text, re.MULTILINE))
-    inputs = re.findall(r"^Name: \S+, LayerType: correlation, Inputs: \[ \{(.*?)\}", text, re.MULTILINE)
-    kinds = Counter(found.group(1) for i in inputs if (found := re.search(r"Datatype: (\w+)", i)))
-    return Plan(memoryview(plan).nbytes, weights, dict(sorted(kinds.items())))
+    return _described(memoryview(plan).nbytes, "\n".join(lines))
+
+
+def _described(size: int, log: str) -> Plan:
+    """A plan of SIZE bytes, whose builder wrote LOG."""
+
+    def total(what: str) -> int:
+        return sum(int(n) for n in re.findall(rf"^Total {what} Memory: (\d+) bytes", log, re.MULTILINE))
+
+    def types(tensors: str) -> list[str]:
+        return re.findall(r"Datatype: (\w+)", tensors)
+
+    tidy = re.sub(r"(Dimensions|Strides|StrideOrder): \[[^]]*\]", "", log)  # lists inside the lists of tensors
+    layers = LAYER.findall(tidy)
+    fused = [(i, o) for name, kind, i, o in layers if kind == "runtime_fusion" and "Corr" in name]
+    plain = [(i, o) for _, kind, i, o in layers if kind == "correlation"]
+    ends = [(types(i)[0], types(o)[0]) for i, o in (*fused, *plain)]
+    return Plan(
+        size, total("Weights"), total("Activation"), dict(sorted(Counter(read for read, _ in ends).items())),
+        dict(sorted(Counter(f"{read} -> {wrote}" for read, wrote in ends).items())), len(fused), len(layers),
+        sum(kind == "kgen" for _, kind, _, _ in layers),
+    )  # fmt: skip
 
 
 def main(folders: list[str]) -> int:
@@ -82,7 +115,8 @@ def main(folders: list[str]) -> int:
             plans.append(plan)
             print(
                 f"{folder}: plan {plan.bytes / 1e6:.1f} MB, constants {plan.weights / 1e6:.2f} MB "
-                f"({plan.weights / plans[0].weights:.3f}), convolutions: {plan.convolutions}"
+                f"({plan.weights / plans[0].weights:.3f}), activations {plan.activations / 1e6:.1f} MB; convolutions "
+                f"{plan.written}, {plan.fused} with what follows; {plan.layers} layers, {plan.generated} of them generated"
             )
     except SpgvtonError as e:
         print(f"fusion: {e}", file=sys.stderr)

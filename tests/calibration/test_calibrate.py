@@ -147,7 +147,10 @@ def test_tensorrt_fuses_every_layer(outcome: Outcome) -> None:
     """Each convolution that was chosen computes in INT8 in TensorRT-RTX's plan, and no other."""
     if sys.platform != "linux":
         pytest.skip("TensorRT-RTX's wheel is for Linux")
-    assert build(bundle_of(outcome).graph("tryon")).convolutions["Int8"] == len(outcome.chosen)
+    plan = build(bundle_of(outcome).graph("tryon"))
+    assert plan.convolutions["Int8"] == len(outcome.chosen)
+    # Why FP16 is recommended there (docs/int8.md): should it fuse them one day, this says so.
+    assert not any(types.startswith("Int8") and types.endswith("Int8") for types in plan.written)
 
 
 def test_build_takes_an_int8_bundle(int8: Outcome, tmp_path: Path) -> None:

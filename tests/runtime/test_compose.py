@@ -78,3 +78,44 @@ def test_pictures_are_independent_and_the_times_change_once_a_second() -> None:
     assert np.array_equal(soon, before)  # nobody reads faster
     assert np.array_equal(later[:-40], before[:-40]) and not np.array_equal(later[-40:], before[-40:])
     assert np.array_equal(first, before)  # a sink may still hold it
+
+
+def live_view(frame: np.ndarray, result: np.ndarray | None, reason: str | None = None) -> View:
+    return View(Frame(frame, 0, 0.0, 0.0), Perception(KEYPOINTS, reason, keep_last=False), result)
+
+
+@pytest.mark.parametrize(("h", "w"), [(1920, 1080), (720, 1280), (481, 641)])
+def test_live_results_have_the_cameras_size_and_are_passed_on_untouched(h: int, w: int) -> None:
+    composer = Composer((h, w), layout="result", live=True)
+    assert composer.size == (h // 2 * 2, w // 2 * 2)
+    rng = np.random.default_rng(0)
+    frame, result = rng.integers(0, 255, (2, h, w, 3), np.uint8)
+    shown = composer(live_view(frame, result))
+    assert np.shares_memory(shown, result) and np.array_equal(shown, result[: composer.size[0], : composer.size[1]])
+    mirrored = Composer((h, w), layout="result", live=True, mirror=True)(live_view(frame, result))
+    assert np.array_equal(mirrored, shown[:, ::-1])
+
+
+def test_live_mode_shows_the_camera_with_a_hint_where_nobody_can_be_dressed() -> None:
+    composer = Composer((640, 480), layout="result", live=True)
+    frame, old = np.full((640, 480, 3), 60, np.uint8), np.full((640, 480, 3), 200, np.uint8)
+    shown = composer(live_view(frame, old, "no person"))
+    assert (shown[:500] == 60).all() and (shown[600:] != 60).any()
+    assert (frame == 60).all(), "the hint is drawn on a copy"
+    assert (composer(live_view(frame, None)) == 60).all(), "before the first answer"
+
+
+def test_a_live_camera_that_changes_its_resolution_keeps_the_pictures_size() -> None:
+    composer = Composer((640, 480), layout="result", live=True)
+    small = np.full((240, 320, 3), 90, np.uint8)
+    shown = composer(live_view(small, small))
+    assert shown.shape == (640, 480, 3) and (shown[300:340] == 90).all()
+
+
+@pytest.mark.parametrize(("h", "w"), [(1920, 1080), (720, 1280)])
+def test_live_panels_have_the_cameras_shape(h: int, w: int) -> None:
+    composer = Composer((h, w), live=True)
+    assert abs(composer._result[0] / composer._result[1] - h / w) < 0.01
+    assert composer._camera == composer._result
+    frame = np.full((h, w, 3), 60, np.uint8)
+    assert composer(live_view(frame, frame)).shape == (*composer.size, 3)

@@ -55,15 +55,15 @@ class Compositor:
 
         moved: 2x3 affine matrix from the pixels of the answer's frame to those of FRAME; None = the same frame.
         """
-        if answer is not self._answer:
-            self._answer, self._layers = answer, prepare(answer)
+        layers = self._layers if answer is self._answer else prepare(answer)
+        self._answer, self._layers = answer, layers  # forget() may be called by another thread meanwhile
         out = frame.copy()
-        if self._layers is not None:
+        if layers is not None:
             to_camera = np.vstack([answer.box.matrix, [0, 0, 1]])
             to_camera = np.linalg.inv(to_camera)
             if moved is not None:
                 to_camera = np.vstack([moved, [0, 0, 1]]) @ to_camera
-            _paint(out, self._layers, answer.garment, to_camera)
+            _paint(out, layers, answer.garment, to_camera)
         return out
 
 

@@ -107,6 +107,10 @@ class LiveTryOn:
         if self._pose:
             self._pose.reset()
 
+    def forget_layers(self) -> None:
+        """Drop what compose() holds of the customer; it may be called while answer() is at work."""
+        self._compositor.forget()
+
     def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
         """The garment, from an in-shop picture RGB or RGBA (h, w, 3 or 4) on a plain background.
 

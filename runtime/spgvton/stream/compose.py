@@ -1,4 +1,8 @@
-"""The picture that people see: camera and result side by side, the garment as a small card, one quiet line of text."""
+"""The picture that people see: camera and result side by side, the garment as a small card, one quiet line of text.
+
+In live mode the result is the camera's own picture, dressed: alone it keeps the camera's size, and where nothing is drawn on it, it is
+passed on as it is.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,7 @@ FOOTER: Final = 38
 MIN_HEIGHT: Final = 480
 MAX_HEIGHT: Final = 720
 WIDEST: Final = 16 / 9
+HINT_SIZE: Final = 0.45
 CAPTION_S: Final = 1.0  # the times in the footer stand for so long: nobody reads faster, and writing costs most cold
 
 
@@ -54,6 +59,9 @@ def fit(picture: UInt8, size: tuple[int, int], colour: Sequence[int] = PANEL, *,
     if out is None:
         out = np.empty((*size, 3), np.uint8)
     h, w = picture.shape[:2]
+    if (h, w) == size:
+        np.copyto(out, picture)
+        return out
     scale = min(size[0] / h, size[1] / w)
     inner = (max(1, min(size[1], round(w * scale))), max(1, min(size[0], round(h * scale))))
     factor = int(1 / scale)
@@ -101,12 +109,17 @@ def draw_keypoints(panel: UInt8, keypoints: NDArray[np.float32]) -> None:
             cv2.circle(panel, point, 3, INK, -1, cv2.LINE_AA)
 
 
-def write_hint(panel: UInt8, words: str, *, size: float = 0.45) -> None:
+def write_hint(panel: UInt8, words: str, *, size: float = HINT_SIZE) -> None:
     """Write WORDS on a darkened strip along the lower edge of PANEL (changed in place)."""
     h, w = panel.shape[:2]
-    strip = round(40 * size / 0.45)
+    strip = round(40 * size / HINT_SIZE)
     panel[h - strip :] //= 3
     text(panel, words, (w // 2, h - round(0.375 * strip)), size=size, align=0.5)
+
+
+def even(size: tuple[int, int]) -> tuple[int, int]:
+    """SIZE without an odd last row and column, which no video codec takes."""
+    return max(2, size[0] // 2 * 2), max(2, size[1] // 2 * 2)
 
 
 class Composer:
@@ -114,6 +127,9 @@ class Composer:
 
     frame_size: (height, width) of the source. layout: "side-by-side", or "result" alone. overlay: draw the keypoints.
     caption: the stages' milliseconds in the footer. mirror: flip left and right, as a mirror does.
+    live: the results are camera frames (live mode). `size` is then frame_size (layout "result"), or both panels have its shape; a frame
+    that cannot be dressed is shown itself, never an older result; and a picture of the right size on which nothing is drawn is
+    returned as it came, so that it must not be changed.
     """
 
     def __init__(
@@ -125,13 +141,15 @@ class Composer:
         overlay: bool = False,
         caption: bool = True,
         mirror: bool = False,
+        live: bool = False,
     ) -> None:
-        self.layout, self.overlay, self.caption, self.mirror = layout, overlay, caption, mirror
+        self.layout, self.overlay, self.caption, self.mirror, self.live = layout, overlay, caption, mirror, live
         h, w = frame_size
         height = min(MAX_HEIGHT, max(MIN_HEIGHT, h)) // 2 * 2
-        self._camera = (height, max(2, round(height * min(w / h, WIDEST)) // 2 * 2))
-        self._result = (height, round(height * SIZE[1] / SIZE[0]) // 2 * 2)
+        self._camera = even((height, round(height * min(w / h, WIDEST))))
+        self._result = self._camera if live else even((height, round(height * SIZE[1] / SIZE[0])))
         if layout == "result":
+            self._result = even(frame_size) if live else self._result
             self.size = self._result
         else:
             self.size = (height + MARGIN + FOOTER, 2 * MARGIN + self._camera[1] + GAP + self._result[1])
@@ -173,17 +191,35 @@ class Composer:
         if self.mirror:
             cv2.flip(panel, 1, dst=panel)
 
+    def shown(self, view: View) -> UInt8 | None:
+        """The try-on that VIEW's result panel shows, of any size; None before the first one, which in live mode is the camera's frame."""
+        if not self.live:
+            return view.result
+        bare = view.result is None or (view.perception is not None and view.perception.unusable)
+        picture = view.frame.image if bare else view.result
+        assert picture is not None
+        if self.layout == "result" and even((picture.shape[0], picture.shape[1])) == self.size:
+            return picture[: self.size[0], : self.size[1]]  # no odd row is worth a resampling
+        return picture
+
+    def draws(self, view: View) -> bool:
+        """Whether anything is drawn on VIEW's result; a subclass that draws more says so here."""
+        return bool(self.mirror or (view.perception and view.perception.unusable))
+
     def draw_result(self, view: View, panel: UInt8) -> None:
-        """Fill PANEL (height, width, 3) with the try-on, or with nothing before the first one; a line says why it stands still."""
-        if view.result is None:
+        """Fill PANEL (height, width, 3) with what shown() says; a line says why a frame is not dressed."""
+        picture = self.shown(view)
+        if picture is None:
             panel[:] = PANEL
         else:
-            fit(view.result, self._result, out=panel)
+            fit(picture, self._result, out=panel)
             if self.mirror:
                 cv2.flip(panel, 1, dst=panel)
         reason = view.perception.unusable if view.perception else None
         if reason:
-            write_hint(panel, reason)
+            write_hint(
+                panel, reason, size=HINT_SIZE * max(1.0, min(panel.shape[:2]) / MIN_HEIGHT) if self.live else HINT_SIZE
+            )
 
     def _write_times(self, view: View) -> None:
         """Write the stages' milliseconds into the paper's footer; once a second, or nobody could read them."""
@@ -198,6 +234,10 @@ class Composer:
         text(footer, f"{times} ms", at, size=0.38, colour=FAINT, align=1.0)
 
     def __call__(self, view: View) -> UInt8:
+        if self.live and self.layout == "result" and not self.draws(view):
+            picture = self.shown(view)
+            if picture is not None and picture.shape[:2] == self.size:
+                return picture
         canvas = np.empty((*self.size, 3), np.uint8)
         if self.layout == "result":
             self.draw_result(view, canvas)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
+from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
 from spgvton.stream.loop import COMPOSE, PARSE, SYNTHESIS, Unusable
@@ -43,16 +44,22 @@ class _Said:
 class LiveStage:
     """(Frame, keypoints) -> RGB uint8 of the frame's size. Raises Unusable where the frame is to be shown as it is.
 
-    live: whose garment is set, or will be. latest: see above. max_age_s: the oldest answer that is used. times_s: seconds that the
-    last frame's parser, network and compositing took. close() ends the thread.
+    live: whose garment is set, or will be; from now on only this stage calls it. latest: see above. max_age_s: the oldest answer that
+    is used. times_s: seconds that the last frame's parser, network and compositing took. answers: how many the networks gave so far.
+    wear(), forget() and learn_empty_room() may be called from any thread. close() ends the stage's own.
     """
 
     def __init__(self, live: LiveTryOn, *, latest: bool, max_age_s: float | None = None) -> None:
         self._live, self._max_age_s = live, max_age_s or MAX_AGE_S
         self._learnt = float("-inf")
         self._said: _Said | None = None
-        self._asked: Slot[tuple[Frame, Keypoints]] = Slot("latest")
+        self._asked: Slot[tuple[int, Frame, Keypoints]] = Slot("latest")
         self._error: BaseException | None = None
+        self._busy = threading.Lock()  # held while the networks, or what LiveTryOn remembers, are at work
+        self._customers = 0  # forgotten so far: an answer about an earlier one is not used
+        self._wanted: LiveGarment | None = None
+        self._last: Answer | None = None
+        self.answers = 0
         self.times_s: dict[str, float] = {}
         self._thread = (
             threading.Thread(target=self._answer_all, name="spgvton-answers", daemon=True) if latest else None
@@ -61,12 +68,13 @@ class LiveStage:
             self._thread.start()
 
     def __call__(self, frame: Frame, keypoints: Keypoints) -> UInt8:
+        customer = self._customers
         if self._thread is None:
             said = self._ask(frame, keypoints)
         else:
             if self._error is not None:
                 raise self._error
-            self._asked.put((frame, keypoints))
+            self._asked.put((customer, frame, keypoints))
             said = self._said or _Said(frame.captured, None, WAIT)
         if said.answer is None:
             raise Unusable(said.reason)
@@ -75,14 +83,34 @@ class LiveStage:
         start = time.monotonic()
         picture = self._live.compose(frame.image, said.answer, keypoints)
         self.times_s = {**said.times_s, COMPOSE: time.monotonic() - start}
+        if customer != self._customers:
+            self._live.forget_layers()
+            raise Unusable(WAIT)
         if picture is frame.image:  # the answer is of another size, or the customer is somewhere else altogether
             raise Unusable(WAIT)
         return picture
 
+    def wear(self, garment: LiveGarment) -> None:
+        """GARMENT from the next answer on; until then the last one is worn."""
+        self._wanted = garment
+
     def forget(self) -> None:
-        """Drop what is held of the customer; their next frame waits for an answer of its own."""
-        self._said = None
-        self._live.forget()
+        """Drop what is held of the customer and the room; waits for an answer under way, which is not used."""
+        self._customers += 1
+        with self._busy:
+            self._said = self._last = None
+            self._live.forget()
+
+    def learn_empty_room(self, frame: UInt8) -> None:
+        """Let the clean plate see FRAME, RGB uint8 (h, w, 3), in which nobody was found; nothing happens while the networks are busy."""
+        now = time.monotonic()
+        if now - self._learnt < LEARN_EVERY_S or not self._busy.acquire(blocking=False):
+            return
+        try:
+            self._learnt = now
+            self._live.learn_empty_room(frame)
+        finally:
+            self._busy.release()
 
     def close(self) -> None:
         """End the thread, after the frame that it is at."""
@@ -91,15 +119,21 @@ class LiveStage:
             self._thread.join(JOIN_S)
 
     def _ask(self, frame: Frame, keypoints: Keypoints) -> _Said:
-        try:
-            answer = self._live.answer(frame.image, keypoints)
-        except SpgvtonError as e:
-            return _Said(frame.captured, None, str(e))
-        times = dict(zip((PARSE, SYNTHESIS), self._live.times_s))
-        if time.monotonic() - self._learnt > LEARN_EVERY_S:
-            self._learnt = time.monotonic()
-            self._live.learn_room(frame.image, answer)
-        return _Said(frame.captured, answer, "", times)
+        with self._busy:
+            wanted, self._wanted = self._wanted, None
+            if wanted is not None:
+                self._live.use_garment(wanted)
+            try:
+                answer = self._live.answer(frame.image, keypoints)
+            except SpgvtonError as e:
+                return _Said(frame.captured, None, str(e))
+            self.answers += answer is not self._last  # the same one where the customer stands still
+            self._last = answer
+            times = dict(zip((PARSE, SYNTHESIS), self._live.times_s))
+            if time.monotonic() - self._learnt > LEARN_EVERY_S:
+                self._learnt = time.monotonic()
+                self._live.learn_room(frame.image, answer)
+            return _Said(frame.captured, answer, "", times)
 
     def _answer_all(self) -> None:
         """Thread body."""
@@ -107,7 +141,16 @@ class LiveStage:
             while True:
                 asked = self._asked.get()
                 assert asked is not None  # no timeout was given
-                self._said = self._ask(*asked)
+                customer, frame, keypoints = asked
+                if customer != self._customers:
+                    continue
+                said = self._ask(frame, keypoints)
+                with self._busy:
+                    if customer == self._customers:
+                        self._said = said
+                    else:
+                        self._last = None
+                        self._live.forget()  # what the answer has left there since
         except Closed:
             pass
         except BaseException as e:  # noqa: BLE001 - raised again by the next frame

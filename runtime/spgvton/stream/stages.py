@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
+from spgvton.live.tryon import why_not_live
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.stream.loop import Perception, Unusable
 from spgvton.stream.sources import Frame
@@ -28,14 +29,19 @@ class TryOnSession(Protocol):
 
 
 class PoseStage:
-    """Frame -> Perception, with one pose estimator that follows the person from frame to frame."""
+    """Frame -> Perception, with one pose estimator that follows the person from frame to frame.
 
-    def __init__(self, threads: int = 1) -> None:
-        self._estimate = PoseEstimator(threads=threads)
+    live: for live mode, where a back is not dressed either, and a frame that is not dressed is shown itself.
+    """
+
+    def __init__(self, threads: int = 1, *, live: bool = False) -> None:
+        self._estimate, self._live = PoseEstimator(threads=threads), live
 
     def __call__(self, frame: Frame) -> Perception:
         keypoints = self._estimate(frame.image, frame.timestamp)
-        return Perception(keypoints, why_unusable(keypoints, (frame.image.shape[0], frame.image.shape[1])))
+        why = why_not_live if self._live else why_unusable
+        reason = why(keypoints, (frame.image.shape[0], frame.image.shape[1]))
+        return Perception(keypoints, reason, keep_last=not self._live)
 
 
 class TryOnStage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -37,15 +38,17 @@ class CleanPlate:
     """
 
     def __init__(self) -> None:
-        self._mean: Float | None = None
+        self._lock = threading.RLock()
+        self._mean: Float | None = None  # 0 where nothing was learnt
         self._seen = np.zeros((0, 0), np.float32)  # views that the mean is of
         self._free = np.zeros((0, 0), np.uint8)  # views in a row that were free
 
     def forget(self) -> None:
         """Drop the plate; its memory is overwritten."""
-        if self._mean is not None:
-            self._mean.fill(0)
-        self._mean, self._seen, self._free = None, np.zeros((0, 0), np.float32), np.zeros((0, 0), np.uint8)
+        with self._lock:
+            if self._mean is not None:
+                self._mean.fill(0)
+            self._mean, self._seen, self._free = None, np.zeros((0, 0), np.float32), np.zeros((0, 0), np.uint8)
 
     @property
     def is_empty(self) -> bool:
@@ -57,10 +60,15 @@ class CleanPlate:
         A frame of another size begins a new plate.
         """
         size = (frame.shape[1] // SHRINK, frame.shape[0] // SHRINK)
-        small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+        with self._lock:
+            self._learn(small, free)
+
+    def _learn(self, small: UInt8, free: UInt8) -> None:
+        size = (small.shape[1], small.shape[0])
         if self._mean is None or self._mean.shape[:2] != small.shape[:2]:
             self.forget()
-            self._mean = small.astype(np.float32)
+            self._mean = np.zeros(small.shape, np.float32)
             self._seen, self._free = np.zeros(small.shape[:2], np.float32), np.zeros(small.shape[:2], np.uint8)
         now = cv2.resize(free, size, interpolation=cv2.INTER_NEAREST)
         margin = max(1, round(MARGIN * size[1]))
@@ -93,11 +101,14 @@ class CleanPlate:
 
     def framed(self, box: Letterbox) -> View | None:
         """The plate in BOX's frame, the network's view of the camera; None while nothing was learnt."""
-        if self.is_empty:
-            return None
-        assert self._mean is not None
-        matrix = np.vstack([box.matrix, [0, 0, 1]]) @ _TO_CAMERA
-        size = box.target[::-1]
-        picture = cv2.warpAffine(self._mean, matrix[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        known = cv2.warpAffine((self._seen > 0).astype(np.uint8), matrix[:2], size, flags=cv2.INTER_NEAREST)
-        return View(picture.astype(np.uint8), known * np.uint8(255))
+        with self._lock:
+            if self.is_empty:
+                return None
+            assert self._mean is not None
+            matrix = (np.vstack([box.matrix, [0, 0, 1]]) @ _TO_CAMERA)[:2]
+            size, seen = box.target[::-1], (self._seen > 0).astype(np.float32)
+            picture = cv2.warpAffine(self._mean, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            share = cv2.warpAffine(seen, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            known = cv2.warpAffine(seen, matrix, size, flags=cv2.INTER_NEAREST)
+        picture = picture / np.maximum(share, 1e-3)[..., None]  # the mean of what is known, where both are mixed
+        return View(np.clip(picture, 0, 255).astype(np.uint8), known.astype(np.uint8) * np.uint8(255))

@@ -38,6 +38,10 @@ BEHIND: Final = "seen from behind"
 TOO_CLOSE: Final = "please step back a little"
 
 
+class Undressable(SpgvtonError):
+    """A customer who cannot be dressed as they stand there; nothing is broken."""
+
+
 def why_not_live(keypoints: Float, size: tuple[int, int]) -> str | None:
     """Why a frame of SIZE (height, width) with these KEYPOINTS (18, 3) is shown as it is, in a few words; None if it is not."""
     reason = why_unusable(keypoints, size)
@@ -97,19 +101,19 @@ class LiveTryOn:
         self.network.close()
 
     def forget(self) -> None:
-        """Drop all that is held of the customer and of the room."""
+        """Drop all that is held of the customer and of the room; not while answer() or compose() are under way."""
+        self.forget_pictures()
         self._still.reset()
         self._framing.reset()
-        self._compositor.forget()
-        self.plate.forget()
         if self._steady:
             self._steady.reset()
         if self._pose:
             self._pose.reset()
 
-    def forget_layers(self) -> None:
-        """Drop what compose() holds of the customer; it may be called while answer() is at work."""
+    def forget_pictures(self) -> None:
+        """Drop the clean plate and what compose() keeps of the last answer; answer() may be under way."""
         self._compositor.forget()
+        self.plate.forget()
 
     def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
         """The garment, from an in-shop picture RGB or RGBA (h, w, 3 or 4) on a plain background.
@@ -147,14 +151,14 @@ class LiveTryOn:
             box = self._frame(frame, keypoints)
             placed, parse = place(keypoints, box), framed(self._parser, frame, keypoints, box)
         if self._framing.too_close(parse.labels):
-            raise SpgvtonError(TOO_CLOSE)
+            raise Undressable(TOO_CLOSE)
         parsed = time.monotonic()
         picture = np.asarray(box.apply(frame), np.uint8)
         output = self.network(picture, parse.labels, placed)
         if not np.isfinite(output.theta).all():
             raise SpgvtonError("the network gave NaN: the bundle is damaged, export it again")
         if (output.clothes_mask >= 128).mean() < MIN_CLOTHES:
-            raise SpgvtonError("no clothes could be put on")
+            raise Undressable("no clothes could be put on")
         self.times_s = (parsed - start, time.monotonic() - parsed)
         answer = Answer(garment, picture, keypoints, box, parse, output, self.plate.framed(box))
         if self._steady:

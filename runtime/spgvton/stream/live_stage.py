@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ Keypoints = NDArray[np.float32]
 WAIT: Final = "one moment, please"
 MAX_AGE_S: Final = 1.0  # of an answer; an older one shows where clothes were, not where they are
 LEARN_EVERY_S: Final = 0.4  # the clean plate need not see every frame
+EMPTY_EVERY_S: Final = 0.5  # nor of an empty room
 JOIN_S: Final = 2.0
 
 
@@ -38,27 +40,39 @@ class _Said:
     captured: float
     answer: Answer | None
     reason: str = ""
+    error: SpgvtonError | None = None
     times_s: dict[str, float] = field(default_factory=dict)
+
+
+class _Job(NamedTuple):
+    """keypoints: None where the frame shows an empty room to be learnt. epoch: whose customer's it is, see forget()."""
+
+    frame: Frame
+    keypoints: Keypoints | None
+    epoch: int
 
 
 class LiveStage:
     """(Frame, keypoints) -> RGB uint8 of the frame's size. Raises Unusable where the frame is to be shown as it is.
 
-    live: whose garment is set, or will be; from now on only this stage calls it. latest: see above. max_age_s: the oldest answer that
-    is used. times_s: seconds that the last frame's parser, network and compositing took. answers: how many the networks gave so far.
-    wear(), forget() and learn_empty_room() may be called from any thread. close() ends the stage's own.
+    The Unusable's __cause__ is the SpgvtonError of parser or network where there was one. live: whose garment is set, or will be;
+    from now on only this stage calls it. latest: see above. max_age_s: the oldest answer that is used. times_s: seconds that the last
+    frame's parser, network and compositing took. answers: how many the networks gave so far. wear(), forget() and learn_empty_room()
+    may be called from any thread. close() ends the stage's own.
     """
 
     def __init__(self, live: LiveTryOn, *, latest: bool, max_age_s: float | None = None) -> None:
         self._live, self._max_age_s = live, max_age_s or MAX_AGE_S
         self._learnt = float("-inf")
+        self._room_seen = float("-inf")  # when an empty room was last handed over
         self._said: _Said | None = None
-        self._asked: Slot[tuple[int, Frame, Keypoints]] = Slot("latest")
-        self._error: BaseException | None = None
-        self._busy = threading.Lock()  # held while the networks, or what LiveTryOn remembers, are at work
-        self._customers = 0  # forgotten so far: an answer about an earlier one is not used
-        self._wanted: LiveGarment | None = None
         self._last: Answer | None = None
+        self._wanted: LiveGarment | None = None
+        self._asked: Slot[_Job] = Slot("latest")
+        self._error: BaseException | None = None
+        self._lock = threading.Lock()  # of the next two, and of what is said
+        self._epoch = 0  # times that all was forgotten: what belongs to an earlier one is not used
+        self._busy_since: float | None = None
         self.answers = 0
         self.times_s: dict[str, float] = {}
         self._thread = (
@@ -67,50 +81,48 @@ class LiveStage:
         if self._thread:
             self._thread.start()
 
-    def __call__(self, frame: Frame, keypoints: Keypoints) -> UInt8:
-        customer = self._customers
-        if self._thread is None:
-            said = self._ask(frame, keypoints)
-        else:
-            if self._error is not None:
-                raise self._error
-            self._asked.put((customer, frame, keypoints))
-            said = self._said or _Said(frame.captured, None, WAIT)
-        if said.answer is None:
-            raise Unusable(said.reason)
-        if frame.captured - said.captured > self._max_age_s:
-            raise Unusable(WAIT)
-        start = time.monotonic()
-        picture = self._live.compose(frame.image, said.answer, keypoints)
-        self.times_s = {**said.times_s, COMPOSE: time.monotonic() - start}
-        if customer != self._customers:
-            self._live.forget_layers()
-            raise Unusable(WAIT)
-        if picture is frame.image:  # the answer is of another size, or the customer is somewhere else altogether
-            raise Unusable(WAIT)
-        return picture
+    @property
+    def busy_s(self) -> float:
+        """For how long parser or network have been at work on one frame; 0 while they are not."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def wear(self, garment: LiveGarment) -> None:
         """GARMENT from the next answer on; until then the last one is worn."""
         self._wanted = garment
 
-    def forget(self) -> None:
-        """Drop what is held of the customer and the room; waits for an answer under way, which is not used."""
-        self._customers += 1
-        with self._busy:
-            self._said = self._last = None
-            self._live.forget()
+    def __call__(self, frame: Frame, keypoints: Keypoints) -> UInt8:
+        epoch = self._epoch
+        self._hand_over(_Job(frame, keypoints, epoch))
+        said = self._said or _Said(frame.captured, None, WAIT)
+        if said.answer is None:
+            raise Unusable(said.reason) from said.error
+        if frame.captured - said.captured > self._max_age_s:
+            raise Unusable(WAIT)
+        start = time.monotonic()
+        picture = self._live.compose(frame.image, said.answer, keypoints)
+        self.times_s = {**said.times_s, COMPOSE: time.monotonic() - start}
+        if epoch != self._epoch:
+            self._live.forget_pictures()
+            raise Unusable(WAIT)
+        if picture is frame.image:  # the answer is of another size, or the customer is somewhere else altogether
+            raise Unusable(WAIT)
+        return picture
 
-    def learn_empty_room(self, frame: UInt8) -> None:
-        """Let the clean plate see FRAME, RGB uint8 (h, w, 3), in which nobody was found; nothing happens while the networks are busy."""
-        now = time.monotonic()
-        if now - self._learnt < LEARN_EVERY_S or not self._busy.acquire(blocking=False):
-            return
-        try:
-            self._learnt = now
-            self._live.learn_empty_room(frame)
-        finally:
-            self._busy.release()
+    def learn_empty_room(self, frame: Frame) -> None:
+        """Take FRAME, in which no customer was found, into the clean plate; of many frames one now and then."""
+        if frame.captured - self._room_seen > EMPTY_EVERY_S:
+            self._room_seen = frame.captured
+            self._hand_over(_Job(frame, None, self._epoch))
+
+    def forget(self) -> None:
+        """Drop what is held of the customer and the room, at once; what parser or network are at work on is never used."""
+        with self._lock:
+            self._epoch += 1
+            self._said = self._last = None
+            self._live.forget_pictures()
+            if self._busy_since is None:
+                self._live.forget()
 
     def close(self) -> None:
         """End the thread, after the frame that it is at."""
@@ -118,39 +130,64 @@ class LiveStage:
         if self._thread:
             self._thread.join(JOIN_S)
 
+    def _hand_over(self, job: _Job) -> None:
+        """JOB to the thread; where there is none it is done here."""
+        if self._thread is None:
+            self._do(job)
+            return
+        if self._error is not None:
+            raise self._error
+        with suppress(Closed):
+            self._asked.put(job)
+
+    def _do(self, job: _Job) -> None:
+        """One answer, or one look at the room; nothing of it stays where all was to be forgotten meanwhile."""
+        with self._lock:
+            if job.epoch != self._epoch:
+                return
+            self._busy_since = time.monotonic()
+        said: _Said | None = None
+        try:
+            if job.keypoints is None:
+                self._look(job.frame)
+            else:
+                said = self._ask(job.frame, job.keypoints)
+        finally:
+            with self._lock:
+                self._busy_since = None
+                if job.epoch == self._epoch:
+                    self._said = said
+                else:
+                    self._last = None
+                    self._live.forget()  # what the work has left there since
+
+    def _look(self, frame: Frame) -> None:
+        with suppress(SpgvtonError):  # the room can be learnt from the next frame
+            self._live.learn_empty_room(frame.image)
+
     def _ask(self, frame: Frame, keypoints: Keypoints) -> _Said:
-        with self._busy:
-            wanted, self._wanted = self._wanted, None
-            if wanted is not None:
-                self._live.use_garment(wanted)
-            try:
-                answer = self._live.answer(frame.image, keypoints)
-            except SpgvtonError as e:
-                return _Said(frame.captured, None, str(e))
-            self.answers += answer is not self._last  # the same one where the customer stands still
-            self._last = answer
-            times = dict(zip((PARSE, SYNTHESIS), self._live.times_s))
-            if time.monotonic() - self._learnt > LEARN_EVERY_S:
-                self._learnt = time.monotonic()
-                self._live.learn_room(frame.image, answer)
-            return _Said(frame.captured, answer, "", times)
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            self._live.use_garment(wanted)
+        try:
+            answer = self._live.answer(frame.image, keypoints)
+        except SpgvtonError as e:
+            return _Said(frame.captured, None, str(e), e)
+        self.answers += answer is not self._last  # the same one where the customer stands still
+        self._last = answer
+        times = dict(zip((PARSE, SYNTHESIS), self._live.times_s))
+        if time.monotonic() - self._learnt > LEARN_EVERY_S:
+            self._learnt = time.monotonic()
+            self._live.learn_room(frame.image, answer)
+        return _Said(frame.captured, answer, times_s=times)
 
     def _answer_all(self) -> None:
         """Thread body."""
         try:
             while True:
-                asked = self._asked.get()
-                assert asked is not None  # no timeout was given
-                customer, frame, keypoints = asked
-                if customer != self._customers:
-                    continue
-                said = self._ask(frame, keypoints)
-                with self._busy:
-                    if customer == self._customers:
-                        self._said = said
-                    else:
-                        self._last = None
-                        self._live.forget()  # what the answer has left there since
+                job = self._asked.get()
+                assert job is not None  # no timeout was given
+                self._do(job)
         except Closed:
             pass
         except BaseException as e:  # noqa: BLE001 - raised again by the next frame

@@ -53,6 +53,7 @@ def test_a_person_who_stands_still_for_two_minutes_does_not_burn_in() -> None:
     assert view is not None
     assert not view.known[15:50, 33:47].any(), "behind the person nothing is known"
     assert (view.picture[..., 0][view.known > 0] < 130).all(), "nothing of the red person is in the plate"
+    assert plate._mean is not None and plate._mean[..., 0].max() < 130, "nor in its memory, where nothing is known"
 
 
 def test_who_walks_through_uncovers_the_room_and_leaves_nothing() -> None:

@@ -4,6 +4,8 @@
   spgvton evaluate --checkpoint runs/mini/model.safetensors --data data/mpv --out results --device cuda --batch 16 \\
       --inception-weights weights-inception-2015-12-05-6726825d.pth --lpips-weights alexnet-owt-7be5be79.pth
   spgvton evaluate --data data/synth --unpaired --limit 200 --sheet results.png
+  spgvton evaluate --mode live --data data/live-test --limit 60 --out results/live
+  spgvton evaluate --mode live --data data/live-test --checkpoint runs/live/model.safetensors --maps parser
 
 Semantic maps are predicted, as at inference; --true-maps gives the networks the true ones (Table IV, "w/ S_t").
 
@@ -20,6 +22,17 @@ listed as missing; nothing is downloaded.
 --unpaired scores data_pair_unpaired.txt, where the garment changes and a ground truth exists (synthetic data).
 --no-truth scores data_pair_no_truth.txt or, without that file, garments drawn at random from other triples. Nobody
 wears them, so only IS, Mask-IS, FID and KID are left. The paper measures its IS so.
+
+--mode live scores the live path of the runtime, at the pictures' own size, on the rows of data_pair_unpaired.txt whose
+source and target show one person in one pose in two garments (spgvton synth --unpaired; --size 768x576 for larger ones):
+the source is the camera frame, the target what should come out. Beside it: the frame as it is, pose mode (the shipped
+bundle, P_s = P_t, true map), and the network's picture alone, enlarged. With --out: results.md, results.csv, sheet.png.
+  ssim, ssim_changed  whole; inside old or new clothes, dilated by 2 pixels of a picture 256 high
+  leakage             share of what was old clothes and is none in the truth that stays nearer to the frame than to the truth
+  hem_error_px        median distance of the clothes' lower edges, at 256 rows
+  warp_error_px       mean distance of the spline from the exact worn-to-flat map, in pixels of the network's garment picture
+  sleeve_on, _off     share of bare arm under a new sleeve that is covered; of removed sleeve over bare arm that is left free
+  untouched_exact     share of the pixels away from all clothes that are the camera's, bit for bit
 """
 
 from __future__ import annotations
@@ -40,6 +53,7 @@ from spgvton.errors import UsageError
 from spgvton.files import make_folder
 from spgvton.machine import versions
 from spgvton_training.checkpoint import Checkpoint
+from spgvton_training.cli.evaluate_live import run_live
 from spgvton_training.data.check import select_triples
 from spgvton_training.data.layout import NO_TRUTH
 from spgvton_training.data.mpv import MPV
@@ -52,8 +66,12 @@ from spgvton_training.sheet import COLUMNS, contact_sheet, sample_rows
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `spgvton evaluate`."""
+    parser.add_argument("--mode", default="pose", choices=("pose", "live"), help="what is scored (default: pose)")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set in MPV layout")
-    parser.add_argument("--checkpoint", type=Path, default=shipped() / WEIGHTS, help="default: the shipped weights")
+    parser.add_argument("--checkpoint", type=Path, help="default: the shipped weights")
+    live = parser.add_argument_group("with --mode live")
+    live.add_argument("--bundle", help="folder or name of a model bundle, in place of --checkpoint (default: shipped)")
+    live.add_argument("--maps", default="true", choices=("true", "parser"), help="semantic maps (default: true)")
     parser.add_argument("--split", default="test", choices=("train", "test"))
     garments = parser.add_mutually_exclusive_group()
     garments.add_argument("--unpaired", action="store_true", help="the garment changes (data_pair_unpaired.txt)")
@@ -81,6 +99,11 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < least:
             raise UsageError(f"--{name} must be at least {least}, got {value}")
+    if args.mode == "live":
+        return run_live(args)
+    if args.bundle or args.maps != "true":
+        raise UsageError("--bundle and --maps go with --mode live")
+    args.checkpoint = args.checkpoint or shipped() / WEIGHTS
     if args.lpips_heads and not args.lpips_weights:
         raise UsageError("--lpips-heads goes with --lpips-weights: give both or neither")
     if args.out:

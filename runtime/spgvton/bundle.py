@@ -119,6 +119,11 @@ class Bundle:
         return str(self.manifest["network"]["label_set"])
 
     @property
+    def forget_arms(self) -> bool:
+        """Whether live mode's network was trained on maps whose bare arms are forgotten (spgvton.live.arms)."""
+        return bool(self.manifest["network"].get("forget_arms", False))
+
+    @property
     def precision(self) -> str:
         """What the graphs compute in, one of PRECISIONS. Inputs and outputs are the same in all of them."""
         return str(self.manifest.get("precision", "fp32"))

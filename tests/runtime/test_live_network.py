@@ -16,6 +16,7 @@ from spgvton.backends.contract import LIVE
 from spgvton.bench.inputs import Sample, live_samples
 from spgvton.bundle import MANIFEST, Bundle, write_manifest
 from spgvton.errors import SpgvtonError
+from spgvton.live.arms import forget_arms
 from spgvton.live.network import LiveNetwork, LiveOutput
 from spgvton.person import Garment, clothes_mask
 
@@ -98,6 +99,23 @@ def test_every_back_end_and_form_agrees(
     assert other.describe()["graphs"] == expected_graphs
     for sample in samples[1:3]:
         assert close_to(wear(other, sample), wear(network, sample))
+
+
+def test_bare_arms_are_forgotten_where_the_bundle_says_so(
+    network: LiveNetwork, samples: list[Sample], tmp_path: Path
+) -> None:
+    bundle = Bundle.open(shutil.copytree(Bundle.open().folder, tmp_path / "forgets"))
+    bundle.manifest["network"]["forget_arms"] = True
+    (bundle.folder / MANIFEST).write_text(json.dumps(bundle.manifest))
+    picture, labels, keypoints = (samples[0][k][0] for k in ("picture", "labels", "keypoints"))
+    forgotten = forget_arms(labels, keypoints)
+    assert (forgotten != labels).sum() > 100, "the shipped person has bare arms"
+    forgetful = LiveNetwork(bundle.folder, threads=1)
+    plain = wear(network, samples[0])
+    assert all(
+        np.array_equal(a, b) for a, b in zip(wear(forgetful, samples[0]), network(picture, forgotten, keypoints))
+    )
+    assert not close_to(wear(forgetful, samples[0]), plain)
 
 
 def test_siblings_have_their_own_garment(network: LiveNetwork, samples: list[Sample]) -> None:

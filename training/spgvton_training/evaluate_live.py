@@ -80,6 +80,8 @@ class CheckpointNetwork:
     def __call__(self, picture: UInt8, labels: UInt8, keypoints: Float) -> LiveOutput:
         if self._garment is None:
             raise SpgvtonError("no garment is set")
+        if self.model.config.forget_arms:
+            labels = forget_arms(labels, keypoints)
         arrays = (picture, labels, keypoints, self._garment.image, self._garment.mask)
         stages = live_stages(self.model, LiveInputs(*(torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)))
         made = (*to_bytes(self.model, stages), stages.theta)
@@ -116,14 +118,13 @@ def open_data(root: Path, split: str, triples: Sequence[Triple]) -> MPV:
 
 
 @dataclass
-class LiveTryOn:
+class LivePath:
     """The runtime's live path for one still picture at a time.
 
-    forget: the network was trained with `forget_arms`. parser: None = the true maps.
+    parser: None = the true maps.
     """
 
     network: Network
-    forget: bool
     parser: Parser | None = None
 
     def answer(self, exchange: Exchange) -> Answer:
@@ -139,8 +140,7 @@ class LiveTryOn:
             parse = framed(self.parser, frame, keypoints, box)
         placed = place(keypoints, box)
         self.network.set_garment(garment.network)
-        shown = forget_arms(parse.labels, placed) if self.forget else parse.labels
-        return Answer(garment, picture, keypoints, box, parse, self.network(picture, shown, placed))
+        return Answer(garment, picture, keypoints, box, parse, self.network(picture, parse.labels, placed))
 
 
 def positions(theta: Float, size: tuple[int, int]) -> Float:
@@ -152,7 +152,7 @@ def positions(theta: Float, size: tuple[int, int]) -> Float:
 def network_picture(answer: Answer) -> UInt8:
     """C_w * M + I_r * (1 - M), Eq. 10, at network size: what the network alone would show."""
     output, cloth = answer.output, torch.from_numpy(answer.garment.network.image)[None]
-    grid = tps_grid(torch.from_numpy(output.theta)[None], output.composition.shape)
+    grid = tps_grid(torch.from_numpy(output.theta)[None], (output.composition.shape[0], output.composition.shape[1]))
     warped = F.grid_sample(cloth, grid, "bilinear", "border", align_corners=True)[0].permute(1, 2, 0).numpy()
     share = output.composition[..., None].astype(np.float32) / 255
     mixed = share * (warped + 1) * 127.5 + (1 - share) * output.rendered
@@ -178,14 +178,9 @@ def true_positions(exchange: Exchange, box: Letterbox, size: tuple[int, int]) ->
     flat = cloth_box.points(exchange.flow.reshape(-1, 2)).reshape(exchange.flow.shape)
     h, w = size
     y, x = np.mgrid[:h, :w].astype(np.float32)
-    at = box.points_back(np.stack([x.ravel(), y.ravel()], 1))
-    nearest = np.rint(at).astype(int).reshape(h, w, 2)
-    rows, columns = nearest[..., 1], nearest[..., 0]
-    inside = (rows >= 0) & (rows < flat.shape[0]) & (columns >= 0) & (columns < flat.shape[1])
-    out = np.full((h, w, 2), np.nan, np.float32)
-    # The nearest camera pixel's value, moved by what its centre lies beside: the map is smooth.
-    out[inside] = flat[rows[inside], columns[inside]]
-    return out
+    at = box.points_back(np.stack([x.ravel(), y.ravel()], 1)).reshape(h, w, 2)
+    nowhere = (float("nan"), float("nan"), 0.0, 0.0)
+    return cv2.remap(flat, at, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=nowhere)  # type: ignore[call-overload,no-any-return]
 
 
 @dataclass(frozen=True)
@@ -198,7 +193,7 @@ class LiveEvaluation:
 
 
 def evaluate_live(
-    live: LiveTryOn, data: MPV, *, pose: TryOn | None = None, limit: int | None = None, shown: int = 8
+    live: LivePath, data: MPV, *, pose: TryOn | None = None, limit: int | None = None, shown: int = 8
 ) -> LiveEvaluation:
     """Score LIVE on the first LIMIT rows of DATA (open_data). pose: the paper's path; None leaves that baseline out."""
     rows: list[dict[str, Any]] = []
@@ -249,7 +244,7 @@ def _row(exchange: Exchange, answer: Answer, made: dict[str, UInt8]) -> dict[str
         np.asarray(box.apply(labels, border=lb.BACKGROUND, nearest=True), np.uint8)
         for labels in (truth.labels, truth.new_labels)
     )
-    size = output.clothes_mask.shape
+    size = (output.clothes_mask.shape[0], output.clothes_mask.shape[1])
     worn = decide(answer.parse.labels, output.semantic, output.clothes_mask, place(answer.keypoints, box)).garment
     found = answer_scores(worn, old, new, positions(output.theta, size), true_positions(exchange, box, size))
     row |= {f"live.{key}": value for key, value in found.items()}

@@ -14,6 +14,7 @@ from spgvton.backends.sharing import sibling
 from spgvton.bundle import Bundle
 from spgvton.keypoints import check_keypoints
 from spgvton.labels import check_semantic_map
+from spgvton.live.arms import forget_arms
 from spgvton.person import Garment
 
 UInt8 = NDArray[np.uint8]
@@ -81,12 +82,16 @@ class LiveNetwork:
     def __call__(self, picture: UInt8, labels: UInt8, keypoints: Float) -> LiveOutput:
         """PICTURE RGB uint8 (H, W, 3), LABELS uint8 (H, W) and KEYPOINTS float32 (18, 3), all in the network's frame.
 
+        A network that was trained so (Bundle.forget_arms) is shown LABELS without bare arms.
         Raises SpgvtonError for keypoints that are NaN, labels above 19, or when no garment is set; ValueError for another size.
         """
+        labels, keypoints = check_semantic_map(labels), check_keypoints(keypoints)
+        if self.bundle.forget_arms:
+            labels = forget_arms(labels, keypoints)
         frame: dict[str, Array] = {
             "picture": np.asarray(picture, np.uint8)[None],
-            "labels": check_semantic_map(labels)[None],
-            KEYPOINTS: check_keypoints(keypoints)[None],
+            "labels": labels[None],
+            KEYPOINTS: keypoints[None],
         }
         made = self._backend.infer(frame)
         return LiveOutput(*(made[name][0] for name in LIVE.outputs))

@@ -29,7 +29,7 @@ from spgvton_training.evaluate_live import (
     PICTURE_KEYS,
     CheckpointNetwork,
     LiveEvaluation,
-    LiveTryOn,
+    LivePath,
     evaluate_live,
     open_data,
 )
@@ -79,20 +79,15 @@ def run_live(args: argparse.Namespace) -> int:
     return 0
 
 
-def _network(args: argparse.Namespace) -> tuple[LiveTryOn, str, str]:
+def _network(args: argparse.Namespace) -> tuple[LivePath, str, str]:
     """The live path that the options ask for, its label set, and its name for the report."""
     parser = MulticlassParser() if args.maps == "parser" else None
     if args.checkpoint:
         checkpoint = Checkpoint.load(args.checkpoint)
         network = CheckpointNetwork(checkpoint.model())
-        return (
-            LiveTryOn(network, checkpoint.config.forget_arms, parser),
-            checkpoint.config.label_set,
-            f"`{args.checkpoint}`",
-        )
+        return LivePath(network, parser), checkpoint.config.label_set, f"`{args.checkpoint}`"
     bundle = Bundle.open(args.bundle)
-    forget = bool(bundle.manifest["network"].get("forget_arms", False))
-    return LiveTryOn(LiveNetwork(bundle), forget, parser), bundle.label_set, f"bundle `{bundle.folder.name}`"
+    return LivePath(LiveNetwork(bundle), parser), bundle.label_set, f"bundle `{bundle.folder.name}`"
 
 
 def _methods(summary: dict[str, Any]) -> dict[str, dict[str, float | None]]:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import FINE, SHADE_ONE, Answer, Layers, prepare
-from spgvton.live.spline import NODES
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -101,8 +100,7 @@ def _paint(out: UInt8, layers: Layers, garment: LiveGarment, to_camera: Matrix) 
         cover = steepen(np.maximum(guided(guide, layers.cover), layers.cover)) * layers.allowed
         weight = up(cover, fine)
         part[:] = cv2.blendLinear(up(layers.fill, cut), part, weight, 1 - weight)
-    node = np.diag([191 / (NODES[1] - 1), 255 / (NODES[0] - 1), 1.0])
-    positions = up(layers.positions, node)
+    positions = up(layers.positions, cut)
     cloth = cv2.remap(garment.texture, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     shade = cv2.cvtColor(up(layers.shade, cut), cv2.COLOR_GRAY2RGB)
     cloth = cv2.multiply(cloth, shade, scale=1 / SHADE_ONE)

@@ -64,8 +64,12 @@ def fill_uncovered(
     sample = shrink(bare, 1)
     if sample.sum() < MIN_SAMPLE:
         sample = labels == lb.FACE
-    to_skin, to_lower = np.isin(semantic, SKIN), np.isin(semantic, LOWER)
-    skin = match_skin(made, seen, sample, to_skin & regions.uncovered)
+    to_skin, to_lower = np.isin(semantic, SKIN) & ~regions.neck, np.isin(semantic, LOWER) & ~regions.neck
+    skin = cv2.GaussianBlur(match_skin(made, seen, sample, to_skin & regions.uncovered), (0, 0), 1.2)
+    if regions.neck.any():
+        near = shrink(np.isin(labels, (lb.TORSO_SKIN, lb.FACE)), 2)
+        skin = np.where(regions.neck[..., None], spread(seen, near), skin)
+        to_skin |= regions.neck
     soft = [cv2.GaussianBlur(m.astype(np.float32), (0, 0), 1.0)[..., None] for m in (to_skin, to_lower)]
     rest = np.clip(1 - soft[0] - soft[1], 0, 1)
     return skin * soft[0] + lower * soft[1] + background * rest

@@ -9,24 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import image as im
+from spgvton.live.lining import find_lining
+from spgvton.live.regions import Mask, grow, shrink
 from spgvton.person import Garment
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
 
 MAX_SIDE: Final = 1536  # pixels: a shirt on a 1080x1920 mirror is 700 wide
+EDGE: Final = 0.05  # of the long side: how deep a mask may be wrong
+ALIKE: Final = 24.0  # levels of Lab as OpenCV has it
+PALE: Final = 0.3  # share of the edge that has the background's colour, from which on the garment itself has it
 RIM: Final = 0.006  # of the long side: how far a mask's edge is mixed with what lay behind the garment
 
 
 @dataclass(frozen=True, eq=False)
 class LiveGarment:
     """See of(). network: at network size. texture: uint8 (h, w, 3), RGB; around the garment its edge goes on, so that no
-    background is ever sampled. box: from the texture into the network's cloth picture.
+    background is ever sampled. box: from the texture into the network's cloth picture. lining: bool (H, W) of the latter, where it
+    shows the inside of the garment's back; None where it does not.
     """
 
     network: Garment
     texture: UInt8
     box: im.Letterbox
+    lining: Mask | None = None
 
     @staticmethod
     def of(picture: UInt8, mask: UInt8, size: tuple[int, int] = im.SIZE) -> LiveGarment:
@@ -41,14 +48,15 @@ class LiveGarment:
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
-        return LiveGarment(network, bleed(picture, mask), box)
+        lining = np.asarray(box.apply(find_lining(picture, mask), border=0)) >= 128
+        return LiveGarment(network, bleed(picture, mask), box, lining if lining.any() else None)
 
 
 def bleed(picture: UInt8, mask: UInt8) -> UInt8:
     """PICTURE (h, w, 3) whose pixels outside MASK (h, w) take the colour of the nearest one well inside it."""
     rim = max(2, round(RIM * max(mask.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
-    inside = cv2.erode((mask >= 128).astype(np.uint8), kernel)
+    inside = cv2.erode(((mask >= 128) & ~_like_background(picture, mask)).astype(np.uint8), kernel)
     if not inside.any():
         inside = (mask >= 128).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(1 - inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
@@ -57,3 +65,16 @@ def bleed(picture: UInt8, mask: UInt8) -> UInt8:
     out = colours[nearest]
     smooth = cv2.blur(out, (4 * rim + 1, 4 * rim + 1))
     return np.where((inside > 0)[..., None], picture, smooth).astype(np.uint8)
+
+
+def _like_background(picture: UInt8, mask: UInt8) -> Mask:
+    """What near the edge of MASK has the background's colour after all, as between sleeve and body; nothing of pale garments."""
+    garment, depth = mask >= 128, max(2, round(EDGE * max(mask.shape)))
+    outside = ~grow(garment, 2)
+    edge = garment & ~shrink(garment, depth)
+    if not outside.any() or not edge.any():
+        return np.zeros_like(garment)
+    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    around = grow(garment, depth) & outside
+    alike = np.linalg.norm(lab - np.median(lab[around if around.any() else outside], axis=0), axis=2) < ALIKE
+    return edge & alike if (edge & alike).sum() < PALE * edge.sum() else np.zeros_like(garment)

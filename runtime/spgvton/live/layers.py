@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.image import Letterbox
+from spgvton.live.cloth import texture_positions, worn_lining
 from spgvton.live.fill import fill_uncovered
 from spgvton.live.garment import LiveGarment
 from spgvton.live.light import shading
@@ -52,7 +53,7 @@ class Layers:
     garment: float32, where it is worn. cover, fill: where old clothes go and no new ones come, float32, and what stands there
     then, uint8 (h, w, 3); None where that is nowhere. snap: float32, 1 where the
     camera's own edges draw the outline. allowed: float32 0 or 1, what may change at all. shade: uint8
-    (h, w), SHADE_ONE = as in the garment's picture. positions: (65, 49, 2) of the whole frame, in texture pixels. guide: (1, 3),
+    (h, w), SHADE_ONE = as in the garment's picture. positions: (h, w, 2), in texture pixels. guide: (1, 3),
     the mix of R, G, B in which old clothes and what surrounds them differ most.
     """
 
@@ -72,7 +73,9 @@ def prepare(answer: Answer) -> Layers | None:
     h, w = answer.parse.labels.shape
     labels, output = answer.parse.labels, answer.output
     keypoints = answer.box.points(answer.keypoints)
-    regions = decide(labels, output.semantic, output.clothes_mask, keypoints)
+    spline = cloth_positions(output.theta, (h, w))
+    lining = worn_lining(spline, answer.garment)
+    regions = decide(labels, output.semantic, output.clothes_mask, keypoints, lining)
     changed = regions.garment | regions.uncovered
     x, y, width, height = cv2.boundingRect(changed.astype(np.uint8))
     if not width:
@@ -86,7 +89,7 @@ def prepare(answer: Answer) -> Layers | None:
         fill = np.clip(colours[cut], 0, 255).astype(np.uint8)
         cover = _fine(_smooth(grow(regions.uncovered, 1))[cut])
     shade = shading(answer.picture, labels, regions) * SHADE_ONE
-    positions = answer.garment.box.points_back(cloth_positions(output.theta, (h, w)).reshape(-1, 2)).reshape(-1, 49, 2)
+    positions = texture_positions(spline, answer.garment, regions.garment)
     allowed = grow(changed | regions.old, 2).astype(np.float32)
     return Layers(
         bounds,
@@ -96,7 +99,7 @@ def prepare(answer: Answer) -> Layers | None:
         (_fine(allowed[cut]) > 0.5).astype(np.float32),
         fill,
         np.clip(shade[cut], 0, 255).astype(np.uint8),
-        np.ascontiguousarray(positions),
+        np.ascontiguousarray(positions[cut]),
         _guide(answer.picture, regions),
     )
 

@@ -22,17 +22,19 @@ ARMS: Final = (lb.LEFT_ARM, lb.RIGHT_ARM)
 SKIN: Final = (lb.TORSO_SKIN, lb.FACE, *ARMS, lb.LEFT_LEG, lb.RIGHT_LEG)
 LOWER: Final = (lb.PANTS, lb.SKIRT, lb.SOCKS)
 THIN: Final = 4.0 / 92  # of the torso: what differs by less than twice that takes the old outline
+SMALL: Final = 0.06  # of the torso squared: a hole of that size is a slip of the network
 
 
 @dataclass(frozen=True)
 class Regions:
     """Boolean (H, W) each. garment: wears the new garment. uncovered: showed old clothes, and shows them no more; disjoint.
-    old: old clothes.
+    old: old clothes. neck: of uncovered, where the new neckline shows skin.
     """
 
     garment: Mask
     uncovered: Mask
     old: Mask
+    neck: Mask
 
 
 def disc(radius: float) -> UInt8:
@@ -77,13 +79,18 @@ def tidy(mask: Mask) -> Mask:
     return mask | small[pieces]
 
 
-def decide(labels: UInt8, semantic: UInt8, clothes_mask: UInt8, keypoints: Float) -> Regions:
+def decide(
+    labels: UInt8, semantic: UInt8, clothes_mask: UInt8, keypoints: Float, lining: Mask | None = None
+) -> Regions:
     """From the parse's LABELS, the network's SEMANTIC map and CLOTHES_MASK (0..255), and KEYPOINTS (18, 3); all (H, W).
+
+    lining: where the inside of the garment's back would be seen, which is not worn.
 
     A garment hardly ever ends a few pixels beside the one it replaces. So where the network's outline and the old one lie close
     together, the old one, which the camera shows, is taken: no halo and no strip of old clothes.
     """
-    radius = THIN * max(kp.torso_length(keypoints), 40.0)
+    torso = max(kp.torso_length(keypoints), 40.0)
+    radius = THIN * torso
     old = np.isin(labels, lb.clothes())
     kept = np.isin(labels, HEAD)
     garment = cut_sleeves(tidy(clothes_mask >= 128), labels, keypoints) & ~kept
@@ -94,8 +101,19 @@ def decide(labels: UInt8, semantic: UInt8, clothes_mask: UInt8, keypoints: Float
     body = shrink(labels != lb.BACKGROUND, 1.5 * radius) & np.isin(semantic, (lb.BACKGROUND, *lb.clothes()))
     body |= _torso(keypoints, (labels.shape[0], labels.shape[1]))  # whatever is worn there, something is
     garment |= touching(left & (body | (_thin(left, radius) & grow(garment, 1.5 * radius))), garment)
+    garment |= touching(_small(old & ~garment & (semantic == lb.BACKGROUND), SMALL * torso**2), garment)
     garment = tidy(garment) & ~kept
-    return Regions(garment, old & ~garment, old)
+    neck = np.zeros_like(old)
+    if lining is not None:
+        neck = lining & garment & old
+        garment &= ~lining
+    return Regions(garment, old & ~garment, old, neck)
+
+
+def _small(mask: Mask, area: float) -> Mask:
+    """The connected pieces of MASK of less than AREA pixels."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return mask & (stats[:, cv2.CC_STAT_AREA] < area)[pieces]
 
 
 def _torso(keypoints: Float, size: tuple[int, int]) -> Mask:

@@ -7,14 +7,11 @@ centres of the first and the last pixel; control point k lies at column k mod G 
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-
-NODES: Final = (65, 49)  # rows, columns at which the spline is evaluated; in between it is straight to .02 pixels
 
 
 def _radial(r2: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -22,8 +19,8 @@ def _radial(r2: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @cache
-def _basis(grid_size: int) -> Float:
-    """Influence (NODES, G*G) of every control value on every node."""
+def _basis(grid_size: int, size: tuple[int, int]) -> Float:
+    """Influence (H*W, G*G) of every control value on every pixel."""
     axis = np.linspace(-1.0, 1.0, grid_size)
     x, y = (a.ravel() for a in np.meshgrid(axis, axis))
     n = grid_size**2
@@ -31,24 +28,21 @@ def _basis(grid_size: int) -> Float:
     system = np.zeros((n + 3, n + 3))
     system[:n, :n] = _radial((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2)
     system[n:, :n], system[:n, n:] = affine, affine.T
-    rows, columns = NODES
-    px, py = (a.ravel() for a in np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows)))
-    terms = np.hstack(
-        [_radial((px[:, None] - x) ** 2 + (py[:, None] - y) ** 2), np.stack([np.ones_like(px), px, py], 1)]
-    )
+    px, py = (a.ravel() for a in np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0])))
+    radial = _radial((px[:, None] - x) ** 2 + (py[:, None] - y) ** 2)
+    terms = np.hstack([radial, np.stack([np.ones_like(px), px, py], 1)])
     return (terms @ np.linalg.inv(system)[:, :n]).astype(np.float32)
 
 
 def cloth_positions(theta: Float, size: tuple[int, int]) -> Float:
-    """Where the NODES of the network's frame find their cloth: float32 (65, 49, 2), (x, y) in pixels of the cloth picture.
+    """Where each pixel of the network's frame finds its cloth: float32 (H, W, 2), (x, y) in pixels of the cloth picture.
 
-    theta (2, G*G), SIZE (height, width) of frame and cloth picture alike. Node (i, j) lies at row i * (H - 1) / 64 and
-    column j * (W - 1) / 48. Raises ValueError where theta is not of that shape.
+    theta (2, G*G), SIZE (height, width) of frame and cloth picture alike. Raises ValueError where theta is not of that shape.
     """
     grid_size = round(theta.shape[-1] ** 0.5)
     if theta.shape != (2, grid_size**2) or not 2 <= grid_size <= 5:
         raise ValueError(f"theta must have shape (2, G*G) with G in 2..5, got {theta.shape}")
     h, w = size
-    normalised = _basis(grid_size) @ theta.T.astype(np.float32)
     scale = np.array([(w - 1) / 2, (h - 1) / 2], np.float32)
-    return ((normalised + 1) * scale).reshape(*NODES, 2)
+    positions: Float = ((_basis(grid_size, size) @ theta.T.astype(np.float32) + 1) * scale).reshape(h, w, 2)
+    return positions

@@ -58,7 +58,7 @@ class Broken:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
 
-    def __call__(self, picture: UInt8, keypoints: NDArray[np.float32]) -> UInt8:
+    def __call__(self, image: UInt8, keypoints: NDArray[np.float32]) -> UInt8:
         raise self.error or SpgvtonError("the parsing network gave NaN")
 
 

@@ -1,0 +1,59 @@
+"""Which point of the garment's picture each pixel shows: the spline's, and beyond the garment's edge its reflection."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spgvton.live.garment import LiveGarment
+from spgvton.live.regions import Mask, shrink
+from spgvton.video import cv2
+
+Float = NDArray[np.float32]
+
+INSIDE: Final = 0.6  # of the garment's mask
+MIN_PIXELS: Final = 50
+SEAM: Final = (3, 3)  # pixels over which reflections from two sides are joined
+
+
+def worn_lining(positions: Float, garment: LiveGarment) -> Mask | None:
+    """Where the spline's POSITIONS (H, W, 2) would put the inside of GARMENT's back; None where its picture shows none."""
+    if garment.lining is None:
+        return None
+    lining = garment.lining.astype(np.float32)
+    return cv2.remap(lining, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > 0.5
+
+
+def texture_positions(positions: Float, garment: LiveGarment, worn: Mask) -> Float:
+    """For each pixel of the network's frame (x, y) in GARMENT's texture: float32 (H, W, 2).
+
+    positions (H, W, 2): the spline's, in the network's cloth picture. The spline is never exact: where the garment is WORN (H, W) but the spline looks beside its picture, the picture is reflected
+    at its own edge, as if there were more of the same cloth.
+    """
+    mask = garment.network.mask[0]
+    reached = cv2.remap(mask, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    inside = shrink(reached > INSIDE, 1)
+    if (inside & worn).sum() >= MIN_PIXELS:
+        positions = np.where((worn & ~inside)[..., None], _reflected(positions, inside), positions)
+    h, w = worn.shape
+    return np.asarray(garment.box.points_back(positions.reshape(-1, 2)), np.float32).reshape(h, w, 2)
+
+
+def _reflected(positions: Float, inside: Mask) -> Float:
+    """POSITIONS (H, W, 2), each taken from the other side of the nearest edge of INSIDE."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~inside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(inside)
+    where = np.zeros((int(nearest.max()) + 1, 2), np.int32)
+    where[nearest[rows, columns]] = np.stack([rows, columns], 1)
+    edge = where[nearest]
+    h, w = inside.shape
+    here = np.moveaxis(np.mgrid[:h, :w], 0, -1)
+    mirror = 2 * edge - here
+    mirror = np.clip(mirror, 0, (h - 1, w - 1))
+    usable = inside[mirror[..., 0], mirror[..., 1]]
+    source = np.where(usable[..., None], mirror, edge)
+    return cv2.blur(positions[source[..., 0], source[..., 1]], SEAM)  # type: ignore[return-value]

@@ -34,8 +34,7 @@ def _blur(x: Float, sigma: float) -> Float:
 
 def _within(x: Float, mask: Float, sigma: float) -> Float:
     """Mean of X (H, W) over the part of MASK within SIGMA pixels."""
-    mean: Float = _blur(x * mask, sigma) / np.maximum(_blur(mask, sigma), np.float32(1e-3))
-    return mean
+    return np.asarray(_blur(x * mask, sigma) / np.maximum(_blur(mask, sigma), 1e-3), np.float32)
 
 
 def plainness(lab: UInt8, mask: Mask) -> Float:

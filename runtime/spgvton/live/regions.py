@@ -94,6 +94,7 @@ def decide(
     old = np.isin(labels, lb.clothes())
     kept = np.isin(labels, HEAD)
     garment = cut_sleeves(tidy(clothes_mask >= 128), labels, keypoints) & ~kept
+    garment = _carried(garment, labels != lb.BACKGROUND)
     garment &= ~_thin(garment & (labels == lb.BACKGROUND), 1.3 * radius)
     garment &= _room(labels, keypoints, 2 * radius)
     left = old & ~garment
@@ -108,6 +109,13 @@ def decide(
         neck = lining & garment & old
         garment &= ~lining
     return Regions(garment, old & ~garment, old, neck)
+
+
+def _carried(garment: Mask, person: Mask) -> Mask:
+    """The connected pieces of GARMENT at least half of which lie on the PERSON: no rag floats beside a hand."""
+    count, pieces = cv2.connectedComponents(garment.astype(np.uint8), connectivity=8)
+    whole = np.bincount(pieces.ravel(), minlength=count)
+    return garment & (2 * np.bincount(pieces[person], minlength=count) >= whole)[pieces]
 
 
 def _small(mask: Mask, area: float) -> Mask:

@@ -15,6 +15,7 @@ from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
+from spgvton.live.arms import forget_arms
 from spgvton.live.compositor import Compositor
 from spgvton.live.framing import LiveFraming, is_long
 from spgvton.live.garment import LiveGarment
@@ -72,6 +73,7 @@ class LiveTryOn:
             raise SpgvtonError(
                 f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.network.label_set}"
             )
+        self._forgets_arms = bool(self.bundle.manifest["network"].get("forget_arms"))
         economy = economy or Economy()
         self._economy = economy
         self._still = StillRule[Answer](economy.still_threshold)
@@ -154,7 +156,8 @@ class LiveTryOn:
             raise Undressable(TOO_CLOSE)
         parsed = time.monotonic()
         picture = np.asarray(box.apply(frame), np.uint8)
-        output = self.network(picture, parse.labels, placed)
+        known_labels = forget_arms(parse.labels, placed) if self._forgets_arms else parse.labels
+        output = self.network(picture, known_labels, placed)
         if not np.isfinite(output.theta).all():
             raise SpgvtonError("the network gave NaN: the bundle is damaged, export it again")
         if (output.clothes_mask >= 128).mean() < MIN_CLOTHES:

@@ -1,0 +1,67 @@
+"""The inside of the back, seen through the neckline of a garment's picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from spgvton.live.lining import find_lining
+from spgvton.video import cv2
+
+UInt8 = NDArray[np.uint8]
+
+
+def shirt(front: tuple[int, int, int], inside: tuple[int, int, int] | None, size: int = 400) -> tuple[UInt8, UInt8]:
+    picture, mask = np.full((size, size, 3), 255, np.uint8), np.zeros((size, size), np.uint8)
+    s = size / 400
+    body = np.array(
+        [
+            [60, 80],
+            [150, 50],
+            [250, 50],
+            [340, 80],
+            [320, 140],
+            [290, 130],
+            [290, 360],
+            [110, 360],
+            [110, 130],
+            [80, 140],
+        ]
+    )
+    for target, colour in ((picture, front), (mask, (255,))):
+        cv2.fillPoly(target, [np.rint(body * s).astype(np.int32)], colour)
+    if inside:
+        centre, axes = (round(200 * s), round(48 * s)), (round(45 * s), round(40 * s))
+        cv2.ellipse(picture, centre, axes, 0, 0, 180, inside, -1)
+        picture[mask == 0] = 255
+    return picture, mask
+
+
+@pytest.mark.parametrize(
+    ("front", "inside"),
+    [((180, 40, 60), (140, 30, 45)), ((240, 240, 240), (190, 190, 195)), ((40, 60, 140), (200, 200, 205))],
+)
+@pytest.mark.parametrize("size", [400, 1000])
+def test_it_is_found(front: tuple[int, int, int], inside: tuple[int, int, int], size: int) -> None:
+    picture, mask = shirt(front, inside, size)
+    found, s = find_lining(picture, mask) > 0, size / 400
+    assert found[round(65 * s), round(200 * s)] and not found[round(110 * s) :].any()
+    expected = np.pi * 45 * 40 / 2 * s**2
+    assert 0.7 * expected < found.sum() < 1.3 * expected
+
+
+def test_a_plain_front_has_none() -> None:
+    assert not find_lining(*shirt((180, 40, 60), None)).any()
+
+
+def test_stripes_and_noise_have_none() -> None:
+    picture, mask = shirt((200, 200, 200), None)
+    picture[::20][mask[::20] > 0] = (20, 20, 120)
+    assert not find_lining(picture, mask).any()
+    noise = np.random.default_rng(0).integers(0, 255, picture.shape, np.uint8)
+    assert not find_lining(noise, mask).any()
+
+
+def test_a_tiny_garment_has_none() -> None:
+    assert not find_lining(np.zeros((16, 16, 3), np.uint8), np.full((16, 16), 255, np.uint8)).any()

@@ -1,0 +1,143 @@
+"""What changes, on a drawn customer: a grey body, a shirt, arms hanging down."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from spgvton import keypoints as kp
+from spgvton import labels as lb
+from spgvton.live.fill import fill_uncovered, spread
+from spgvton.live.light import shading
+from spgvton.live.regions import Regions, decide
+from spgvton.live.sleeves import along_arm, cut_sleeves
+
+H, W = 256, 192
+UInt8 = NDArray[np.uint8]
+
+
+def keypoints() -> NDArray[np.float32]:
+    k = np.zeros((18, 3), np.float32)
+    for joint, x, y in (
+        (kp.NOSE, 96, 50), (kp.NECK, 96, 80), (kp.R_SHOULDER, 70, 84), (kp.L_SHOULDER, 122, 84), (kp.R_ELBOW, 58, 130),
+        (kp.L_ELBOW, 134, 130), (kp.R_WRIST, 54, 170), (kp.L_WRIST, 138, 170), (kp.R_HIP, 80, 172), (kp.L_HIP, 112, 172),
+    ):  # fmt: skip
+        k[joint] = x, y, 1
+    return k
+
+
+def labels(sleeve: int = 104) -> UInt8:
+    """A shirt with sleeves to row SLEEVE, bare arms below, trousers from row 172 on."""
+    out = np.zeros((H, W), np.uint8)
+    out[30:78, 82:110] = lb.FACE
+    out[82:172, 72:120] = lb.UPPER_CLOTHES
+    out[172:250, 74:118] = lb.PANTS
+    for label, columns in ((lb.RIGHT_ARM, slice(50, 66)), (lb.LEFT_ARM, slice(126, 142))):
+        out[90:185, columns] = label
+        out[90:sleeve, columns] = lb.UPPER_CLOTHES
+    return out
+
+
+def decided(new: UInt8, sleeve: int = 104, semantic: UInt8 | None = None) -> tuple[UInt8, Regions]:
+    old = labels(sleeve)
+    return old, decide(old, old if semantic is None else semantic, new, keypoints())
+
+
+def worn(sleeve: int, hem: int = 172, grow: int = 0) -> UInt8:
+    out = np.zeros((H, W), np.uint8)
+    out[82:hem, 72 - grow : 120 + grow] = 255
+    out[90:sleeve, 50 - grow : 66] = 255
+    out[90:sleeve, 126 : 142 + grow] = 255
+    return out
+
+
+def test_an_outline_a_few_pixels_off_is_the_old_one() -> None:
+    for grow in (-3, 3):
+        old, regions = decided(worn(104, grow=grow))
+        shirt = old == lb.UPPER_CLOTHES
+        assert (regions.garment == shirt).mean() > 0.995
+        assert regions.uncovered.sum() < 20
+
+
+def test_a_long_sleeve_that_goes_leaves_an_arm_to_be_filled() -> None:
+    semantic = labels(104)
+    old, regions = decided(worn(104), sleeve=168, semantic=semantic)
+    forearms = (old == lb.UPPER_CLOTHES) & (semantic != lb.UPPER_CLOTHES)
+    assert regions.uncovered[forearms].mean() > 0.85
+    assert not (regions.uncovered & regions.garment).any()
+
+
+def test_a_sleeve_that_comes_ends_square_on_both_arms_and_spares_the_hands() -> None:
+    new = worn(140)
+    new[140:150, 50:58] = 255  # a rag on one side
+    new[166:200, 126:142] = 255  # and a hand that the network lost
+    old, regions = decided(new)
+    for columns in (slice(50, 66), slice(126, 142)):
+        rows = np.flatnonzero(regions.garment[:, columns].any(axis=1))
+        assert 132 <= rows.max() <= 150
+    assert not regions.garment[175:185].any() or not (regions.garment[175:185] & np.isin(old[175:185], (14, 15))).any()
+
+
+def test_deep_inside_the_customer_there_is_no_hole() -> None:
+    new, semantic = worn(104), labels()
+    new[120:150, 85:105] = 0
+    semantic[120:150, 85:105] = lb.BACKGROUND
+    _, regions = decided(new, semantic=semantic)
+    assert regions.garment[120:150, 85:105].all()
+
+
+def test_the_face_is_never_covered() -> None:
+    new = worn(104)
+    new[30:100, 80:112] = 255
+    old, regions = decided(new)
+    assert not regions.garment[old == lb.FACE].any()
+
+
+def test_the_lining_gives_way_to_skin() -> None:
+    lining = np.zeros((H, W), bool)
+    lining[82:96, 86:106] = True
+    old = labels()
+    regions = decide(old, old, worn(104), keypoints(), lining)
+    assert regions.neck[84:94, 88:104].all() and not regions.garment[84:94, 88:104].any()
+    picture = np.full((H, W, 3), 120, np.uint8)
+    picture[old == lb.FACE] = (210, 160, 140)
+    filled = fill_uncovered(picture, picture, old, old, regions, None)
+    assert np.abs(filled[86:92, 90:102] - (210, 160, 140)).max() < 12
+
+
+@given(x=st.floats(20, 170), y=st.floats(60, 200))
+@settings(max_examples=50, deadline=None)
+def test_along_an_arm_positions_grow_from_shoulder_to_hand(x: float, y: float) -> None:
+    shoulder, elbow, wrist = (keypoints()[i, :2] for i in (kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST))
+    ends = along_arm(np.stack([shoulder, elbow, wrist]), shoulder, elbow, wrist)
+    np.testing.assert_allclose(ends, [0, 1, 2], atol=1e-3)
+    assert np.isfinite(along_arm(np.array([[x, y]], np.float32), shoulder, elbow, wrist)).all()
+
+
+def test_without_arms_nothing_is_cut() -> None:
+    garment = worn(140) > 0
+    assert np.array_equal(cut_sleeves(garment, labels(), np.zeros((18, 3), np.float32)), garment)
+
+
+def test_spread_keeps_what_is_known_and_fills_with_what_is_near() -> None:
+    picture = np.zeros((64, 64, 3), np.float32)
+    picture[:, :32], picture[:, 32:] = (200, 0, 0), (0, 0, 200)
+    known = np.ones((64, 64), bool)
+    known[20:40, 10:20] = known[20:40, 44:54] = False
+    out = spread(np.where(known[..., None], picture, 77).astype(np.float32), known)
+    np.testing.assert_allclose(out[known], picture[known], atol=1e-3)
+    assert out[30, 15, 0] > 150 and out[30, 15, 2] < 50 and out[30, 49, 2] > 150
+
+
+def test_folds_of_a_plain_shirt_are_taken_over_and_its_print_is_not() -> None:
+    old, regions = decided(worn(104))
+    folds = np.full((H, W, 3), 150, np.uint8)
+    folds[:, 88:92] = 120
+    factor = shading(folds, old, regions)
+    assert factor[130, 90] < factor[130, 100] - 0.08
+    printed = np.full((H, W, 3), 150, np.uint8)
+    printed[110:140, 85:107] = (230, 30, 30)
+    factor = shading(printed, old, regions)
+    assert abs(factor[125, 96] - factor[125, 78]) < 0.05

@@ -9,6 +9,7 @@ examples:
   spgvton bench loop                                 the shipped clip: speed, latency by stage, what the loop itself costs
   spgvton bench loop --source 0 --frames 600 --json  the same of a camera
   spgvton bench flicker --steady                     what flickers beyond the camera's motion, without and with an option
+  spgvton bench diff before.json after.json --limit 10    two reports: what became slower, and what else differed
   spgvton bench soak --minutes 60 --out soak         a mirror for an hour: memory, descriptors, threads; CSV and plot
 
 `bench loop` sends its pictures nowhere (sink null). `bench soak` runs the kiosk's mirror with customers who come and go and
@@ -32,7 +33,7 @@ from spgvton.bench import loop as bench_loop
 from spgvton.bench.report import context, context_lines, say
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
 from spgvton.bundle import Bundle
-from spgvton.cli import backend, bench_engine, bench_flicker
+from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker
 from spgvton.cli.demo import set_person
 from spgvton.cli.run import positive
 from spgvton.demo_assets import DemoAssets
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     soak.add_argument("--source", default=SOAK_SOURCE, metavar="URI", help=f"of the mirror ({SOAK_SOURCE})")
     soak.add_argument("--minutes", type=float, default=10.0, metavar="M", help="how long (10)")
     bench_engine.add_actions(actions)
+    bench_diff.add_arguments(actions)
     for action in (loop, soak):
         action.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
         action.add_argument("--threads", type=positive, metavar="N", help="threads of the try-on network on the CPU")
@@ -258,6 +260,8 @@ def soak_table(report: dict[str, Any]) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     """`spgvton bench`. Returns the exit code; raises SpgvtonError."""
+    if args.action == "diff":
+        return bench_diff.run(args)
     if args.action == "flicker":
         return run_flicker(args, make_folder(args.out) if args.out else None)
     if args.action in bench_engine.ACTIONS:

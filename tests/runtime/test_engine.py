@@ -408,6 +408,27 @@ def test_cache_hit_and_reasons_to_rebuild(rtx: Any, bundle: Bundle, tmp_path: Pa
     assert sorted(p.suffix for p in (tmp_path / "out").iterdir()) == [".engine", ".json"]
 
 
+def test_the_engine_file_is_the_plan_alone(
+    rtx: Any, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """trtexec --loadEngine and polygraphy read it as it is: what is said about it lies in the file beside it."""
+    plans: list[bytes] = []
+    written = cache.write
+
+    def write(engine: Path, plan: bytes, *rest: Any) -> None:
+        plans.append(plan)
+        written(engine, plan, *rest)
+
+    monkeypatch.setattr(cache, "write", write)
+    built = build(bundle, Options(backend=RTX, folder=tmp_path / "out"))
+    content = built.engine.read_bytes()
+    assert [content] == plans
+    runtime = rtx.Runtime(load(RTX).logger)
+    magic = rtx.EngineInvalidityDiagnostics.MALFORMED_ENGINE
+    assert not runtime.get_engine_validity(content)[1] & int(magic)
+    assert runtime.get_engine_validity(b"spgvton" + content)[1] & int(magic)
+
+
 def test_cache_knows_the_plugin(plugin: Path, bundle: Bundle, tmp_path: Path) -> None:
     copy = tmp_path / "copy.so"
     shutil.copy(plugin, copy)

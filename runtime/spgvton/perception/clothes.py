@@ -31,6 +31,7 @@ CONTRAST: Final = 12.0  # of Lab: two garments differ by more than this
 FAR_CONTRAST: Final = 40.0  # and by this more for each torso length that their border is off
 SHADE: Final = 0.5  # lightness counts half: folds and shadows change it, not the colour
 MIN_PIXELS: Final = 60  # of clothes: fewer tell nothing
+PLAIN: Final = 0.8  # share of a strip of an open coat, or of the shirt in it, that has its colour
 SLEEVE: Final = 0.6  # share of a bone that is covered by clothes when a sleeve is
 
 
@@ -60,10 +61,15 @@ class Colour:
         return np.asarray(np.minimum(0.5 * z.sum(axis=-1), 8.0) + np.log(self.deviation).sum(), np.float32)
 
 
-def label_clothes(clothes: Mask, picture: UInt8, skeleton: Skeleton) -> UInt8:
-    """CIHP labels (H, W) of the customer's CLOTHES (H, W), 0 elsewhere. picture: RGB uint8 (H, W, 3)."""
+def colours(picture: UInt8) -> Float:
+    """Colours (H, W, 3) of PICTURE, RGB uint8 (H, W, 3), to compare: OpenCV's 8-bit Lab, lightness halved, noise smoothed away."""
     lab = cv2.cvtColor(cv2.GaussianBlur(picture, (3, 3), 0), cv2.COLOR_RGB2LAB).astype(np.float32)
     lab[..., 0] *= SHADE
+    return np.asarray(lab, np.float32)
+
+
+def label_clothes(clothes: Mask, lab: Float, skeleton: Skeleton) -> UInt8:
+    """CIHP labels (H, W) of the customer's CLOTHES (H, W), 0 elsewhere. lab: the picture's colours() (H, W, 3)."""
     sleeves = sleeve_map(clothes, skeleton)
     body = clothes & ~sleeves
     waist = find_waist(body, lab, skeleton)
@@ -203,18 +209,17 @@ def _at(mask: Mask, point: Float) -> bool:
 
 def open_coat(upper: Mask, sleeves: Mask, lab: Float, skeleton: Skeleton) -> Mask:
     """Pixels (H, W) of UPPER clothes that are a coat worn open over a shirt: its colour is that of the sleeves and of both
-    sides of the chest, another than that of the middle."""
+    sides of the chest, another than that of the middle from top to bottom."""
     nothing = np.zeros(upper.shape, bool)
-    chest = upper & ~sleeves & (skeleton.along > 0.15) & (skeleton.along < 0.85)
-    middle = Colour.of(lab[chest & (np.abs(skeleton.across) < 0.08)])
-    sleeve = Colour.of(lab[sleeves & upper])
+    chest = upper & ~sleeves & (skeleton.along > 0.2) & (skeleton.along < 0.8)
+    strip = chest & (np.abs(skeleton.across) < 0.08)
+    middle, sleeve = Colour.of(lab[strip]), Colour.of(lab[sleeves & upper])
     if middle is None or sleeve is None or middle.contrast(sleeve) < 1.5 * CONTRAST:
         return nothing
     pixels, coat = lab[upper], upper.copy()
     coat[upper] = sleeve.surprise(pixels) < middle.surprise(pixels)
-    for side in (skeleton.across, -skeleton.across):
-        strip = chest & (side > 0.2)
-        if strip.sum() < 12 or coat[strip].mean() < 0.5:
-            return nothing
+    sides = [chest & (side > 0.2) for side in (skeleton.across, -skeleton.across)]
+    if coat[strip].mean() > 1 - PLAIN or any(side.sum() < 12 or coat[side].mean() < PLAIN for side in sides):
+        return nothing  # stripes, a print, or sleeves of another colour
     smooth = cv2.boxFilter(coat.astype(np.float32), -1, (5, 5)) > 0.5
     return np.asarray(upper & (smooth | sleeves))

@@ -15,7 +15,7 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.perception import skeleton as sk
-from spgvton.perception.clothes import label_clothes
+from spgvton.perception.clothes import colours, label_clothes
 from spgvton.perception.customer import customer
 from spgvton.perception.parse import SOFT, Parse
 from spgvton.perception.skeleton import Skeleton
@@ -34,8 +34,12 @@ AROUND: Final = 1.5  # torso lengths beyond the keypoints in which hair, hands a
 MARGIN: Final = 8  # pixels round the person's own, for soft outlines
 UNSURE: Final = 0.15  # a probability below it is 0, one above 1 - it is 1: the network is never quite sure
 BARE: Final = 0.25  # share of a bone on bare skin from which on the limb is bare there
+SKIN_LIGHT, SKIN_CHROMA = 44.0, 12.0  # of Lab (lightness halved): how far a limb's colour may be from the face's
+SURE: Final = 0.6  # of that: from where on a pixel of a limb of another colour is clothes
+MIN_FACE: Final = 30  # pixels
 SAMPLES: Final = 4  # of twenty: points along a bone that must be in the picture to tell anything
 THIGH: Final = 0.9  # along the torso: skin above it is not a thigh
+KNEE: Final = 1.25  # along the torso: skin below it and away from the hands is a leg
 UNSEEN_ARM: Final = 50.0  # half widths: skin that is far from everything else belongs to the arm of its side
 FOOT: Final = 3.5  # half widths of a shin: how far a foot reaches from its bones
 EYES: Final = 0.13  # of the torso: how far glasses reach from the eyes
@@ -102,13 +106,15 @@ def most_likely(logits: Float) -> UInt8:
 
 def label(classes: UInt8, picture: UInt8, skeleton: Skeleton) -> UInt8:
     """CIHP labels (H, W) of CLASSES (H, W) that are the customer's alone."""
+    lab = colours(picture)
+    classes[_skin_coloured_clothes(classes, lab, skeleton)] = CLOTHES
     skin, worn, others = classes == BODY_SKIN, classes == CLOTHES, classes == OTHERS
     head = (skeleton.along < -0.25) & (skeleton.distance[sk.HEAD] < 2)
     hat = (worn | others) & head & (skeleton.along < _eye_line(skeleton))
     shoes, shadows = _below_ankles(classes, skeleton)
     legs = skeleton.nearest(*sk.LEFT_LEG, *sk.RIGHT_LEG)
     worn |= others & (legs < 1)  # a band round the leg, shiny leggings
-    labels = label_clothes(worn & ~hat & ~shoes & ~shadows, picture, skeleton)
+    labels = label_clothes(worn & ~hat & ~shoes & ~shadows, lab, skeleton)
     labels[classes == HAIR] = lb.HAIR
     labels[classes == FACE_SKIN] = lb.FACE
     labels[skin] = label_skin(classes, skeleton)
@@ -117,6 +123,32 @@ def label(classes: UInt8, picture: UInt8, skeleton: Skeleton) -> UInt8:
     left = skeleton.nearest(*sk.LEFT_LEG) < skeleton.nearest(*sk.RIGHT_LEG)
     labels[shoes] = np.where(left, lb.LEFT_SHOE, lb.RIGHT_SHOE)[shoes]
     return labels
+
+
+def _skin_coloured_clothes(classes: UInt8, lab: Float, skeleton: Skeleton) -> Mask:
+    """Pixels (H, W) that the network took for skin but that have another colour than the face, part by part of the body.
+
+    lab: see clothes.colours(). Nothing where the face is not seen.
+    """
+    skin, face = classes == BODY_SKIN, classes == FACE_SKIN
+    out = np.zeros(classes.shape, bool)
+    if face.sum() < MIN_FACE or not skin.any():
+        return out
+    pixels, colour = lab[skin], np.median(lab[face], axis=0)
+    nearest = skeleton.distance[:, skin].argmin(axis=0)
+    wrong = np.zeros(len(pixels), bool)
+    for part in np.unique(nearest):
+        own = nearest == part
+        if _unlike(np.median(pixels[own], axis=0), colour) > 1:
+            wrong[own] = _unlike(pixels[own], colour) > SURE  # but a hand before it stays
+    out[skin] = wrong
+    return out
+
+
+def _unlike(pixels: Float, face: Float) -> Float:
+    """How far PIXELS (..., 3) are from the colour (3,) of the FACE, 1 = as far as a limb's colour may be."""
+    light, *chroma = np.moveaxis(pixels - face, -1, 0)
+    return np.asarray(np.hypot(light / SKIN_LIGHT, np.hypot(*chroma) / SKIN_CHROMA), np.float32)
 
 
 def label_skin(classes: UInt8, skeleton: Skeleton) -> UInt8:
@@ -128,12 +160,13 @@ def label_skin(classes: UInt8, skeleton: Skeleton) -> UInt8:
         limbs[i] = np.minimum(distance[list(arm)].min(axis=0), UNSEEN_ARM - side * across)
     for i, (thigh, shin) in enumerate(sk.LEGS, start=2):
         # What is before a covered leg is a hand, but feet may be bare below trousers.
-        upper = (along > THIGH) & _bare(thigh, classes, skeleton)
+        away = distance[sk.FOREARMS].min(axis=0) > 2  # from hands
+        upper = ((along > THIGH) & _bare(thigh, classes, skeleton)) | ((along > KNEE) & away)
         lower = _beyond_ankle(shin, skeleton)[skin] | _bare(shin, classes, skeleton)
         limbs[i] = np.minimum(np.where(upper, distance[thigh], sk.FAR), np.where(lower, distance[shin], sk.FAR))
     ids = np.array([lb.LEFT_ARM, lb.RIGHT_ARM, lb.LEFT_LEG, lb.RIGHT_LEG], np.uint8)
     out = ids[limbs.argmin(axis=0)]
-    trunk = np.minimum(distance[sk.NECK], distance[sk.TORSO] + 0.8) < limbs.min(axis=0)
+    trunk = (np.minimum(distance[sk.NECK], distance[sk.TORSO] + 0.8) < limbs.min(axis=0)) & (along < KNEE)
     near = skin.copy()
     near[skin] = trunk
     out[_trunk(near, skeleton)[skin]] = lb.TORSO_SKIN

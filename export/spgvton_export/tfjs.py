@@ -1,10 +1,9 @@
 """Convert a TensorFlow.js graph model (model.json and its weight shards) to ONNX; TensorFlow is not needed.
 
     python -m spgvton_export.tfjs movenet-lightning.json movenet_lightning.onnx
-    python -m spgvton_export.tfjs blazepose-lite.json blazepose_lite.onnx --outputs Identity_2=landmarks,...
 
-The pose networks under runtime/spgvton/assets/models were made by this file (the README.md there has the exact commands),
-and the same input gives the same bytes again. It knows the operators of MoveNet and BlazePose and refuses any other.
+The pose network under runtime/spgvton/assets/models was made by this file (the README.md there has the exact command),
+and the same input gives the same bytes again. It knows the operators of Google's pose networks and refuses any other.
 
 Two choices shape the result:
 - TensorFlow computes in NHWC, ONNX convolutions in NCHW: each one stands between two Transpose nodes, which ONNX Runtime

@@ -17,8 +17,8 @@ from spgvton.errors import SpgvtonError
 from spgvton.files import check_output, make_folder
 from spgvton.image import Letterbox
 from spgvton.keypoints import check_keypoints
-from spgvton.perception.composed import ComposedParser
 from spgvton.perception.garment_mask import garment_mask
+from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import Garment, PersonRepresentation, framing, place
@@ -39,7 +39,7 @@ class TryOn:
 
     bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle; close() closes either. threads: of a back end given by name.
-    parser: makes a semantic map where set_person() is given none; None = the composed parser.
+    parser: makes a semantic map where set_person() is given none; None = the shipped one, MulticlassParser.
     economy: for streams. When a picture may be given again instead of a new one (it is the same object then), and whether
     pictures are calmed. None = neither.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
@@ -118,7 +118,7 @@ class TryOn:
             raise SpgvtonError(f"the person's picture cannot be used: {reason}")
         if labels is None:
             if self._parser is None:
-                self._parser = ComposedParser()
+                self._parser = MulticlassParser()
             if self._parser.label_set != self.bundle.label_set:
                 raise SpgvtonError(
                     f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.bundle.label_set}"

@@ -1,4 +1,4 @@
-"""Label maps from files and from a user's network, and the composed parse of a picture."""
+"""Label maps from files and from a user's network."""
 
 from __future__ import annotations
 
@@ -9,14 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spgvton import keypoints as kp
-from spgvton import labels as lb
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.image import read, write
-from spgvton.perception.composed import ComposedParser
+from spgvton.image import write
 from spgvton.perception.parsing import LabelMapParser, OnnxParser
-from spgvton.perception.pose import PoseEstimator
-from spgvton.video import cv2
 
 onnx = pytest.importorskip("onnx")  # only to build the networks that are tested
 from onnx import TensorProto, helper, numpy_helper
@@ -216,61 +211,3 @@ def test_files_that_are_not_onnx(tmp_path):
         OnnxParser(tmp_path / "weights.pth")
     with pytest.raises(SpgvtonError, match="missing"):
         OnnxParser(tmp_path / "nothing.onnx")
-
-
-# ---- composed
-
-
-@pytest.fixture(scope="module")
-def composed():
-    return ComposedParser()
-
-
-def parse(composed, name):
-    image = read(DATA / name)
-    k = PoseEstimator(smooth=False)(image)
-    return composed(image, k), k
-
-
-def test_composed_parse_of_a_frontal_person(composed):
-    labels, _ = parse(composed, "person_front.jpg")
-    assert labels.shape == (512, 258) and labels.dtype == np.uint8
-    places = {  # (x, y): label, marked by hand
-        (116, 20): lb.HAIR, (116, 60): lb.FACE, (115, 160): lb.UPPER_CLOTHES, (58, 145): lb.UPPER_CLOTHES,
-        (115, 250): lb.UPPER_CLOTHES, (57, 220): lb.RIGHT_ARM, (63, 295): lb.RIGHT_ARM, (185, 220): lb.LEFT_ARM,
-        (95, 300): lb.PANTS, (165, 420): lb.PANTS, (100, 475): lb.RIGHT_SHOE, (182, 485): lb.LEFT_SHOE,
-        (20, 300): lb.BACKGROUND, (137, 420): lb.BACKGROUND, (225, 100): lb.BACKGROUND,
-    }  # fmt: skip
-    found = {place: lb.LABEL_SETS["cihp"][labels[place[1], place[0]]] for place in places}
-    assert found == {place: lb.LABEL_SETS["cihp"][label] for place, label in places.items()}
-    assert composed.label_set == "cihp"
-    assert (labels[100:112, 110:122] == lb.TORSO_SKIN).mean() > 0.3  # the throat
-
-
-def test_composed_parse_from_behind_has_no_face(composed):
-    labels, k = parse(composed, "person_back.jpg")
-    assert not (labels == lb.FACE).any()
-    right, left = ((k[i, :2] + k[j, :2]) / 2 for i, j in ((kp.R_ELBOW, kp.R_WRIST), (kp.L_ELBOW, kp.L_WRIST)))
-    assert labels[int(right[1]), int(right[0])] == lb.RIGHT_ARM
-    assert labels[int(left[1]), int(left[0])] == lb.LEFT_ARM
-
-
-def test_composed_parse_of_large_and_of_cut_pictures(composed):
-    image = read(DATA / "person_front.jpg")
-    large = cv2.resize(image, None, fx=2.5, fy=2.5, interpolation=cv2.INTER_CUBIC)
-    labels = composed(large, PoseEstimator(smooth=False)(large))
-    assert labels.shape == large.shape[:2] and labels[400, 288] == lb.UPPER_CLOTHES
-    bust = np.ascontiguousarray(image[:230])  # no hips: no trousers
-    labels = composed(bust, PoseEstimator(smooth=False)(bust))
-    assert not (labels == lb.PANTS).any() and (labels == lb.UPPER_CLOTHES).mean() > 0.2
-
-
-def test_composed_parse_refuses_pictures_without_a_person(composed):
-    image = read(DATA / "person_front.jpg")
-    k = PoseEstimator(smooth=False)(image)
-    with pytest.raises(SpgvtonError, match="no person with visible shoulders"):
-        composed(image, NOBODY)
-    with pytest.raises(SpgvtonError, match="no person found"):
-        composed(np.full_like(image, 128), k)
-    with pytest.raises(SpgvtonError, match="RGB uint8"):
-        composed(image.astype(np.float32), k)

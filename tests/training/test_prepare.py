@@ -17,7 +17,7 @@ from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
-from spgvton.perception.composed import ComposedParser
+from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.pose import PoseEstimator
 from spgvton.video import cv2
 from spgvton_training.data import perceive
@@ -38,7 +38,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shots")
     (folder / "maps").mkdir()
     front = image.read(DATA / "person_front.jpg")
-    estimator, parser = PoseEstimator(smooth=False), ComposedParser()
+    estimator, parser = PoseEstimator(smooth=False), MulticlassParser()
     for name, picture in (("a", front), ("b", np.ascontiguousarray(front[:, ::-1])), ("c", front[20:])):
         image.write(folder / f"{name}.png", picture)
         estimator.reset()

@@ -19,6 +19,7 @@ from spgvton.files import inputs
 VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("spgvton.cli.demo", "headless", "play the shipped clip through the real loop; writes demo.mp4"),
     "run": ("spgvton.cli.run", "headless", "try a garment on a person in a video, camera or stream"),
+    "parse": ("spgvton.cli.parse", "headless", "pictures of people -> label maps, keypoints, coloured overlays"),
     "kiosk": ("spgvton.cli.kiosk", "web", "run a mirror as a kiosk with a web page; install it as a service"),
     "bench": (
         "spgvton.cli.bench",
@@ -43,7 +44,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 
 # Arguments that name files and folders: what is read, which no output may replace (spgvton.files), and what is written.
 INPUTS: Final = frozenset(
-    ("source", "garment", "garment_mask", "person", "parsing", "parser", "bundle", "data", "persons", "photos", "garments",
+    ("source", "garment", "garment_mask", "person", "parsing", "parser", "pictures", "bundle", "data", "persons", "photos", "garments",
      "deepfashion", "exclude", "config", "checkpoint", "init", "distill_from", "qat", "ranges", "reference", "plugin",
      "perceptual_weights", "face_weights", "inception_weights", "lpips_weights", "lpips_heads")
 )  # fmt: skip
@@ -53,9 +54,10 @@ OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "root", "folder
 def paths_read(args: argparse.Namespace) -> Iterator[Path]:
     """The files and folders among ARGS that are read; numbers, addresses and names of presets may be among them."""
     for name in INPUTS & vars(args).keys():
-        value = getattr(args, name)
-        if isinstance(value, str | Path) and str(value):
-            yield Path(str(value).removeprefix("file://"))
+        given = getattr(args, name)
+        for value in given if isinstance(given, list) else [given]:
+            if isinstance(value, str | Path) and str(value):
+                yield Path(str(value).removeprefix("file://"))
 
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:

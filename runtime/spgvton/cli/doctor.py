@@ -280,13 +280,15 @@ def check_disk() -> Check:
 
 
 def check_models() -> Check:
-    from spgvton.perception.composed import ComposedParser
+    from spgvton.perception.multiclass import MulticlassParser
     from spgvton.perception.pose import PoseEstimator
 
     start = time.perf_counter()
     PoseEstimator()
-    ComposedParser()
-    return Check("perception models", "ok", f"pose and person mask load ({1e3 * (time.perf_counter() - start):.0f} ms)")
+    MulticlassParser()
+    return Check(
+        "perception models", "ok", f"pose and human parser load ({1e3 * (time.perf_counter() - start):.0f} ms)"
+    )
 
 
 def check_bundle(bundle: str | None) -> Check:

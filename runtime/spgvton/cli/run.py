@@ -6,8 +6,8 @@ examples:
   spgvton run --source rtsp://camera.local/main --garment shirt.png --parser schp.onnx --label-set lip --sink null --json
 
 The person is --person, or else the first frame in which a usable pose is found. Its semantic map is --parsing (a PNG of
-label ids), or comes from --parser (your ONNX human parser), or is composed from pose, person mask and colours, which is
-good enough for a first look only. Cameras and streams show the latest frame and drop what the machine cannot follow
+label ids), or comes from --parser (your ONNX human parser), or else from the shipped parser (`spgvton parse` shows what that
+sees). Cameras and streams show the latest frame and drop what the machine cannot follow
 (--policy latest); files are processed without losing a frame (--policy wait), unless they go to a window. With --policy
 latest a file plays at its own pace, as a camera would: use that to measure latency. --still-threshold, --steady and
 --max-age spend less, or calm the picture, on a live stream (docs/economy.md).
@@ -36,8 +36,8 @@ from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
 from spgvton.mask import read_mask
-from spgvton.perception.composed import ComposedParser
 from spgvton.perception.garment_mask import garment_mask
+from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import LabelMapParser, OnnxParser, Parser
 from spgvton.session import TryOn
 from spgvton.stream.compose import LAYOUTS, Composer
@@ -130,8 +130,7 @@ def choose_parser(args: argparse.Namespace, label_set: str, note: Note = say) ->
     elif args.parser:
         parser = OnnxParser(args.parser, args.label_set)
     else:
-        note("no --parsing or --parser: the semantic map is composed from pose, person mask and colours (coarse)")
-        parser = ComposedParser()
+        parser = MulticlassParser()
     if parser.label_set != label_set:
         raise SpgvtonError(
             f"the semantic map has {parser.label_set} labels, the bundle was trained on {label_set}: use a {label_set} "

@@ -61,7 +61,7 @@ class Section(BaseModel):
 
 
 class MirrorConfig(Section):
-    """How the loop runs. parser: an ONNX human parser; without it the semantic map is composed (coarse).
+    """How the loop runs. parser: your ONNX human parser; without it the shipped one is used.
 
     warp, plugin: of TensorRT's engine, see `spgvton build`.
     still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.

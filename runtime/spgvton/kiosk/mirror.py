@@ -26,7 +26,7 @@ from spgvton.kiosk.lifecycle import Lifecycle, State
 from spgvton.kiosk.memory import limit_arenas
 from spgvton.kiosk.source_capture import SourceCapture
 from spgvton.kiosk.view import MirrorView
-from spgvton.perception.composed import ComposedParser
+from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator
 from spgvton.person import Garment
@@ -115,7 +115,7 @@ class Mirror:
     source_uri: as spgvton.stream.sources takes it; a file plays at its own pace, again and again, as a camera would.
     bundle, backend, threads: as TryOn takes them. warp, plugin: of TensorRT's engine, as open_backend takes them. policy: "latest" for a mirror; "wait" presents every frame that it
     reads. wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map of the source
-    picture; None = composed. mirrored: flip left and right. view: "result", or "side-by-side" with the camera.
+    picture; None = the shipped one. mirrored: flip left and right. view: "result", or "side-by-side" with the camera.
     economy: what need not be computed again.
     patience_s: how long the source may be away before run() gives up; float("inf") = for ever.
     open_session: instead of TryOn(bundle, ...).
@@ -144,7 +144,7 @@ class Mirror:
         self._connector = connector(source_uri, realtime=True)
         self._policy, self._patience_s = policy, patience_s
         self._economy = economy or Economy()
-        parser = parser or ComposedParser()
+        parser = parser or MulticlassParser()
 
         def open_tryon() -> Session:
             opened = Bundle.open(bundle)

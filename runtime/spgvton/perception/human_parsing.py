@@ -33,7 +33,8 @@ FREE: Final = 2.2  # by how much the background's logit leads (9 to 1) where sur
 AROUND: Final = 1.5  # torso lengths beyond the keypoints in which hair, hands and clothes are looked for
 MARGIN: Final = 8  # pixels round the person's own, for soft outlines
 UNSURE: Final = 0.15  # a probability below it is 0, one above 1 - it is 1: the network is never quite sure
-BARE: Final = 0.25  # share of a bone on bare skin from which on the limb is bare there
+BARE: Final = 0.4  # share of a bone on bare skin from which on the limb is bare there; a hand covers a quarter of a thigh
+BAREFOOT: Final = 0.25  # share of a foot
 SKIN_LIGHT, SKIN_CHROMA = 44.0, 12.0  # of Lab (lightness halved): how far a limb's colour may be from the face's
 SURE: Final = 0.6  # of that: from where on a pixel of a limb of another colour is clothes
 MIN_FACE: Final = 30  # pixels
@@ -199,7 +200,7 @@ def _below_ankles(classes: UInt8, skeleton: Skeleton) -> tuple[Mask, Mask]:
     feet = np.logical_or.reduce([_beyond_ankle(part, skeleton) & (skeleton.distance[part] < FOOT) for part in shins])
     distance = skeleton.nearest(*shins)
     close = classes[feet & (distance < 1)]
-    if len(close) == 0 or (close == BODY_SKIN).mean() < BARE:
+    if len(close) == 0 or (close == BODY_SKIN).mean() < BAREFOOT:
         return worn & feet, np.zeros_like(worn)
     lower = np.concatenate([skeleton.samples(part, classes, 0.5, 0.95) for part in shins])
     if (lower == BODY_SKIN).mean() > 0.5:  # no trousers there either

@@ -33,7 +33,7 @@ _BRIGHTER: Final = np.rint(255 * (np.arange(256) / 255) ** GAMMA).astype(np.uint
 class MulticlassParser:
     """Parser (see parsing.Parser) of one person in a picture, bystanders or not; CIHP labels.
 
-    threads: ONNX Runtime threads; None = 1. Not thread-safe: one thread calls it.
+    threads: ONNX Runtime threads; None = 1. Several threads may call it.
     """
 
     label_set: str = "cihp"

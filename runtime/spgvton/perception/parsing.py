@@ -1,7 +1,7 @@
 """Human parsing: who turns a picture of a person into the 20 labels.
 
-Three parsers share one protocol: LabelMapParser reads a map made elsewhere, OnnxParser runs a user's own network (SCHP, LIP,
-CIHP, ...), and composed.ComposedParser does without a network.
+Three parsers share one protocol: multiclass.MulticlassParser ships, LabelMapParser reads a map made elsewhere, and OnnxParser runs
+a user's own network (SCHP, LIP, CIHP, ...).
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DATA", help="folder of the data set")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--parser", metavar="ONNX", help="your human parser; otherwise the map is composed (coarse)")
+    how.add_argument("--parser", metavar="ONNX", help="your human parser (default: the shipped one)")
     how.add_argument("--parsing", metavar="DIR", help="label maps: DIR/<person>/<photo>.png")
     parser.add_argument("--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of the maps (default cihp)")
     parser.add_argument("--size", default="256x192", metavar="HxW", help="height x width (default 256x192)")
@@ -70,7 +70,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     if not 0 <= args.test_fraction <= 1:
         raise UsageError(f"--test-fraction must be from 0 to 1, got {args.test_fraction}")
     if args.label_set != "cihp" and not (args.parser or args.parsing):
-        raise UsageError("the composed map has cihp labels: --label-set belongs to --parser or --parsing")
+        raise UsageError("the shipped parser gives cihp labels: --label-set belongs to --parser or --parsing")
     if args.deepfashion and (args.exclude or args.share_garments):
         raise UsageError("--exclude and --share-garments belong to --photos")
     source = args.photos or args.deepfashion

@@ -23,7 +23,7 @@ from spgvton import files, image
 from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.perception.composed import ComposedParser
+from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import LabelMapParser, OnnxParser, Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import framing, place
@@ -41,7 +41,7 @@ SECOND_PERSON: Final = 0.4  # of the first one's torso; who is smaller stands in
 
 
 class Settings(NamedTuple):
-    """How photos are perceived. parser: an ONNX file; parsing: a folder of label maps; neither: the composed parser."""
+    """How photos are perceived. parser: an ONNX file; parsing: a folder of label maps; neither: the shipped parser."""
 
     size: tuple[int, int] = image.SIZE
     label_set: str = "cihp"
@@ -50,7 +50,7 @@ class Settings(NamedTuple):
 
     def describe(self) -> dict[str, object]:
         """What a data set must not mix. Raises SpgvtonError when the parser cannot be read."""
-        how = "maps" if self.parsing else "composed"
+        how = "maps" if self.parsing else "multiclass"
         if self.parser:
             try:
                 how = f"onnx sha256 {sha256(Path(self.parser).read_bytes()).hexdigest()}"
@@ -85,7 +85,7 @@ class Perceiver:
         if settings.parser:
             self._parser = OnnxParser(settings.parser, settings.label_set)
         elif not settings.parsing:
-            self._parser = ComposedParser()
+            self._parser = MulticlassParser()
 
     def __call__(self, photo: UInt8, labels: str = "") -> Seen:
         """The one person in PHOTO, RGB uint8 (h, w, 3). LABELS: its map under Settings.parsing, where that is used.

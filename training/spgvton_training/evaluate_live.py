@@ -23,7 +23,7 @@ from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
 from spgvton.live.arms import forget_arms
-from spgvton.live.compositor import Compositor
+from spgvton.live.compositor import composite
 from spgvton.live.framing import LiveFraming, is_long
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
@@ -207,7 +207,7 @@ def evaluate_live(
         }
         if pose is not None:
             made["pose"] = _pose_picture(pose, exchange)
-        made["live"] = Compositor()(exchange.source.picture, answer)
+        made["live"] = composite(exchange.source.picture, answer)
         rows.append(_row(exchange, answer, made))
         if len(pictures) < shown:
             pictures.append(_shown(exchange, made))
@@ -245,7 +245,7 @@ def _row(exchange: Exchange, answer: Answer, made: dict[str, UInt8]) -> dict[str
         for labels in (truth.labels, truth.new_labels)
     )
     size = (output.clothes_mask.shape[0], output.clothes_mask.shape[1])
-    worn = decide(answer.parse.labels, output.semantic, output.clothes_mask, place(answer.keypoints, box)).garment
+    worn = decide(answer.parse.labels, output.semantic, answer.worn, place(answer.keypoints, box)).garment
     found = answer_scores(worn, old, new, positions(output.theta, size), true_positions(exchange, box, size))
     row |= {f"live.{key}": value for key, value in found.items()}
     in_frame = into_frame(np.repeat(worn[..., None].astype(np.uint8) * 255, 3, 2), box, np.zeros_like(truth.frame))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.live.garment import LiveGarment
-from spgvton.live.layers import FINE, SHADE_ONE, Answer, Layers, prepare
+from spgvton.live.layers import FINE, SHADE_ONE, Answer, Layers
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -38,32 +38,18 @@ def steepen(mask: Float) -> Float:
     return np.where(out < FAINT, 0, out).astype(np.float32)
 
 
-class Compositor:
-    """(frame, answer) -> frame. Keeps the layers of the last answer. Not thread-safe."""
+def composite(frame: UInt8, answer: Answer, moved: Matrix | None = None) -> UInt8:
+    """FRAME, RGB uint8 (h, w, 3), a new array, with the garment worn as ANSWER says.
 
-    def __init__(self) -> None:
-        self._answer: Answer | None = None
-        self._layers: Layers | None = None
-
-    def forget(self) -> None:
-        """Drop what is held of the customer."""
-        self._answer = self._layers = None
-
-    def __call__(self, frame: UInt8, answer: Answer, moved: Matrix | None = None) -> UInt8:
-        """FRAME, RGB uint8 (h, w, 3), a new array, with the garment worn as ANSWER says.
-
-        moved: 2x3 affine matrix from the pixels of the answer's frame to those of FRAME; None = the same frame.
-        """
-        layers = self._layers if answer is self._answer else prepare(answer)
-        self._answer, self._layers = answer, layers  # forget() may be called by another thread meanwhile
-        out = frame.copy()
-        if layers is not None:
-            to_camera = np.vstack([answer.box.matrix, [0, 0, 1]])
-            to_camera = np.linalg.inv(to_camera)
-            if moved is not None:
-                to_camera = np.vstack([moved, [0, 0, 1]]) @ to_camera
-            _paint(out, layers, answer.garment, to_camera)
-        return out
+    moved: 2x3 affine matrix from the pixels of the answer's frame to those of FRAME; None = the same frame.
+    """
+    out = frame.copy()
+    if answer.layers is not None:
+        to_camera = np.linalg.inv(np.vstack([answer.box.matrix, [0, 0, 1]]))
+        if moved is not None:
+            to_camera = np.vstack([moved, [0, 0, 1]]) @ to_camera
+        _paint(out, answer.layers, answer.garment, to_camera)
+    return out
 
 
 def _paint(out: UInt8, layers: Layers, garment: LiveGarment, to_camera: Matrix) -> None:

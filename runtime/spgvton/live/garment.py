@@ -19,7 +19,7 @@ UInt8 = NDArray[np.uint8]
 MAX_SIDE: Final = 1536  # pixels: a shirt on a 1080x1920 mirror is 700 wide
 EDGE: Final = 0.05  # of the long side: how deep a mask may be wrong
 ALIKE: Final = 24.0  # levels of Lab as OpenCV has it
-PALE: Final = 0.3  # share of the edge that has the background's colour, from which on the garment itself has it
+PALE: Final = 0.08  # share of the edge that has the background's colour, from which on the garment itself has it
 RIM: Final = 0.006  # of the long side: how far a mask's edge is mixed with what lay behind the garment
 
 

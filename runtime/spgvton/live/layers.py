@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -30,23 +31,6 @@ SHADE_ONE: Final = 128  # how a factor of 1 is stored
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What perception and the network said about one frame, and the garment that they were asked about.
-
-    picture: uint8 (H, W, 3), the framed camera picture. keypoints: (18, 3), in the camera's pixels. box: from the camera into
-    the network's frame. plate: the clean plate in that frame, or None.
-    """
-
-    garment: LiveGarment
-    picture: UInt8
-    keypoints: Float
-    box: Letterbox
-    parse: Parse
-    output: LiveOutput
-    plate: View | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class Layers:
     """In the network's frame, cut to `bounds` = (left, top, right, bottom); masks at FINE times its resolution.
 
@@ -68,6 +52,35 @@ class Layers:
     guide: Float
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What perception and the network said about one frame, and the garment that they were asked about.
+
+    picture: uint8 (H, W, 3), the framed camera picture. keypoints: (18, 3), in the camera's pixels. box: from the camera into
+    the network's frame. plate: the clean plate in that frame, or None. sleeves: where the sleeves end (sleeves.sleeve_end); None
+    where that is to be seen from this answer alone.
+    """
+
+    garment: LiveGarment
+    picture: UInt8
+    keypoints: Float
+    box: Letterbox
+    parse: Parse
+    output: LiveOutput
+    plate: View | None = None
+    sleeves: float | None = None
+
+    @property
+    def worn(self) -> Mask:
+        """Where the network wants the garment (H, W)."""
+        return self.output.clothes_mask >= 128
+
+    @cached_property
+    def layers(self) -> Layers | None:
+        """What the compositor needs; None where nothing changes. Made at the first access, which takes some 20 ms."""
+        return prepare(self)
+
+
 def prepare(answer: Answer) -> Layers | None:
     """The layers of ANSWER; None where nothing changes."""
     h, w = answer.parse.labels.shape
@@ -75,7 +88,7 @@ def prepare(answer: Answer) -> Layers | None:
     keypoints = answer.box.points(answer.keypoints)
     spline = cloth_positions(output.theta, (h, w))
     lining = worn_lining(spline, answer.garment)
-    regions = decide(labels, output.semantic, output.clothes_mask, keypoints, lining)
+    regions = decide(labels, output.semantic, answer.worn, keypoints, lining, answer.sleeves)
     changed = regions.garment | regions.uncovered
     x, y, width, height = cv2.boundingRect(changed.astype(np.uint8))
     if not width:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton import labels as lb
-from spgvton.live.sleeves import cut_sleeves
+from spgvton.live.sleeves import cut_sleeves, sleeve_end
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -80,11 +80,17 @@ def tidy(mask: Mask) -> Mask:
 
 
 def decide(
-    labels: UInt8, semantic: UInt8, clothes_mask: UInt8, keypoints: Float, lining: Mask | None = None
+    labels: UInt8,
+    semantic: UInt8,
+    worn: Mask,
+    keypoints: Float,
+    lining: Mask | None = None,
+    sleeves: float | None = None,
 ) -> Regions:
-    """From the parse's LABELS, the network's SEMANTIC map and CLOTHES_MASK (0..255), and KEYPOINTS (18, 3); all (H, W).
+    """From the parse's LABELS, the network's SEMANTIC map, where it has clothes WORN, and KEYPOINTS (18, 3); all (H, W).
 
-    lining: where the inside of the garment's back would be seen, which is not worn.
+    lining: where the inside of the garment's back would be seen, which is not worn. sleeves: where they end (see sleeves.py);
+    None = as WORN has it.
 
     A garment hardly ever ends a few pixels beside the one it replaces. So where the network's outline and the old one lie close
     together, the old one, which the camera shows, is taken: no halo and no strip of old clothes.
@@ -93,7 +99,9 @@ def decide(
     radius = THIN * torso
     old = np.isin(labels, lb.clothes())
     kept = np.isin(labels, HEAD)
-    garment = cut_sleeves(tidy(clothes_mask >= 128), labels, keypoints) & ~kept
+    worn = tidy(worn)
+    end = sleeve_end(worn, labels, keypoints) if sleeves is None else sleeves
+    garment = cut_sleeves(worn, labels, keypoints, end) & ~kept
     garment = _carried(garment, labels != lb.BACKGROUND)
     garment &= ~_thin(garment & (labels == lb.BACKGROUND), 1.3 * radius)
     garment &= _room(labels, keypoints, 2 * radius)

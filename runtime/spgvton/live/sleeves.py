@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -20,6 +22,7 @@ SIDES: Final = (
 )
 BINS: Final = 20  # from shoulder (0) over elbow (1) to wrist (2) and beyond
 MIN_PIXELS: Final = 6  # of a bin
+ANSWERS: Final = 15
 HAND: Final = 1.9  # where the hand begins
 
 
@@ -39,31 +42,53 @@ def along_arm(points: Float, shoulder: Float, elbow: Float, wrist: Float | None)
     return np.where(to_fore < to_upper, 1 + np.maximum(fore, 0), np.minimum(upper, 1)).astype(np.float32)
 
 
-def cut_sleeves(garment: Mask, labels: UInt8, keypoints: Float) -> Mask:
-    """GARMENT (H, W) on bare arms (by LABELS) up to where its sleeves end, and no farther. KEYPOINTS (18, 3), same pixels.
-
-    A sleeve ends where less than half of the arm's width is covered; of two arms, the one that shows more skin decides. Hands
-    are never covered.
-    """
-    ends, arms = [], []
+def _arms(labels: UInt8, keypoints: Float) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Float]]:
+    """For each arm whose bones are seen: rows and columns of its bare pixels, and where along the arm they lie."""
     for label, *joints in SIDES:
         shoulder, elbow, wrist = keypoints[joints]
-        if min(shoulder[2], elbow[2]) <= 0:
-            continue
-        rows, columns = np.nonzero(labels == label)
-        points = np.stack([columns, rows], 1).astype(np.float32)
-        t = along_arm(points, shoulder[:2], elbow[:2], wrist[:2] if wrist[2] > 0 else None)
-        covered = garment[rows, columns]
+        if min(shoulder[2], elbow[2]) > 0:
+            rows, columns = np.nonzero(labels == label)
+            points = np.stack([columns, rows], 1).astype(np.float32)
+            yield rows, columns, along_arm(points, shoulder[:2], elbow[:2], wrist[:2] if wrist[2] > 0 else None)
+
+
+def sleeve_end(worn: Mask, labels: UInt8, keypoints: Float) -> float | None:
+    """Where along bare arms (see along_arm) the clothes WORN (H, W) end: where less than half of the arm's width is covered.
+
+    Of two arms, the one that shows more skin decides. None where no bare arm is seen. KEYPOINTS (18, 3) in LABELS' pixels.
+    """
+    ends = []
+    for rows, columns, t in _arms(labels, keypoints):
         bins = np.clip((t * BINS / 2).astype(int), 0, BINS)
         count = np.bincount(bins, minlength=BINS + 1)
-        share = np.bincount(bins, covered, minlength=BINS + 1) / np.maximum(count, 1)
+        share = np.bincount(bins, worn[rows, columns], minlength=BINS + 1) / np.maximum(count, 1)
         bare = np.flatnonzero((count >= MIN_PIXELS) & (share < 0.5))
-        arms.append((rows, columns, t))
         if (count >= MIN_PIXELS).any():
             ends.append(bare[0] * 2 / BINS if len(bare) else HAND)
+    return float(min(*ends, HAND)) if ends else None
+
+
+def cut_sleeves(garment: Mask, labels: UInt8, keypoints: Float, end: float | None) -> Mask:
+    """GARMENT (H, W) on bare arms up to END, square to the arm, and no farther: hands are never covered. None = as it is."""
     out = garment.copy()
-    if ends:
-        end = min(*ends, HAND)
-        for rows, columns, t in arms:
+    if end is not None:
+        for rows, columns, t in _arms(labels, keypoints):
             out[rows, columns] = t < end
     return out
+
+
+class SleeveLength:
+    """A garment's sleeves do not grow and shrink: the median of where they ended in the last answers."""
+
+    def __init__(self) -> None:
+        self._ends: deque[float] = deque(maxlen=ANSWERS)
+
+    def reset(self) -> None:
+        """Another garment or customer."""
+        self._ends.clear()
+
+    def __call__(self, end: float | None) -> float | None:
+        """END: of this answer, see sleeve_end(). None before the first one that was seen."""
+        if end is not None:
+            self._ends.append(end)
+        return float(np.median(self._ends)) if self._ends else None

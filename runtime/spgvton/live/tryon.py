@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +16,13 @@ from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
-from spgvton.live.arms import forget_arms
-from spgvton.live.compositor import Compositor
+from spgvton.live.compositor import composite
 from spgvton.live.framing import LiveFraming, is_long
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.network import LiveNetwork
 from spgvton.live.plate import CleanPlate
+from spgvton.live.sleeves import SleeveLength, sleeve_end
 from spgvton.live.steady import Steady
 from spgvton.live.timewarp import similarity
 from spgvton.perception.garment_mask import garment_mask
@@ -73,13 +74,12 @@ class LiveTryOn:
             raise SpgvtonError(
                 f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.network.label_set}"
             )
-        self._forgets_arms = bool(self.bundle.manifest["network"].get("forget_arms"))
         economy = economy or Economy()
         self._economy = economy
         self._still = StillRule[Answer](economy.still_threshold)
         self._steady = Steady() if economy.steady else None
         self._framing = LiveFraming()
-        self._compositor = Compositor()
+        self._sleeves = SleeveLength()
         self._pose: PoseEstimator | None = None
         self._garment: LiveGarment | None = None
         self._long = False
@@ -107,14 +107,14 @@ class LiveTryOn:
         self.forget_pictures()
         self._still.reset()
         self._framing.reset()
+        self._sleeves.reset()
         if self._steady:
             self._steady.reset()
         if self._pose:
             self._pose.reset()
 
     def forget_pictures(self) -> None:
-        """Drop the clean plate and what compose() keeps of the last answer; answer() may be under way."""
-        self._compositor.forget()
+        """Drop the clean plate; answer() may be under way."""
         self.plate.forget()
 
     def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
@@ -130,6 +130,7 @@ class LiveTryOn:
         self.network.set_garment(garment.network)
         self._garment, self._long = garment, is_long(garment.network)
         self._still.reset()
+        self._sleeves.reset()
         if self._steady:
             self._steady.reset()
 
@@ -156,16 +157,17 @@ class LiveTryOn:
             raise Undressable(TOO_CLOSE)
         parsed = time.monotonic()
         picture = np.asarray(box.apply(frame), np.uint8)
-        known_labels = forget_arms(parse.labels, placed) if self._forgets_arms else parse.labels
-        output = self.network(picture, known_labels, placed)
+        output = self.network(picture, parse.labels, placed)
         if not np.isfinite(output.theta).all():
             raise SpgvtonError("the network gave NaN: the bundle is damaged, export it again")
         if (output.clothes_mask >= 128).mean() < MIN_CLOTHES:
             raise Undressable("no clothes could be put on")
-        self.times_s = (parsed - start, time.monotonic() - parsed)
         answer = Answer(garment, picture, keypoints, box, parse, output, self.plate.framed(box))
         if self._steady:
             answer = self._steady(answer)
+        answer = replace(answer, sleeves=self._sleeves(sleeve_end(answer.worn, parse.labels, placed)))
+        answer.layers  # noqa: B018 - made here, so that compose() finds them ready
+        self.times_s = (parsed - start, time.monotonic() - parsed)
         self._still.made(placed, answer)
         return answer
 
@@ -198,7 +200,7 @@ class LiveTryOn:
             moved = similarity(answer.keypoints, keypoints)
             if moved is None:
                 return frame
-        return self._compositor(frame, answer, moved)
+        return composite(frame, answer, moved)
 
     def __call__(self, frame: UInt8) -> UInt8:
         """FRAME, RGB uint8 (h, w, 3), with the customer in the garment. Raises SpgvtonError where nobody can be dressed."""
@@ -210,4 +212,5 @@ class LiveTryOn:
         if reason:
             raise SpgvtonError(f"no usable pose in the frame: {reason}")
         self._still.reset()
+        self._sleeves.reset()
         return self.compose(frame, self.answer(frame, keypoints))

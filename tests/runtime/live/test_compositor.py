@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spgvton import labels as lb
 from spgvton.demo_assets import DemoAssets
-from spgvton.live.compositor import Compositor
+from spgvton.live.compositor import composite
 from spgvton.live.garment import LiveGarment, bleed
 from spgvton.live.layers import Answer
 from spgvton.video import cv2
@@ -23,7 +23,7 @@ def changed(before: UInt8, after: UInt8) -> NDArray[np.bool_]:
 
 
 def test_outside_the_clothes_every_pixel_is_the_cameras(person: UInt8, answer: Answer) -> None:
-    result = Compositor()(person, answer)
+    result = composite(person, answer)
     old = np.isin(DemoAssets.open().person()[1], lb.clothes()).astype(np.uint8)
     new = cv2.warpAffine(answer.output.clothes_mask, answer.box.matrix, (384, 512), flags=cv2.WARP_INVERSE_MAP) >= 128
     near = cv2.dilate(old | new.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
@@ -36,13 +36,13 @@ def test_outside_the_clothes_every_pixel_is_the_cameras(person: UInt8, answer: A
 
 def test_the_frame_itself_is_left_as_it_was(person: UInt8, answer: Answer) -> None:
     before = person.copy()
-    result = Compositor()(person, answer)
+    result = composite(person, answer)
     assert np.array_equal(person, before) and result is not person
 
 
 def test_the_garments_own_colour_is_worn(person: UInt8, answer: Answer) -> None:
     """Garment 2 is yellow: much red and green, little blue, in whatever light."""
-    result = Compositor()(person, answer)
+    result = composite(person, answer)
     worn = cv2.erode((answer.output.clothes_mask >= 128).astype(np.uint8), np.ones((25, 25), np.uint8))
     inside = cv2.warpAffine(worn, answer.box.matrix, (384, 512), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
     r, g, b = np.median(result[inside], axis=0)
@@ -52,11 +52,11 @@ def test_the_garments_own_colour_is_worn(person: UInt8, answer: Answer) -> None:
 def test_a_bigger_camera_gives_a_sharper_garment(person: UInt8, answer: Answer) -> None:
     big = np.asarray(cv2.resize(person, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), np.uint8)
     box = replace(answer.box, source=(big.shape[0], big.shape[1]), scale=answer.box.scale / 3)
-    result = Compositor()(big, replace(answer, box=box, keypoints=answer.keypoints * np.array([3, 3, 1], np.float32)))
+    result = composite(big, replace(answer, box=box, keypoints=answer.keypoints * np.array([3, 3, 1], np.float32)))
     assert result.shape == big.shape
     small = cv2.resize(result, (384, 512), interpolation=cv2.INTER_AREA)
-    assert np.abs(small.astype(int) - Compositor()(person, answer)).mean() < 4
-    again = cv2.resize(Compositor()(person, answer), (big.shape[1], big.shape[0]), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(small.astype(int) - composite(person, answer)).mean() < 4
+    again = cv2.resize(composite(person, answer), (big.shape[1], big.shape[0]), interpolation=cv2.INTER_CUBIC)
     sharp = [cv2.Laplacian(cv2.cvtColor(x, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var() for x in (result, again)]
     assert sharp[0] > 1.25 * sharp[1], "the print is the garment picture's, not an enlarged 256x192 one"
 
@@ -69,7 +69,7 @@ def test_garment_pictures_of_any_size(side: int, person: UInt8, answer: Answer) 
     big = np.asarray(cv2.resize(picture, size), np.uint8)
     garment = LiveGarment.of(big, np.asarray(cv2.resize(mask, size), np.uint8))
     assert max(garment.texture.shape[:2]) <= 1536
-    result = Compositor()(person, replace(answer, garment=garment))
+    result = composite(person, replace(answer, garment=garment))
     assert result.shape == person.shape and changed(person, result).any()
 
 
@@ -87,27 +87,20 @@ def test_what_moved_is_moved(person: UInt8, answer: Answer) -> None:
     """An old answer on a frame that is 12 pixels further right is the old result, moved."""
     shift = np.array([[1.0, 0, 12], [0, 1, 0]])
     now = np.asarray(cv2.warpAffine(person, shift, (384, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    result = Compositor()(now, answer, shift)
-    expected = cv2.warpAffine(Compositor()(person, answer), shift, (384, 512), borderMode=cv2.BORDER_REPLICATE)
+    result = composite(now, answer, shift)
+    expected = cv2.warpAffine(composite(person, answer), shift, (384, 512), borderMode=cv2.BORDER_REPLICATE)
     assert np.abs(result.astype(int) - expected)[:, 20:].mean() < 1.5
 
 
 def test_nothing_new_is_the_frame(person: UInt8, answer: Answer) -> None:
     nothing = answer.output._replace(clothes_mask=np.zeros_like(answer.output.clothes_mask))
     bare = replace(answer.parse, labels=np.zeros_like(answer.parse.labels))
-    result = Compositor()(person, replace(answer, output=nothing, parse=bare))
+    result = composite(person, replace(answer, output=nothing, parse=bare))
     assert np.array_equal(result, person)
 
 
 def test_a_customer_half_out_of_the_frame(person: UInt8, answer: Answer) -> None:
     half = np.ascontiguousarray(person[:, :192])
     box = replace(answer.box, source=(512, 192))
-    result = Compositor()(half, replace(answer, box=box))
-    assert np.abs(result.astype(int) - Compositor()(person, answer)[:, :192]).mean() < 3
-
-
-def test_forgetting_leaves_nothing(person: UInt8, answer: Answer) -> None:
-    compositor = Compositor()
-    compositor(person, answer)
-    compositor.forget()
-    assert not any(isinstance(v, Answer) or v is not None for v in vars(compositor).values())
+    result = composite(half, replace(answer, box=box))
+    assert np.abs(result.astype(int) - composite(person, answer)[:, :192]).mean() < 3

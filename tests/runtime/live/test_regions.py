@@ -12,7 +12,7 @@ from spgvton import labels as lb
 from spgvton.live.fill import fill_uncovered, spread
 from spgvton.live.light import shading
 from spgvton.live.regions import Regions, decide
-from spgvton.live.sleeves import along_arm, cut_sleeves
+from spgvton.live.sleeves import SleeveLength, along_arm, cut_sleeves, sleeve_end
 
 H, W = 256, 192
 UInt8 = NDArray[np.uint8]
@@ -42,7 +42,7 @@ def labels(sleeve: int = 104) -> UInt8:
 
 def decided(new: UInt8, sleeve: int = 104, semantic: UInt8 | None = None) -> tuple[UInt8, Regions]:
     old = labels(sleeve)
-    return old, decide(old, old if semantic is None else semantic, new, keypoints())
+    return old, decide(old, old if semantic is None else semantic, new >= 128, keypoints())
 
 
 def worn(sleeve: int, hem: int = 172, grow: int = 0) -> UInt8:
@@ -99,7 +99,7 @@ def test_the_lining_gives_way_to_skin() -> None:
     lining = np.zeros((H, W), bool)
     lining[82:96, 86:106] = True
     old = labels()
-    regions = decide(old, old, worn(104), keypoints(), lining)
+    regions = decide(old, old, worn(104) >= 128, keypoints(), lining)
     assert regions.neck[84:94, 88:104].all() and not regions.garment[84:94, 88:104].any()
     picture = np.full((H, W, 3), 120, np.uint8)
     picture[old == lb.FACE] = (210, 160, 140)
@@ -118,7 +118,17 @@ def test_along_an_arm_positions_grow_from_shoulder_to_hand(x: float, y: float) -
 
 def test_without_arms_nothing_is_cut() -> None:
     garment = worn(140) > 0
-    assert np.array_equal(cut_sleeves(garment, labels(), np.zeros((18, 3), np.float32)), garment)
+    nothing = np.zeros((18, 3), np.float32)
+    assert sleeve_end(garment, labels(), nothing) is None
+    assert np.array_equal(cut_sleeves(garment, labels(), nothing, None), garment)
+
+
+def test_sleeves_are_as_long_as_they_mostly_were() -> None:
+    length = SleeveLength()
+    assert length(None) is None
+    assert [length(end) for end in (1.0, 1.0, 1.1, 1.9, None, 1.0)][-1] == 1.0
+    length.reset()
+    assert length(1.9) == 1.9
 
 
 def test_spread_keeps_what_is_known_and_fills_with_what_is_near() -> None:

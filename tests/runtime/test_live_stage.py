@@ -124,7 +124,7 @@ def test_another_garment_comes_with_its_own_answer(
 ) -> None:
     stage = LiveStage(live, latest=False)
     first = stage(frame_of(person), keypoints)
-    stage.wear(garments[1])
+    stage.set_garment(garments[1])
     assert np.array_equal(live.compose(person, live.answer(person, keypoints)), first), "not yet"
     second = stage(frame_of(person), keypoints)
     assert (first != second).any(axis=2).mean() > 0.02

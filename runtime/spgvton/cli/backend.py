@@ -12,6 +12,7 @@ from spgvton.engine.flavour import WARPS
 if TYPE_CHECKING:  # at run time when they are needed: `doctor` must start where their packages are broken
     from spgvton.bundle import Bundle
     from spgvton.economy import Economy
+    from spgvton.live.tryon import LiveTryOn
     from spgvton.perception.parsing import Parser
     from spgvton.session import TryOn
 
@@ -37,3 +38,18 @@ def open_session(
 
     backend = open_backend(args.backend, bundle, threads=threads, warp=args.warp, plugin=args.plugin)
     return TryOn(bundle, backend=backend, parser=parser, economy=economy)
+
+
+def open_live(
+    args: argparse.Namespace, bundle: Bundle, *, threads: int | None = None, parser: Parser | None = None,
+    economy: Economy | None = None,
+) -> LiveTryOn:  # fmt: skip
+    """Live mode of BUNDLE on the back end that ARGS ask for. Raises UsageError, SpgvtonError."""
+    from spgvton.backends import open_backend
+    from spgvton.backends.contract import LIVE
+    from spgvton.live.network import LiveNetwork
+    from spgvton.live.tryon import LiveTryOn
+
+    bundle.graph(LIVE.joint)  # says what to do about a bundle without live mode
+    backend = open_backend(args.backend, bundle, mode=LIVE, threads=threads, warp=args.warp, plugin=args.plugin)
+    return LiveTryOn(LiveNetwork(bundle, backend=backend), threads=threads, parser=parser, economy=economy)

@@ -1,16 +1,20 @@
-"""Try a garment on a person in a video, camera or stream, frame by frame.
+"""Try garments on the person in a video, camera, stream or photograph, frame by frame.
 
 examples:
-  spgvton run --source 0 --garment shirt.jpg --sink window --mirror
+  spgvton run --source 0 --garment shirt.jpg --mirror
+  spgvton run --source 0 --rotate 90 --garment a.jpg --garment b.jpg --garment c.jpg --sink window:fullscreen
+  spgvton run --source walk.mp4 --garment shirt.jpg --garment coat.jpg --garment-seconds 4 --sink file:out.mp4
   spgvton run --source walk.mp4 --garment shirt.jpg --person me.jpg --parsing me_labels.png --sink file:out.mp4
-  spgvton run --source rtsp://camera.local/main --garment shirt.png --parser schp.onnx --label-set lip --sink null --json
 
-The person is --person, or else the first frame in which a usable pose is found. Its semantic map is --parsing (a PNG of
-label ids), or comes from --parser (your ONNX human parser), or else from the shipped parser (`spgvton parse` shows what that
-sees). Cameras and streams show the latest frame and drop what the machine cannot follow
-(--policy latest); files are processed without losing a frame (--policy wait), unless they go to a window. With --policy
-latest a file plays at its own pace, as a camera would: use that to measure latency. --still-threshold, --steady and
---max-age spend less, or calm the picture, on a live stream (docs/economy.md).
+Two modes. live (default): the person of the frame itself, at the camera's own resolution; only the clothes are new. pose (default
+with --person or --parsing): the person of one picture in the pose of every frame, at the network's size. docs/live.md has more.
+
+Several garments: in the window 1 to 9, n, p or the arrows change between them; --garment-seconds does so by itself.
+What tells clothes from skin and hair is the shipped parser, or yours (--parser, an ONNX human parser). In pose mode the person is
+--person, or else the first frame with a usable pose, and --parsing is the semantic map of --person (a PNG of label ids).
+Cameras and streams show the latest frame and drop what the machine cannot follow (--policy latest); files are processed without
+losing a frame (--policy wait), unless they go to a window. With --policy latest a file plays at its own pace, as a camera would: use
+that to measure latency. --still-threshold, --steady and --max-age spend less, or calm the picture, on a live stream (docs/economy.md).
 Exit codes: 0 fine, 1 failed (also: the file ended early), 2 wrong use, 130 interrupted before a file's end.
 """
 
@@ -19,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,32 +30,26 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from spgvton import image
 from spgvton.backends import BACKENDS
-from spgvton.bundle import Bundle
-from spgvton.cli import backend
+from spgvton.bundle import MODES
+from spgvton.cli import backend, garments, run_stages
 from spgvton.cli import economy as economy_arguments
-from spgvton.economy import Economy
+from spgvton.cli.run_stages import Dresser
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
-from spgvton.mask import read_mask
-from spgvton.perception.garment_mask import garment_mask
-from spgvton.perception.multiclass import MulticlassParser
-from spgvton.perception.parsing import LabelMapParser, OnnxParser, Parser
-from spgvton.session import TryOn
-from spgvton.stream.compose import LAYOUTS, Composer
+from spgvton.stream.compose import LAYOUTS, Composer, Layout
 from spgvton.stream.loop import View, run_loop
 from spgvton.stream.report import Report
+from spgvton.stream.rotate import TURNS, Rotated
 from spgvton.stream.sink_thread import in_threads
 from spgvton.stream.sinks import KINDS as SINKS
-from spgvton.stream.sinks import Sink, open_sink
+from spgvton.stream.sinks import Sink, WindowSink, open_sink
 from spgvton.stream.slot import POLICIES, Policy
 from spgvton.stream.sources import KINDS as SOURCES
 from spgvton.stream.sources import Source, open_source
-from spgvton.stream.stages import PoseStage, TryOnStage
+from spgvton.stream.stages import PoseStage
 
 UInt8 = NDArray[np.uint8]
-Note = Callable[[str], None]
 
 
 def positive(text: str) -> int:
@@ -66,12 +63,28 @@ def positive(text: str) -> int:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `spgvton run`."""
     parser.add_argument("--source", required=True, metavar="URI", help=SOURCES)
-    parser.add_argument("--garment", required=True, metavar="IMG", help="in-shop picture; a PNG's alpha serves as mask")
-    parser.add_argument("--garment-mask", metavar="PNG", help="white where the garment is; found by itself otherwise")
-    parser.add_argument("--person", metavar="IMG", help="picture of the person; otherwise the first usable frame")
+    parser.add_argument(
+        "--garment", required=True, action="append", metavar="IMG",
+        help="in-shop picture; a PNG's alpha serves as mask; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--garment-mask", action="append", metavar="PNG",
+        help="white where the garment is; found by itself otherwise; one per --garment, in the same order",
+    )  # fmt: skip
+    parser.add_argument(
+        "--garment-seconds", type=float, metavar="S", help="go on to the next garment after S seconds, without end"
+    )
+    parser.add_argument(
+        "--mode", choices=tuple(MODES), help="live: the person of the frame itself; pose: of one picture"
+    )
+    parser.add_argument(
+        "--rotate", type=int, choices=tuple(TURNS), metavar="DEGREES",
+        help="turn the camera's picture clockwise by 90, 180 or 270, before everything else",
+    )  # fmt: skip
+    parser.add_argument("--person", metavar="IMG", help="pose mode: its person; otherwise the first usable frame")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--parsing", metavar="PNG", help="semantic map of --person: label ids 0 to 19")
-    how.add_argument("--parser", metavar="ONNX", help="human parser that makes the semantic map")
+    how.add_argument("--parsing", metavar="PNG", help="pose mode: semantic map of --person, label ids 0 to 19")
+    how.add_argument("--parser", metavar="ONNX", help="human parser; otherwise the shipped one")
     parser.add_argument(
         "--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of --parsing or --parser (cihp)"
     )
@@ -79,7 +92,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     backend.add_arguments(parser, BACKENDS)
     economy_arguments.add_arguments(parser)
     parser.add_argument("--sink", action="append", metavar="URI", help=f"{SINKS}; may be repeated (default: window)")
-    parser.add_argument("--view", choices=LAYOUTS, default=LAYOUTS[0], help=f"what is shown ({LAYOUTS[0]})")
+    parser.add_argument(
+        "--view",
+        choices=LAYOUTS,
+        help="what is shown (live mode: result, at the camera's size; pose mode: side-by-side)",
+    )
     parser.add_argument("--overlay", action="store_true", help="draw the keypoints on the camera's picture")
     parser.add_argument("--mirror", action="store_true", help="flip left and right, as a mirror does")
     parser.add_argument(
@@ -91,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record-calibration",
         type=positive,
         metavar="N",
-        help="record up to N poses and the garments for spgvton calibrate; no picture of the person",
+        help="pose mode: record up to N poses and the garments for spgvton calibrate; no picture of the person",
     )
     parser.add_argument("--recording", metavar="NPZ", default="session.npz", help="where to (session.npz)")
     parser.add_argument(
@@ -106,37 +123,11 @@ def say(words: str) -> None:
     tqdm.write(f"spgvton run: {words}", file=sys.stderr)
 
 
-def set_garment(session: TryOn, path: str, mask_path: str | None, note: Note = say) -> UInt8:
-    """Give the garment to the session; the mask is the file, else the alpha channel, else found on the picture.
-
-    Returns the picture, RGB or RGBA. Raises SpgvtonError.
-    """
-    garment = image.read_colour(path, keep_alpha=mask_path is None)
-    if mask_path is not None:
-        mask = read_mask(mask_path, (garment.shape[0], garment.shape[1]))
-    else:
-        if garment.shape[2] == 3:
-            note("no --garment-mask: it is found on the picture itself (wants a plain background)")
-        mask = garment_mask(garment)
-    session.set_garment(np.ascontiguousarray(garment[..., :3]), mask=np.ascontiguousarray(mask))
-    return garment
-
-
-def choose_parser(args: argparse.Namespace, label_set: str, note: Note = say) -> Parser:
-    """The parser that --parsing and --parser ask for. Raises SpgvtonError where it and the bundle's LABEL_SET differ."""
-    parser: Parser
-    if args.parsing:
-        parser = LabelMapParser(args.parsing, args.label_set)
-    elif args.parser:
-        parser = OnnxParser(args.parser, args.label_set)
-    else:
-        parser = MulticlassParser()
-    if parser.label_set != label_set:
-        raise SpgvtonError(
-            f"the semantic map has {parser.label_set} labels, the bundle was trained on {label_set}: use a {label_set} "
-            f"parser, or a bundle trained on {parser.label_set} maps"
-        )
-    return parser
+def mode_of(args: argparse.Namespace) -> str:
+    """Either "live" or "pose". Raises UsageError where --mode and the others contradict each other."""
+    if args.mode == "live" and (args.person or args.parsing):
+        raise UsageError("--person and --parsing are for --mode pose: in live mode the person is the frame's own")
+    return args.mode or ("pose" if args.person or args.parsing else "live")
 
 
 def check_arguments(args: argparse.Namespace) -> list[str]:
@@ -146,22 +137,31 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     economy_arguments.economy(args)
     if args.record_images and not args.record_calibration:
         raise UsageError("--record-images adds pictures to a recording: give --record-calibration N, too")
+    if args.record_calibration and mode_of(args) == "live":
+        raise UsageError("--record-calibration records what pose mode is fed: add --mode pose")
+    if args.garment_seconds is not None and not 0.1 <= args.garment_seconds <= 86400:
+        raise UsageError(f"--garment-seconds {args.garment_seconds:g}: give from 0.1 to 86400")
+    if args.garment_seconds is not None and len(args.garment) == 1:
+        raise UsageError("--garment-seconds changes between garments: give --garment more than once")
     sinks = list(dict.fromkeys(args.sink or ["window"]))
-    for name, path in (("--garment", args.garment), ("--garment-mask", args.garment_mask), ("--person", args.person),
-                       ("--parsing", args.parsing), ("--parser", args.parser)):  # fmt: skip
+    files = [("--garment", path) for path in args.garment] + [
+        ("--garment-mask", path) for path in args.garment_mask or ()
+    ]
+    for name, path in (*files, ("--person", args.person), ("--parsing", args.parsing), ("--parser", args.parser)):
         if path and not Path(path).is_file():  # before a camera is opened and models are loaded
             raise SpgvtonError(f"{name} {path}: no such file")
     return sinks
 
 
-def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tuple[Report, list[Sink], dict[str, str]]:
+def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tuple[Report, list[Sink], Dresser]:
     """Open the sinks, load the models, run the loop; everything is closed afterwards, whatever happens.
 
-    Returns the report, the sinks, and what the back end says of itself.
+    Returns the report, the sinks, and who dressed.
     """
     policy: Policy = args.policy or ("latest" if source.live else "wait")
-    economy = economy_arguments.economy(args)
-    composer = Composer(source.size, layout=args.view, overlay=args.overlay, mirror=args.mirror)
+    economy, live = economy_arguments.economy(args), mode_of(args) == "live"
+    layout: Layout = args.view or ("result" if live else "side-by-side")
+    composer = Composer(source.size, layout=layout, overlay=args.overlay, mirror=args.mirror, live=live)
     with ExitStack() as stack:
         stack.callback(source.close)
         if economy.max_age_s is not None and policy == "wait" and not source.live:
@@ -170,54 +170,34 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
         for uri in sink_uris:  # before the models: a wrong path should fail at once
             sinks.append(open_sink(uri, composer.size, source.fps, keep_time=True))
             stack.callback(sinks[-1].close)
-        session, synthesise, composer.garment = prepare(args, stack, economy)
+        pieces = [garments.read(*pair, note=say) for pair in garments.pair_masks(args.garment, args.garment_mask)]
+        open_dresser = run_stages.open_live if live else run_stages.open_pose
+        dresser = open_dresser(args, stack, pieces, economy, source.size, policy, say)
+        for sink in sinks:
+            if isinstance(sink, WindowSink):
+                sink.on_key = dresser.wardrobe.key
         total = min((n for n in (source.count, args.max_frames) if n), default=None)
         bar = stack.enter_context(tqdm(total=total, unit="frame", desc=source.name[-30:], disable=None, leave=False))
+
+        def compose(view: View) -> UInt8:
+            composer.garment = dresser.wardrobe.piece.picture
+            return composer(view)
 
         def progress(_: View) -> None:
             bar.update()
 
         report = run_loop(
             source,
-            PoseStage(),
-            synthesise,
-            composer,
+            PoseStage(live=live),
+            dresser.wardrobe,
+            compose,
             in_threads(sinks, policy),
             policy=policy,
             max_frames=args.max_frames,
             on_view=progress,
-            max_age_s=economy.max_age_s,
+            max_age_s=None if live else economy.max_age_s,  # live mode never shows an old picture
         )
-        described = session.describe()
-    return report, sinks, described
-
-
-def prepare(args: argparse.Namespace, stack: ExitStack, economy: Economy) -> tuple[TryOn, TryOnStage, UInt8]:
-    """The session, which STACK closes; the stage with garment and, where it is known already, person; the garment."""
-    bundle = Bundle.open(args.bundle)
-    parser = choose_parser(args, bundle.label_set)
-    session = backend.open_session(args, bundle, threads=args.threads, parser=parser, economy=economy)
-    stack.callback(session.close)
-    if args.record_calibration:
-        recorder = session.record(args.recording, args.record_calibration, images=args.record_images)
-        if args.record_images:
-            say(
-                f"--record-images: {recorder.path} will show the person, face included; delete it when it has been used"
-            )
-        stack.callback(lambda: say(f"{len(recorder)} poses recorded{f' in {recorder.path}' if len(recorder) else ''}"))
-        stack.callback(recorder.save)
-    garment = set_garment(session, args.garment, args.garment_mask)
-    if not args.person:
-        say("no --person: the first frame with a usable pose becomes the person")
-        stage = TryOnStage(
-            session, person_from_stream=True, on_person=lambda index: say(f"the person was taken from frame {index}")
-        )
-        return session, stage, garment
-    try:
-        session.set_person(image.read(args.person))
-    except SpgvtonError as e:
-        raise SpgvtonError(f"--person {args.person}: {e}") from e
-    return session, TryOnStage(session), garment
+    return report, sinks, dresser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -227,14 +207,18 @@ def run(args: argparse.Namespace) -> int:
     latest = args.policy == "latest" or (shows and args.policy is None)
     # "Latest" means nothing to a file that is decoded a hundred times too fast: it then plays at its own pace.
     source = open_source(args.source, realtime=latest)
-    report, sinks, described = play(args, source, sink_uris)
+    if args.rotate:
+        source = Rotated(source, args.rotate)
+    report, sinks, dresser = play(args, source, sink_uris)
     print(report.summary(), file=sys.stderr)
     if args.json:
         inputs = {
-            "backend": described,
+            "mode": mode_of(args),
+            "size": list(dresser.size),
+            "backend": dresser.described,
             "source": source.name,
             "sinks": [sink.name for sink in sinks],
-            "garment": args.garment,
+            "garments": args.garment,
         }
         print(json.dumps({**report.as_dict(), **inputs}, indent=1))
     if report.problem:

@@ -185,11 +185,17 @@ class Composer:
         """Fill PANEL (height, width, 3) with the camera's picture and the optional skeleton."""
         frame = view.frame.image
         fit(frame, self._camera, out=panel)
-        if self.overlay and view.perception is not None:
-            box = Letterbox.fit((frame.shape[0], frame.shape[1]), self._camera)
-            draw_keypoints(panel, box.points(view.perception.keypoints))
+        if self.overlay:
+            self._draw_pose(view, panel)
         if self.mirror:
             cv2.flip(panel, 1, dst=panel)
+
+    @staticmethod
+    def _draw_pose(view: View, panel: UInt8) -> None:
+        if view.perception is not None:
+            h, w = view.frame.image.shape[:2]
+            box = Letterbox.fit((h, w), (panel.shape[0], panel.shape[1]))
+            draw_keypoints(panel, box.points(view.perception.keypoints))
 
     def shown(self, view: View) -> UInt8 | None:
         """The try-on that VIEW's result panel shows, of any size; None before the first one, which in live mode is the camera's frame."""
@@ -204,7 +210,7 @@ class Composer:
 
     def draws(self, view: View) -> bool:
         """Whether anything is drawn on VIEW's result; a subclass that draws more says so here."""
-        return bool(self.mirror or (view.perception and view.perception.unusable))
+        return bool(self.mirror or self.overlay or (view.perception and view.perception.unusable))
 
     def draw_result(self, view: View, panel: UInt8) -> None:
         """Fill PANEL (height, width, 3) with what shown() says; a line says why a frame is not dressed."""
@@ -213,6 +219,8 @@ class Composer:
             panel[:] = PANEL
         else:
             fit(picture, self._result, out=panel)
+            if self.overlay and self.live and self.layout == "result":  # there is no other picture of the camera
+                self._draw_pose(view, panel)
             if self.mirror:
                 cv2.flip(panel, 1, dst=panel)
         reason = view.perception.unusable if view.perception else None

@@ -57,7 +57,7 @@ class LiveStage:
 
     The Unusable's __cause__ is the SpgvtonError of parser or network where there was one. live: whose garment is set, or will be;
     from now on only this stage calls it. latest: see above. max_age_s: the oldest answer that is used. times_s: seconds that the last
-    frame's parser, network and compositing took. answers: how many the networks gave so far. wear(), forget() and learn_empty_room()
+    frame's parser, network and compositing took. answers: how many the networks gave so far. set_garment(), forget() and learn_empty_room()
     may be called from any thread. close() ends the stage's own.
     """
 
@@ -87,7 +87,7 @@ class LiveStage:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
-    def wear(self, garment: LiveGarment) -> None:
+    def set_garment(self, garment: LiveGarment) -> None:
         """GARMENT from the next answer on; until then the last one is worn."""
         self._wanted = garment
 

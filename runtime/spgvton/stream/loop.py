@@ -122,7 +122,7 @@ class Loop:
         max_age_s: float | None = None,
     ) -> None:
         self.source, self.sinks, self.max_frames, self.stall_s = source, list(sinks), max_frames, stall_s
-        self._compose, self._stop = compose, stop or threading.Event()
+        self._synthesis, self._compose, self._stop = synthesise, compose, stop or threading.Event()
         self._on_view, self._on_idle, self._on_sink_error = on_view, on_idle, on_sink_error
         policy = policy or ("latest" if source.live else "wait")
         self.slots: dict[str, Slot[View]] = {name: Slot(policy) for name in (CAPTURE, POSE, SYNTHESIS)}
@@ -317,6 +317,7 @@ class Loop:
                 self._close()
         self.report.seconds = last - start
         self.report.dropped_at, self.report.missed = self.dropped_at, self.missed
+        self.report.answers = getattr(self._synthesis, "answers", None)
         self.report.problem = self.source.problem
         self._raise_first_error()
         return self.report

@@ -17,7 +17,8 @@ class Report:
     dropped_at: stage -> frames it had finished and nobody took. missed: sink -> frames (of frames_out) that it was too
     slow for. unusable: reason -> frames (of frames_out) whose pose
     could not be dressed; they show the last good image. again: reason -> frames (of frames_out) that show the last picture
-    again although they could be dressed: spgvton.economy. seconds: from the first read to the last frame presented.
+    again although they could be dressed: spgvton.economy. answers: of the networks in live mode, which may be fewer than frames;
+    None in pose mode. seconds: from the first read to the last frame presented.
     """
 
     frames_in: int = 0
@@ -27,6 +28,7 @@ class Report:
     missed: dict[str, int] = field(default_factory=dict)
     unusable: dict[str, int] = field(default_factory=dict)
     again: dict[str, int] = field(default_factory=dict)
+    answers: int | None = None
     seconds: float = 0.0
     policy: str = "wait"
     interrupted: bool = False
@@ -44,6 +46,13 @@ class Report:
         return self.frames_synthesised / self.seconds if self.seconds > 0 else 0.0
 
     @property
+    def answers_per_s(self) -> float | None:
+        """How often the networks answered in live mode."""
+        if self.answers is None:
+            return None
+        return self.answers / self.seconds if self.seconds > 0 else 0.0
+
+    @property
     def dropped(self) -> int:
         return sum(self.dropped_at.values())
 
@@ -56,6 +65,8 @@ class Report:
             "frames_out": self.frames_out,
             "frames_synthesised": self.frames_synthesised,
             "again": self.again,
+            "answers": self.answers,
+            "answers_per_s": None if self.answers_per_s is None else round(self.answers_per_s, 2),
             "dropped": self.dropped,
             "dropped_at": self.dropped_at,
             "missed": self.missed,
@@ -76,9 +87,11 @@ class Report:
         unusable = "".join(f", {n} with {reason}" for reason, n in self.unusable.items())
         again = "".join(f", {n} shown again ({reason})" for reason, n in self.again.items())
         made = f", {self.fps_synthesised:.1f} of them synthesised" if self.again else ""
+        rate = self.answers_per_s
+        answers = "" if rate is None else f", the networks answered {rate:.1f} times/s,"
         lines = [
             f"frames   {self.frames_in} in, {self.frames_out} out, {self.dropped} dropped{missed}{unusable}{again}",
-            f"speed    {self.fps:.1f} frames/s{made} over {self.seconds:.1f} s (policy: {self.policy})",
+            f"speed    {self.fps:.1f} frames/s{made}{answers} over {self.seconds:.1f} s (policy: {self.policy})",
         ]
         if self.latency.frames:
             total = "  ".join(f"{name} {ms:.0f}" for name, ms in self.latency.latency_ms().items())

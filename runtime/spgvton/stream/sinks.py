@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -212,6 +213,7 @@ class WindowSink(Sink):
         if fullscreen:
             cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
         self._open, self._shown = True, False
+        self.on_key: Callable[[int], None] | None = None  # told every other key, as cv2.waitKeyEx() gives it
 
     def write(self, image: UInt8, timestamp: float) -> None:
         cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -219,12 +221,14 @@ class WindowSink(Sink):
         self.idle()
 
     def idle(self) -> None:
-        key = cv2.waitKey(1) & 0xFF
+        key = cv2.waitKeyEx(1)
         try:
             closed = self._shown and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
         except cv2.error:  # what Qt says after its last window was closed
             closed = True
-        self.wants_stop = self.wants_stop or closed or key in (ord("q"), 27)
+        self.wants_stop = self.wants_stop or closed or key & 0xFFFF in (ord("q"), 27)
+        if key != -1 and self.on_key:
+            self.on_key(key)
 
     def close(self) -> None:
         if self._open:

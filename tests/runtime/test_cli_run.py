@@ -29,9 +29,9 @@ ASSETS = DemoAssets.open().folder
 
 @pytest.fixture
 def arguments(tiny_bundle: Path) -> list[str]:
-    """A command line that works; tests append what they change (the last word wins)."""
+    """A command line of pose mode that works; tests append what they change (the last word wins)."""
     return [
-        "run", "--source", str(ASSETS / "clip.mp4"), "--garment", str(ASSETS / "garment_1.jpg"), "--garment-mask",
+        "run", "--mode", "pose", "--source", str(ASSETS / "clip.mp4"), "--garment", str(ASSETS / "garment_1.jpg"), "--garment-mask",
         str(ASSETS / "garment_1_mask.png"), "--bundle", str(tiny_bundle), "--max-frames", str(FRAMES), "--threads", "1",
     ]  # fmt: skip
 
@@ -53,11 +53,11 @@ def make_video(path: Path, frames: list[np.ndarray]) -> Path:
     return path
 
 
-def test_help_shows_three_examples(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["run", "--help"])
     assert caught.value.code == 0
-    assert capsys.readouterr().out.count("  spgvton run --source") == 3
+    assert capsys.readouterr().out.count("  spgvton run --source") == 4
 
 
 def test_file_to_file_with_json(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,6 +76,7 @@ def test_file_to_file_with_json(arguments: list[str], tmp_path: Path, capsys: py
     assert frames[0].shape[1] > frames[0].shape[0]  # camera and result side by side
     assert "the person was taken from frame 0" in stderr
     assert "latency" in stderr
+    assert (data["mode"], data["size"], data["answers"]) == ("pose", [256, 192], None)
 
 
 def test_person_with_parsing_and_result_view(
@@ -84,8 +85,9 @@ def test_person_with_parsing_and_result_view(
     out = tmp_path / "out.mp4"
     person = ["--person", str(ASSETS / "person.jpg"), "--parsing", str(ASSETS / "person_parsing.png")]
     assert main([*arguments, *person, "--view", "result", "--mirror", "--sink", f"file:{out}"]) == 0
-    stdout, _ = capsys.readouterr()
+    stdout, stderr = capsys.readouterr()
     assert stdout == ""
+    assert "the person was taken" not in stderr
     assert frames_of(out)[0].shape[0] * 3 == frames_of(out)[0].shape[1] * 4
 
 
@@ -108,13 +110,14 @@ def test_garment_mask_is_found_and_alpha_is_taken(
     at = arguments.index("--garment-mask")
     unmasked = [*arguments[:at], *arguments[at + 2 :], "--sink", "null", "--max-frames", "2"]
     assert main(unmasked) == 0
-    assert "no --garment-mask" in capsys.readouterr().err
+    assert "no mask is given" in capsys.readouterr().err
     garment = image.read(ASSETS / "garment_1.jpg")
     mask = image.read(ASSETS / "garment_1_mask.png", flags=0)
     bgra = np.ascontiguousarray(np.dstack([garment[..., ::-1], mask]))
     (tmp_path / "shirt.png").write_bytes(cv2.imencode(".png", bgra)[1].tobytes())
-    assert main([*unmasked, "--garment", str(tmp_path / "shirt.png")]) == 0
-    assert "no --garment-mask" not in capsys.readouterr().err
+    unmasked[unmasked.index("--garment") + 1] = str(tmp_path / "shirt.png")
+    assert main(unmasked) == 0
+    assert "no mask is given" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,12 @@ def test_garment_mask_is_found_and_alpha_is_taken(
         (["--source", "nothing.mp4"], 1, "does not exist"),
         (["--source", "97"], 1, "spgvton doctor"),
         (["--garment", "nothing.jpg"], 1, "--garment nothing.jpg"),
-        (["--garment-mask", str(ASSETS / "clip.mp4")], 1, "clip.mp4"),
+        (["--garment", str(ASSETS / "garment_2.jpg")], 2, "one mask per garment"),
+        (["--mode", "live", "--person", "me.jpg"], 2, "--mode pose"),
+        (["--mode", "live", "--record-calibration", "9"], 2, "--mode pose"),
+        (["--mode", "live"], 1, "has no live mode"),
+        (["--garment-seconds", "3"], 2, "more than once"),
+        (["--garment-seconds", "-3"], 2, "0.1"),
         (["--parser", str(ASSETS / "person.jpg")], 1, "person.jpg"),
         (["--bundle", "/nowhere"], 1, "not a model bundle"),
         (["--sink", "file:/nowhere/out.mp4"], 1, "cannot write"),
@@ -168,7 +176,8 @@ def test_wrong_numbers_are_wrong_use(arguments: list[str], change: list[str]) ->
 
 def test_mask_of_another_picture(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image.write(tmp_path / "mask.png", np.full((40, 30), 255, np.uint8))
-    assert main([*arguments, "--garment-mask", str(tmp_path / "mask.png"), "--sink", "null"]) == 1
+    arguments[arguments.index("--garment-mask") + 1] = str(tmp_path / "mask.png")
+    assert main([*arguments, "--sink", "null"]) == 1
     assert "sizes differ" in capsys.readouterr().err
 
 

@@ -102,7 +102,7 @@ def test_run_does_not_replace_its_source_or_garment(tmp_path: Path, capsys: pyte
     for more in (
         ["--sink", f"file:{clip}"],
         ["--sink", f"file:{tmp_path / 'link.mp4'}"],
-        ["--sink", "null", "--record-calibration", "1", "--recording", str(garment)],
+        ["--sink", "null", "--mode", "pose", "--record-calibration", "1", "--recording", str(garment)],
     ):
         assert main([*run, *more]) == 1
         assert "name another file to write" in capsys.readouterr().err

@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_picture(parser)
     parser.add_argument(
         "--max-age", type=float, metavar="MS",
-        help="a frame older than this when its turn comes shows the last picture again, never two in a row (off)",
+        help="live mode: an answer of the networks older than this is not shown, but the camera as it is (1000); pose mode: a frame "
+        "older than this when its turn comes shows the last picture again, never two in a row (off)",
     )  # fmt: skip
 
 
@@ -20,12 +21,12 @@ def add_picture(parser: argparse.ArgumentParser) -> None:
     """Those that work on pictures one at a time, without a clock."""
     parser.add_argument(
         "--still-threshold", type=float, default=0.0, metavar="PX",
-        help="show the last picture again while no keypoint has moved by more than PX network pixels since; 0.5 is a good "
-        "value (0: off)",
+        help="spare the network while no keypoint has moved by more than PX network pixels since (pose mode: show the last picture "
+        "again); 0.5 is a good value (0: off)",
     )  # fmt: skip
     parser.add_argument(
         "--steady", action="store_true",
-        help="less flicker: each picture is averaged with the one before where they agree",
+        help="less flicker: each picture (live mode: masks and warp) is averaged with the one before where they agree",
     )  # fmt: skip
 
 

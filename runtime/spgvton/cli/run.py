@@ -10,8 +10,9 @@ Two modes. live (default): the person of the frame itself, at the camera's own r
 with --person or --parsing): the person of one picture in the pose of every frame, at the network's size. docs/live.md has more.
 
 Several garments: in the window 1 to 9, n, p or the arrows change between them; --garment-seconds does so by itself.
-What tells clothes from skin and hair is the shipped parser, or yours (--parser, an ONNX human parser). In pose mode the person is
---person, or else the first frame with a usable pose, and --parsing is the semantic map of --person (a PNG of label ids).
+What tells clothes from skin and hair is the shipped parser (`spgvton parse` shows what it sees), or yours (--parser, an ONNX human
+parser). In pose mode the person is --person, or else the first frame with a usable pose, and --parsing is the semantic map of
+--person (a PNG of label ids).
 Cameras and streams show the latest frame and drop what the machine cannot follow (--policy latest); files are processed without
 losing a frame (--policy wait), unless they go to a window. With --policy latest a file plays at its own pace, as a camera would: use
 that to measure latency. --still-threshold, --steady and --max-age spend less, or calm the picture, on a live stream (docs/economy.md).
@@ -24,6 +25,7 @@ import argparse
 import json
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -135,9 +137,10 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     if args.parsing and not args.person:
         raise UsageError("--parsing is the semantic map of --person: give --person, or use --parser")
     economy_arguments.economy(args)
+    mode = mode_of(args)
     if args.record_images and not args.record_calibration:
         raise UsageError("--record-images adds pictures to a recording: give --record-calibration N, too")
-    if args.record_calibration and mode_of(args) == "live":
+    if args.record_calibration and mode == "live":
         raise UsageError("--record-calibration records what pose mode is fed: add --mode pose")
     if args.garment_seconds is not None and not 0.1 <= args.garment_seconds <= 86400:
         raise UsageError(f"--garment-seconds {args.garment_seconds:g}: give from 0.1 to 86400")
@@ -150,6 +153,7 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     for name, path in (*files, ("--person", args.person), ("--parsing", args.parsing), ("--parser", args.parser)):
         if path and not Path(path).is_file():  # before a camera is opened and models are loaded
             raise SpgvtonError(f"{name} {path}: no such file")
+    garments.pair_masks(args.garment, args.garment_mask)
     return sinks
 
 
@@ -188,7 +192,7 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
 
         report = run_loop(
             source,
-            PoseStage(live=live),
+            partial(dresser.perceive, PoseStage(live=live)),
             dresser.wardrobe,
             compose,
             in_threads(sinks, policy),

@@ -17,10 +17,13 @@ from spgvton.errors import SpgvtonError
 from spgvton.live.garment import LiveGarment
 from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import LabelMapParser, OnnxParser, Parser
+from spgvton.perception.pose import person_present
 from spgvton.person import Garment
 from spgvton.stream.live_stage import LiveStage
+from spgvton.stream.loop import Perception
 from spgvton.stream.slot import Policy
-from spgvton.stream.stages import TryOnStage
+from spgvton.stream.sources import Frame
+from spgvton.stream.stages import PoseStage, TryOnStage
 from spgvton.stream.wardrobe import Piece, Wardrobe
 
 Note = Callable[[str], None]
@@ -29,11 +32,22 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Dresser:
-    """wardrobe: the synthesis stage. size: (height, width) of its pictures. described: what the back end says of itself."""
+    """wardrobe: the synthesis stage. size: (height, width) of its pictures. described: what the back end says of itself.
+
+    learn_empty_room: wants to see frames without anybody (live mode).
+    """
 
     wardrobe: Wardrobe[Any]
     size: Size
     described: dict[str, str]
+    learn_empty_room: Callable[[Frame], None] | None = None
+
+    def perceive(self, pose: PoseStage, frame: Frame) -> Perception:
+        """What POSE says of FRAME."""
+        perception = pose(frame)
+        if self.learn_empty_room and not person_present(perception.keypoints):
+            self.learn_empty_room(frame)
+        return perception
 
 
 def choose_parser(args: argparse.Namespace, label_set: str, threads: int | None = None) -> Parser:
@@ -67,7 +81,7 @@ def open_live(
     stage = LiveStage(live, latest=policy == "latest", max_age_s=economy.max_age_s)
     stack.callback(stage.close)
     wardrobe = Wardrobe(stage, pieces, stage.set_garment, seconds=args.garment_seconds)
-    return Dresser(wardrobe, frame_size, live.describe())
+    return Dresser(wardrobe, frame_size, live.describe(), stage.learn_empty_room)
 
 
 def open_pose(

@@ -18,6 +18,7 @@ from spgvton.files import inputs
 # verb: (module, extra that carries it, one line of help)
 VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("spgvton.cli.demo", "headless", "play the shipped clip through the real loop; writes demo.mp4"),
+    "try": ("spgvton.cli.try_on", "headless", "try garments on the person of one photograph, at full resolution"),
     "run": ("spgvton.cli.run", "headless", "try a garment on a person in a video, camera or stream"),
     "parse": ("spgvton.cli.parse", "headless", "pictures of people -> label maps, keypoints, coloured overlays"),
     "kiosk": ("spgvton.cli.kiosk", "web", "run a mirror as a kiosk with a web page; install it as a service"),

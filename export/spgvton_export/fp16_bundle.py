@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from tqdm import tqdm
 
-from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, derived_manifest, write_manifest
+from spgvton.bench.inputs import live_samples
+from spgvton.bundle import MANIFEST, WEIGHTS, Bundle, derived_manifest, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton.machine import cores, cpu_model
@@ -80,7 +81,7 @@ def convert_bundle(
 ) -> tuple[Bundle, Report]:
     """Write bundle SOURCE (float32) into folder OUT, computing in float16, measured on SAMPLES.
 
-    inputs: where the samples come from, for bundle.json. seconds: how long both joint graphs are timed. Which operators stay float32 is said in fp16_graph.py.
+    inputs: where the samples come from, for bundle.json; the live graph is measured on the shipped demo in any case. seconds: how long both joint graphs are timed. Which operators stay float32 is said in fp16_graph.py.
     Raises SpgvtonError for a bundle that is not float32, a foreign or damaged graph, a weight or an activation beyond
     float16's range, or an output that differs from float32 by more than fp16_check.TOLERANCE. The manifest, written last,
     makes a folder a bundle, so nothing of this leaves one.
@@ -90,7 +91,7 @@ def convert_bundle(
     if Path(out).resolve() == source.folder.resolve():
         raise UsageError(f"--out {out} is the bundle itself: name another folder")
     graphs = {}
-    for name in tqdm(GRAPHS, desc="convert", unit="graph"):
+    for name in tqdm(source.graphs, desc="convert", unit="graph"):
         path = source.graph(name)
         try:
             graphs[name] = convert(load_graph(path))
@@ -115,7 +116,7 @@ def convert_bundle(
         write_bytes(scratch / WEIGHTS, data)
         write_bytes(scratch / f"source.{WEIGHTS}", (source.folder / WEIGHTS).read_bytes())
         candidates = {name: _candidate(name, graph, folder, scratch) for name, graph in graphs.items()}
-        report = measure(source, warp, candidates, samples)
+        report = measure(source, warp, candidates, samples, live_samples(source.size, source.label_set))
     report.check()
 
     names = [WEIGHTS, *(f"{name}.onnx" for name in graphs)]

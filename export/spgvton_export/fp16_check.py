@@ -8,7 +8,7 @@ ONNX Runtime, which folds batch norm into float16 weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spgvton.backends.onnxruntime import session_options
-from spgvton.bundle import Bundle
+from spgvton.bundle import GRAPHS, MODES, Bundle
 from spgvton.errors import SpgvtonError
 from spgvton_export.fp16_graph import LARGEST
 from spgvton_export.samples import Sample
@@ -234,33 +234,50 @@ class Candidate:
     reference: Path | None = None
 
 
-def measure(source: Bundle, warp: onnx.ModelProto, candidates: dict[str, Candidate], samples: list[Sample]) -> Report:
-    """Compare CANDIDATES with the float32 bundle SOURCE on SAMPLES. Raises SpgvtonError for graphs that do not run."""
-    chain = Chain(source, warp)
-    tryon = open_session(source.graph("tryon"))
-    half = {n: open_session(c.half) for n, c in candidates.items()}
-    rounded = {n: open_session(c.rounded, plain=True) for n, c in candidates.items()}
-    references = {n: open_session(c.reference, plain=True) for n, c in candidates.items() if c.reference}
-    report = Report(samples=len(samples))
+class _Measure:
+    """Runs CANDIDATES beside float32 and collects the errors."""
+
+    def __init__(self, source: Bundle, candidates: dict[str, Candidate], samples: int) -> None:
+        self.report = Report(samples=samples)
+        self._candidates = candidates
+        self._joint = {n: open_session(source.graph(n)) for n in MODES.values() if n in candidates}
+        self._half = {n: open_session(c.half) for n, c in candidates.items()}
+        self._rounded = {n: open_session(c.rounded, plain=True) for n, c in candidates.items()}
+        self._references = {n: open_session(c.reference, plain=True) for n, c in candidates.items() if c.reference}
+
+    def add(self, name: str, given: dict[str, Array], expected: dict[str, Array]) -> None:
+        """Graph NAME on GIVEN; EXPECTED: its float32 outputs, which a joint graph makes itself where there are none."""
+        expected = expected or run_session(self._joint[name], given)
+        a, b = run_session(self._rounded[name], given), run_session(self._half[name], given)
+        outputs = self.report.outputs.setdefault(name, {})
+        for output, value in expected.items():
+            scale = FULL_SCALE["uint8"] if value.dtype == np.uint8 else FULL_SCALE.get(output, FULL_SCALE["default"])
+            pair = outputs.setdefault(output, (Error(scale), Error(scale)))
+            pair[0].add(a[output], value)
+            pair[1].add(b[output], value)
+        if name in self._references:
+            true = run_session(self._references[name], given)
+            layers = self.report.layers.setdefault(name, {})
+            for value_name, layer in self._candidates[name].layers.items():
+                layers.setdefault(layer, Error()).add(a[value_name], true[value_name])
+
+
+def measure(
+    source: Bundle, warp: onnx.ModelProto, candidates: dict[str, Candidate], samples: list[Sample],
+    live: Sequence[Sample] = (),
+) -> Report:  # fmt: skip
+    """Compare CANDIDATES with the float32 bundle SOURCE on SAMPLES, and the live graph, if it is one, on LIVE.
+
+    Raises SpgvtonError for graphs that do not run.
+    """
+    chain, found = Chain(source, warp), _Measure(source, candidates, len(samples))
     for sample in tqdm(samples, desc="compare", unit="sample"):
         for name, (given, expected) in chain.run(sample).items():
-            expected = expected or run_session(tryon, given)
-            a, b = run_session(rounded[name], given), run_session(half[name], given)
-            outputs = report.outputs.setdefault(name, {})
-            for output, value in expected.items():
-                scale = (
-                    FULL_SCALE["uint8"] if value.dtype == np.uint8 else FULL_SCALE.get(output, FULL_SCALE["default"])
-                )
-                pair = outputs.setdefault(output, (Error(scale), Error(scale)))
-                pair[0].add(a[output], value)
-                pair[1].add(b[output], value)
-            if name in references:
-                true = run_session(references[name], given)
-                layers = report.layers.setdefault(name, {})
-                for value_name, layer in candidates[name].layers.items():
-                    layers.setdefault(layer, Error()).add(a[value_name], true[value_name])
-    order = [n for n in ("g1", "g2", "gmm1", "gmm2", "g3", "tryon") if n in report.outputs]
-    report.outputs = {n: report.outputs[n] for n in order}
+            found.add(name, given, expected)
+    for sample in live if MODES["live"] in candidates else ():
+        found.add(MODES["live"], dict(sample), {})
+    report = found.report
+    report.outputs = {n: report.outputs[n] for n in GRAPHS if n in report.outputs}
     return report
 
 

@@ -38,11 +38,22 @@ class G1(_Wrapper):
         inputs = Inputs(reference_map, head, body, source_keypoints, body, cloth_mask, keypoints)
         person = self.model.person(inputs)
         semantic = self.model.semantic_logits(person, cloth_mask, keypoints).softmax(1)
-        return semantic, self.model.fill(person, semantic)
+        return semantic, self.model.fill(person.body, person.hidden, semantic)
+
+
+class G1Still(_Wrapper):
+    """G1 of a network that fills the background, but moves nothing: it does not need the source's keypoints."""
+
+    def forward(
+        self, reference_map: Tensor, head: Tensor, body: Tensor, cloth_mask: Tensor, keypoints: Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        person = self.model.person(Inputs(reference_map, head, body, keypoints, body, cloth_mask, keypoints))
+        semantic = self.model.semantic_logits(person, cloth_mask, keypoints).softmax(1)
+        return semantic, self.model.fill(person.body, person.hidden, semantic)
 
 
 class G1Plain(_Wrapper):
-    """G1 without `align_source`: it needs neither the body nor the source's keypoints."""
+    """G1 with neither: it does not need the body, either."""
 
     def forward(self, reference_map: Tensor, head: Tensor, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
         body = head[:, :1].expand(-1, 3, -1, -1)
@@ -95,8 +106,8 @@ class LiveG1(_Wrapper):
         self, picture: Tensor, labels: Tensor, cloth_mask: Tensor, keypoints: Tensor
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         person = live_person(self.model, picture, labels)
-        semantic = self.model.semantic_logits(person, cloth_mask, keypoints).softmax(1)
-        return semantic, self.model.fill(person, semantic)
+        semantic = self.model.logits_of(person.maps, cloth_mask, keypoints).softmax(1)
+        return semantic, self.model.fill(person.body, person.hidden, semantic)
 
 
 class LiveG3(_Wrapper):
@@ -127,7 +138,8 @@ def live_graphs(model: JointModel, inputs: LiveInputs) -> dict[str, Graph]:
     """The parts of the live graph that are not the joint graph's too (joint_graph.LIVE_PARTS), and `live`, their whole."""
     x, stages = inputs, live_stages(model, inputs)
     person = live_person(model, x.picture, x.labels)
-    coarse = model.coarse(stages.semantic, model.fill(person, stages.semantic), x.cloth, x.keypoints)
+    body = model.fill(person.body, person.hidden, stages.semantic)
+    coarse = model.coarse(stages.semantic, body, x.cloth, x.keypoints)
     g1 = {"picture": x.picture, "labels": x.labels, "cloth_mask": x.cloth_mask, "keypoints": x.keypoints}
     g3 = {
         "coarse": coarse.image, "clothes_mask": coarse.mask, "warped": model.warp(x.cloth, stages.theta),
@@ -154,6 +166,9 @@ def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
     if c.align_source:
         names = ["reference_map", "head", "body", "source_keypoints", "cloth_mask", "keypoints"]
         out["g1"] = Graph(G1(model), {k: static[k] for k in names}, ("semantic", "aligned_body"))
+    elif c.fill_background:
+        names = ["reference_map", "head", "body", "cloth_mask", "keypoints"]
+        out["g1"] = Graph(G1Still(model), {k: static[k] for k in names}, ("semantic", "aligned_body"))
     else:
         names = ["reference_map", "head", "cloth_mask", "keypoints"]
         out["g1"] = Graph(G1Plain(model), {k: static[k] for k in names}, ("semantic",))

@@ -136,7 +136,7 @@ class Objective(nn.Module):
             self._fool(terms, pairs)
             return terms, pairs, Made(logits)
 
-        body = m.fill(person, semantic)
+        body = m.fill(person.body, person.hidden, semantic)
         coarse = m.coarse(semantic, body, x.cloth, x.keypoints)
         terms["coarse"] = c.lambdas[1] * losses.coarse_l1(coarse.image, batch.target, coarse.mask, target_mask)
         early = stage == 2 and progress < c.true_mask_until

@@ -17,6 +17,7 @@ from spgvton.errors import UsageError
 from spgvton_export.folding import fold
 from spgvton_export.rewrites.batch_norm import fold_batch_norm
 from spgvton_export.rewrites.channel_padding import pad_channels
+from spgvton_export.rewrites.packed_images import read_images_unpacked
 from spgvton_export.rewrites.softmax import spell_out_softmax
 from spgvton_export.rewrites.split import split
 from spgvton_export.rewrites.static_convolution import separate_static_channels
@@ -26,6 +27,7 @@ from spgvton_export.rewrites.winograd import tile_convolutions
 REWRITES: Final[dict[str, Callable[[gs.Graph], int]]] = {
     "batch-norm": fold_batch_norm,
     "static-channels": separate_static_channels,
+    "packed-images": read_images_unpacked,
     "upsampling": convolve_before_upsampling,
     "winograd": tile_convolutions,
     "channel-padding": pad_channels,

@@ -16,7 +16,7 @@ from spgvton_export.rewrites.nodes import constant, convolutions, make, replace
 
 # From here on four convolutions and a DepthToSpace are faster in ONNX Runtime than one transposed convolution, whose
 # scattered sums cost more than the products saved.
-FOUR_PHASES_FROM: Final = 128
+FOUR_PHASES_FROM: Final = 64
 # Which of the three taps along an axis fall on the same small pixel: even outputs see (before, own + own), odd ones
 # (own + own, after).
 _TAPS: Final = (np.array([[1, 0, 0], [0, 1, 1]], np.float32), np.array([[1, 1, 0], [0, 0, 1]], np.float32))

@@ -161,24 +161,30 @@ class JointModel(nn.Module):
 
     def semantic_logits(self, person: Person, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
         """G1: logits (N, 20, H, W) of the target semantic map, at half resolution with `half_semantics`."""
-        maps = [person.reference_map, person.head, self.at_semantic_size(cloth_mask)]
-        if not self.config.space_to_depth_g1:
-            return self.g1(torch.cat([*maps, self.pose(keypoints)], 1)).float()
-        packed = [F.pixel_unshuffle(x, 2) for x in maps]
-        pose = self.pose(keypoints, 2 * self.semantic_stride)
-        return F.pixel_shuffle(self.g1(torch.cat([*packed, pose], 1)).float(), 2)
+        maps = torch.cat([person.reference_map, person.head], 1)
+        return self.logits_of(
+            F.pixel_unshuffle(maps, 2) if self.config.space_to_depth_g1 else maps, cloth_mask, keypoints
+        )
 
-    def fill(self, person: Person, semantic: Tensor) -> Tensor:
+    def logits_of(self, maps: Tensor, cloth_mask: Tensor, keypoints: Tensor) -> Tensor:
+        """semantic_logits() of MAPS: S'_s and A_s (N, 22, h, w), with `space_to_depth_g1` already packed (N, 88, h/2, w/2)."""
+        cloth_mask = self.at_semantic_size(cloth_mask)
+        if not self.config.space_to_depth_g1:
+            return self.g1(torch.cat([maps, cloth_mask, self.pose(keypoints)], 1)).float()
+        pose = self.pose(keypoints, 2 * self.semantic_stride)
+        return F.pixel_shuffle(self.g1(torch.cat([maps, F.pixel_unshuffle(cloth_mask, 2), pose], 1)).float(), 2)
+
+    def fill(self, body: Tensor, hidden: Tensor | None, semantic: Tensor) -> Tensor:
         """The body (N, 3, H, W) as G2 takes it: with `fill_background`, no longer empty where SEMANTIC says background.
 
-        semantic: G1's probabilities (N, 20, h, w).
+        body, hidden: Person's. semantic: G1's probabilities (N, 20, h, w).
         """
-        if person.hidden is None:
-            return person.body
+        if hidden is None:
+            return body
         background = semantic[:, lb.BACKGROUND : lb.BACKGROUND + 1]
         if self.semantic_stride == 2:
             background = F.interpolate(background, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return person.body + person.hidden * background
+        return body + hidden * background
 
     def coarse(self, semantic: Tensor, body: Tensor, cloth: Tensor, keypoints: Tensor) -> Coarse:
         """G2: from the semantic map's probabilities (N, 20, h, w), clothes removed inside (S^'_t), and fill()'s body."""
@@ -226,7 +232,7 @@ class JointModel(nn.Module):
         """The inference path, with what each module gave."""
         person = self.person(inputs)
         semantic = self.semantic_logits(person, inputs.cloth_mask, inputs.keypoints).softmax(1)
-        body = self.fill(person, semantic)
+        body = self.fill(person.body, person.hidden, semantic)
         coarse = self.coarse(semantic, body, inputs.cloth, inputs.keypoints)
         theta = self.match(inputs.cloth_mask, coarse.mask, inputs.keypoints)
         warped = self.warp(inputs.cloth, theta)

@@ -1,11 +1,12 @@
-"""Make a model bundle: ONNX graphs of G1, G2, the GMMs, G3 and the joint graph, and their weights.
+"""Make a model bundle: ONNX graphs of G1, G2, the GMMs, G3 and the two joint graphs, and their weights.
 
   spgvton export --checkpoint runs/mini/model.safetensors --out bundles/mini
   spgvton export --preset paper --out bundles/paper-untrained
   spgvton export --bundle bundles/mini --precision fp16 --out bundles/mini-fp16
 
-session.onnx and frame.onnx are the joint graph once more, in two and rewritten for ONNX Runtime on a CPU; they are
-compared with it. Of a checkpoint, every graph is run by ONNX Runtime on the shipped demo person and garment and compared with PyTorch.
+tryon.onnx dresses one person in the pose of every frame, live.onnx the person of the frame itself, with the same weights.
+session.onnx and frame.onnx, live_garment.onnx and live_frame.onnx are the two once more, in two and rewritten for ONNX
+Runtime on a CPU; they are compared with them. Of a checkpoint, every graph is run by ONNX Runtime on the shipped demo person and garment and compared with PyTorch.
 With --precision fp16 the networks compute in float16 (for TensorRT; on a CPU that is slower), coordinates, divisions,
 softmax and statistics in float32; every output and layer is compared with float32, on the shipped demo or on --samples
 test triples of --data. A difference above tolerance is an error and leaves no bundle.
@@ -51,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rewrites", default="all", metavar="NAMES",
-        help="of session.onnx and frame.onnx, which ONNX Runtime uses: all (default), a list such as softmax,winograd, or "
-        "none for a bundle without these two",
+        help="of the graphs in two, which ONNX Runtime uses: all (default), a list such as softmax,winograd, or none for a "
+        "bundle without these four",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, help="compare fp16 on a data set in MPV layout, not on the shipped demo")
     parser.add_argument("--samples", type=int, default=20, help="how many test triples of --data (default 20)")

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from polygraphy import config, util
 from polygraphy.backend.base import BaseLoader
 from polygraphy.mod.trt_importer import lazy_import_trt
 
-from spgvton.bundle import GRAPHS, Bundle
+from spgvton.bench.inputs import live_samples
+from spgvton.bundle import GRAPHS, MODES, Bundle
 from spgvton.engine import flavour
 from spgvton.engine.graph import prepare
 from spgvton.errors import SpgvtonError
@@ -27,7 +27,7 @@ from spgvton_export.polygraphy_args import one_line
 from spgvton_export.samples import demo_samples
 
 Shape = Sequence[Any]  # an int per axis; anything else where the size is dynamic
-Feed = dict[str, NDArray[np.float32]]
+Feed = dict[str, NDArray[Any]]
 
 
 def inputs_of(path: Path) -> dict[str, Shape]:
@@ -72,7 +72,7 @@ def graph_for(bundle: Bundle, takes: Mapping[str, Shape]) -> str:
 class RealInputs:
     """Inputs of a bundle's graph, one batch of one per iteration, made of the shipped person, garments and clip.
 
-    folder: the bundle. iterations: how many; the nine samples repeat. Polygraphy sets `input_metadata`, what the first
+    folder: the bundle. iterations: how many; the nine samples (of the live graph six) repeat. Polygraphy sets `input_metadata`, what the first
     runner takes, before it iterates; that decides which graph it is.
     """
 
@@ -85,8 +85,9 @@ class RealInputs:
         with one_line():
             bundle = Bundle.open(self.folder)
             graph = graph_for(bundle, {name: entry.shape for name, entry in self.input_metadata.items()})
-            samples = demo_samples(bundle.size, bundle.label_set)
-            chain = None if graph == "tryon" else Chain(bundle, warp_graph(load_graph(bundle.graph("tryon"))))
+            is_joint = graph in MODES.values()
+            samples = (live_samples if graph == MODES["live"] else demo_samples)(bundle.size, bundle.label_set)
+            chain = None if is_joint else Chain(bundle, warp_graph(load_graph(bundle.graph("tryon"))))
         feeds: list[Feed] = []
         for i in range(len(samples) if self.iterations is None else self.iterations):
             if i < len(samples):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from polygraphy.backend.base import BaseRunner
 from polygraphy.common import TensorMetadata
 
-from spgvton.bundle import WEIGHTS, Bundle
-from spgvton_export.cli import real_inputs
-from spgvton_export.graphs import graphs
+from spgvton.bundle import MODES, WEIGHTS, Bundle
+from spgvton_export.cli import real_inputs, real_live_inputs
+from spgvton_export.graphs import graphs, live_graphs
 from spgvton_export.polygraphy_args import one_line
 from spgvton_training.checkpoint import Checkpoint
 
@@ -29,15 +29,19 @@ class TorchRunner(BaseRunner):  # type: ignore[misc]
     def activate_impl(self) -> None:
         with one_line():
             checkpoint = Checkpoint.load(Bundle.open(self.folder).folder / WEIGHTS)
-            self.network = graphs(checkpoint.model(), real_inputs(checkpoint.config))[self.graph]
+            model, c = checkpoint.model(), checkpoint.config
+            if self.graph == MODES["live"]:
+                self.network = live_graphs(model, real_live_inputs(c))[self.graph]
+            else:
+                self.network = graphs(model, real_inputs(c))[self.graph]
 
     def get_input_metadata_impl(self) -> TensorMetadata:
         metadata = TensorMetadata()
         for name, example in self.network.inputs.items():
-            metadata.add(name, np.float32, (None, *example.shape[1:]))
+            metadata.add(name, example.numpy().dtype, (None, *example.shape[1:]))
         return metadata
 
-    def infer_impl(self, feed_dict: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.generic]]:
+    def infer_impl(self, feed_dict: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         inputs = [torch.as_tensor(feed_dict[name]) for name in self.network.inputs]
         start = time.perf_counter()
         with torch.no_grad():

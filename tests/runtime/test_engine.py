@@ -84,7 +84,11 @@ def random_inputs(session: ort.InferenceSession, batch: int) -> dict[str, NDArra
     rng = np.random.default_rng(3)
     feeds = {}
     for i in session.get_inputs():
-        feeds[i.name] = rng.random([batch, *i.shape[1:]], dtype=np.float32)
+        shape = [batch, *i.shape[1:]]
+        if i.type == "tensor(uint8)":
+            feeds[i.name] = rng.integers(0, 20 if i.name == "labels" else 256, shape, dtype=np.uint8)
+            continue
+        feeds[i.name] = rng.random(shape, dtype=np.float32)
         if "keypoints" in i.name:
             feeds[i.name] *= np.array([192, 256, 1], np.float32)
     return feeds
@@ -109,17 +113,24 @@ def test_prepared_graph_computes_the_same(name: str) -> None:
     for found, expected in zip(run(model.SerializeToString(), 2), run(str(path), 2)):
         assert found.dtype == expected.dtype
         if found.dtype == np.uint8:
-            assert abs(found.astype(int) - expected.astype(int)).max() <= 1
+            assert (abs(found.astype(int) - expected.astype(int)) > 1).mean() < 1e-3, (
+                "labels may flip where two are likely"
+            )
         else:
             np.testing.assert_allclose(found, expected, atol=2e-4, rtol=0)
 
 
-def test_uint8_is_at_the_border_alone() -> None:
-    model, warps = prepare(Bundle.open().graph("tryon"), "plugin")
+@pytest.mark.parametrize("name", ["tryon", "live"])
+def test_uint8_is_at_the_border_alone(name: str) -> None:
+    model, warps = prepare(Bundle.open().graph(name), "plugin")
     assert warps == 1
     assert len(model.functions) == 0
+    uint8 = [v.name for v in model.graph.output if v.type.tensor_type.elem_type == TensorProto.UINT8]
     casts = [n for n in model.graph.node if n.op_type == "Cast" and n.attribute[0].i == TensorProto.UINT8]
-    assert [list(n.output) for n in casts] == [[o.name for o in model.graph.output]]
+    assert sorted(o for n in casts for o in n.output) == sorted(uint8)
+    given = [v.name for v in model.graph.input if v.type.tensor_type.elem_type == TensorProto.UINT8]
+    readers = [n.op_type for n in model.graph.node if set(n.input) & set(given)]
+    assert readers == ["Cast"] * len(given)
 
 
 def test_prepare_says_what_is_wrong(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.mask import read_mask
+from spgvton.perception.png_indices import read_labels
 from spgvton.recording import Recording
-from spgvton.video import cv2
 from spgvton_calibration.execution import Inputs
 from spgvton_training.data.layout import (  # needs no torch
     PAIRED,
@@ -69,7 +69,7 @@ class _Photos:
     def labels_and_keypoints(self, name: str) -> tuple[UInt8, ps.Float]:
         if name not in self._read:
             files = PhotoFiles.of(self._root, name)
-            labels = lb.check_semantic_map(im.read(files.labels, flags=cv2.IMREAD_UNCHANGED), str(files.labels))
+            labels = read_labels(files.labels)
             keypoints = kp.load_openpose(files.keypoints)
             if labels.shape != self._size:
                 box = im.Letterbox.fit((labels.shape[0], labels.shape[1]), self._size)

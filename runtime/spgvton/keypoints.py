@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
+from spgvton.files import read_file
 
 NAMES: Final = (
     "nose", "neck", "right-shoulder", "right-elbow", "right-wrist", "left-shoulder", "left-elbow", "left-wrist",
@@ -30,6 +31,8 @@ SKELETON: Final = (
 )  # fmt: skip
 # Order of the keypoints after a horizontal flip.
 FLIP: Final = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
+MAX_BYTES: Final = 2**20  # of a keypoint file
+OTHER_ORDERS: Final = {25: "BODY_25", 17: "COCO", 33: "BlazePose"}
 HEAT_MAP_RADIUS: Final = 4.0  # pixels at 256x192; other sizes scale it with the height
 
 
@@ -78,16 +81,26 @@ def torso_length(k: NDArray[np.float32]) -> float:
 
 
 def load_openpose(path: str | Path) -> NDArray[np.float32]:
-    """Read the first person of an OpenPose JSON file (`people[0].pose_keypoints_2d`). Raises SpgvtonError."""
+    """Read the one person of an OpenPose JSON file (`people[0].pose_keypoints_2d`). Raises SpgvtonError, which names PATH."""
+    data = read_file(path, MAX_BYTES, "keypoint files")
     try:
-        people = json.loads(Path(path).read_text())["people"]
-        flat = people[0]["pose_keypoints_2d"] if people else []
-        k = np.asarray(flat, dtype=np.float32).reshape(-1, 3)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
+        people = json.loads(data.decode("utf-8-sig"))["people"]
+        found = [np.asarray(person["pose_keypoints_2d"], dtype=np.float32).reshape(-1, 3) for person in people]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, AttributeError) as e:
         raise SpgvtonError(f"{path} is not an OpenPose keypoint file ({type(e).__name__}: {e})") from e
-    if len(k) == 0:
+    found = [k for k in found if len(k)]
+    if not found:
         raise SpgvtonError(f"{path} holds no person")
-    return check_keypoints(k)
+    if len(found) > 1:
+        raise SpgvtonError(f"{path} holds {len(found)} people: keep the one whom the semantic map shows")
+    if len(found[0]) in OTHER_ORDERS:
+        raise SpgvtonError(
+            f"{path} holds {len(found[0])} keypoints, as {OTHER_ORDERS[len(found[0])]}: give OpenPose's 18 of its COCO model"
+        )
+    try:
+        return check_keypoints(found[0])
+    except SpgvtonError as e:
+        raise SpgvtonError(f"{path}: {e}") from e
 
 
 def to_openpose(keypoints: NDArray[np.float32]) -> str:

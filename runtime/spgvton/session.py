@@ -20,6 +20,7 @@ from spgvton.keypoints import check_keypoints
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import Parser
+from spgvton.perception.plausibility import check_plausible
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import Garment, PersonRepresentation, framing, place
 from spgvton.recording import Recorder
@@ -124,6 +125,9 @@ class TryOn:
                     f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.bundle.label_set}"
                 )
             labels = self._parser(picture, found)
+        else:
+            labels = lb.check_semantic_map(labels)
+            check_plausible(labels, found, self.bundle.label_set, "the semantic map")
         self.use_person(
             PersonRepresentation.of(picture, labels, found, label_set=self.bundle.label_set, size=self.size)
         )

@@ -133,7 +133,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no labels": (lambda r: photo(r).labels.unlink(), "semantic map unusable"),
     "cut labels": (lambda r: cut(photo(r).labels), "semantic map unusable"),
     "label 37": (lambda r: set_label(r, 37), "label id 37"),
-    "colours": (lambda r: rewrite_labels(r, lb.colourise), "must be one channel"),
+    "colours": (lambda r: rewrite_labels(r, lb.colourise), "is a colour picture"),
     "other size": (lambda r: rewrite_labels(r, lambda a: a[:80]), "sizes differ"),
     "nobody": (lambda r: rewrite_labels(r, np.zeros_like), "no person"),
     "naked": (lambda r: rewrite_labels(r, lambda a: np.where(a == 5, 14, a).astype(np.uint8)), "no clothes"),

@@ -27,10 +27,11 @@ from tqdm import tqdm
 from spgvton import image
 from spgvton import keypoints as kp
 from spgvton import labels as lb
+from spgvton.cli import parser_options
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
 from spgvton.perception.multiclass import MulticlassParser
-from spgvton.perception.parsing import OnnxParser, Parser
+from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.stream.compose import draw_keypoints
 from spgvton.video import cv2
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-set", choices=tuple(lb.LABEL_SETS), default="cihp", help="of --parser FILE (default cihp)"
     )
+    parser_options.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
 
 
@@ -62,7 +64,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the shipped parser gives cihp labels: --label-set belongs to --parser FILE")
     pictures = list(find(args.pictures, args.out))
     out = make_folder(args.out)
-    parser: Parser = MulticlassParser() if args.parser == SHIPPED else OnnxParser(args.parser, args.label_set)
+    parser: Parser = (
+        MulticlassParser() if args.parser == SHIPPED else parser_options.options(args).open(args.parser, args.label_set)
+    )
     pose = PoseEstimator(smooth=False)
     files: list[dict[str, str]] = []
     failed = 0

@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from spgvton.backends import BACKENDS
 from spgvton.bundle import MODES
-from spgvton.cli import backend, garments, run_stages
+from spgvton.cli import backend, garments, parser_options, run_stages
 from spgvton.cli import economy as economy_arguments
 from spgvton.cli.run_stages import Dresser
 from spgvton.errors import SpgvtonError, UsageError
@@ -90,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of --parsing or --parser (cihp)"
     )
+    parser_options.add_arguments(parser)
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
     backend.add_arguments(parser, BACKENDS)
     economy_arguments.add_arguments(parser)
@@ -138,6 +139,7 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
         raise UsageError("--parsing is the semantic map of --person: give --person, or use --parser")
     economy_arguments.economy(args)
     mode = mode_of(args)
+    parser_options.options(args)
     if args.record_images and not args.record_calibration:
         raise UsageError("--record-images adds pictures to a recording: give --record-calibration N, too")
     if args.record_calibration and mode == "live":

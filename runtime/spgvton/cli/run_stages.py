@@ -10,13 +10,13 @@ from typing import Any
 
 from spgvton import image
 from spgvton.bundle import Bundle
-from spgvton.cli import backend
+from spgvton.cli import backend, parser_options
 from spgvton.cli.garments import ShopPicture
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.live.garment import LiveGarment
 from spgvton.perception.multiclass import MulticlassParser
-from spgvton.perception.parsing import LabelMapParser, OnnxParser, Parser
+from spgvton.perception.parsing import LabelMapParser, Parser
 from spgvton.perception.pose import person_present
 from spgvton.person import Garment
 from spgvton.stream.live_stage import LiveStage
@@ -56,7 +56,7 @@ def choose_parser(args: argparse.Namespace, label_set: str, threads: int | None 
     if getattr(args, "parsing", None):
         parser = LabelMapParser(args.parsing, args.label_set)
     elif args.parser:
-        parser = OnnxParser(args.parser, args.label_set)
+        parser = parser_options.options(args).open(args.parser, args.label_set)
     else:
         parser = MulticlassParser(threads)
     if parser.label_set != label_set:

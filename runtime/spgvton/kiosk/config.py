@@ -18,6 +18,7 @@ from spgvton.economy import MAX_STILL
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import read_file
 from spgvton.labels import LABEL_SETS
+from spgvton.perception.parser_options import SIZE
 from spgvton.stream.slot import Policy
 
 MAX_BYTES: Final = 64 * 2**10
@@ -63,6 +64,7 @@ class Section(BaseModel):
 class MirrorConfig(Section):
     """How the loop runs. parser: your ONNX human parser; without it the shipped one is used.
 
+    parser_size ("HxW"), parser_colour, parser_normalisation: how it wants its picture.
     warp, plugin: of TensorRT's engine, see `spgvton build`.
     still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.
     """
@@ -76,6 +78,9 @@ class MirrorConfig(Section):
     wipe_after_s: float = Field(default=10.0, ge=1, le=3600)
     parser: Annotated[ConfigPath | None, Field(strict=False)] = None
     label_set: Annotated[str, AfterValidator(_label_set)] = "cihp"
+    parser_size: str | None = Field(default=None, pattern=SIZE)
+    parser_colour: Literal["bgr", "rgb"] = "bgr"
+    parser_normalisation: Literal["imagenet", "unit", "symmetric", "raw"] = "imagenet"
     threads: int | None = Field(default=None, ge=1, le=256)
     still_threshold: float = Field(default=0.0, ge=0, le=MAX_STILL)
     steady: bool = False

@@ -28,7 +28,7 @@ from spgvton.kiosk.mirror import EXIT_GAVE_UP, Mirror
 from spgvton.kiosk.mjpeg import Viewers
 from spgvton.kiosk.state import StateFile, obtain_token
 from spgvton.kiosk.web_sink import WebSink
-from spgvton.perception.parsing import OnnxParser
+from spgvton.perception.parser_options import ParserOptions, parse_size
 from spgvton.stream.sinks import Sink, WindowSink
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,9 @@ def _token(config: KioskConfig) -> Token | None:
 def make_mirror(config: KioskConfig) -> Mirror:
     """The mirror that CONFIG asks for. Raises SpgvtonError."""
     options = config.mirror
-    parser = OnnxParser(str(options.parser), options.label_set) if options.parser else None
+    size = parse_size(options.parser_size) if options.parser_size else None
+    wants = ParserOptions(size, options.parser_colour, options.parser_normalisation)
+    parser = wants.open(str(options.parser), options.label_set) if options.parser else None
     return Mirror(
         config.source, config.bundle, threads=options.threads, policy=options.policy,
         wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view,

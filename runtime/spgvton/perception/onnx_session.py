@@ -8,6 +8,8 @@ from pathlib import Path
 import onnxruntime as ort
 
 from spgvton.errors import SpgvtonError
+from spgvton.files import read_file
+from spgvton.image_header import LFS_POINTER
 
 
 def open_session(path: str | Path, threads: int = 1) -> ort.InferenceSession:
@@ -15,6 +17,8 @@ def open_session(path: str | Path, threads: int = 1) -> ort.InferenceSession:
     file = Path(path)
     if not file.is_file():
         raise SpgvtonError(f"{file} is missing or not a file: give the path of an ONNX model")
+    if read_file(file, len(LFS_POINTER), head=True) == LFS_POINTER:
+        raise SpgvtonError(f"{file} is a pointer of Git LFS, not the model: run git lfs pull")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

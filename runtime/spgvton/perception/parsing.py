@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.image import MAX_BYTES, MAX_PIXELS, Letterbox
+from spgvton.image import Letterbox
 from spgvton.labels import NUM_LABELS, check_label_set, check_semantic_map
 from spgvton.perception.onnx_session import open_session
-from spgvton.perception.png_indices import read_indices
+from spgvton.perception.plausibility import check_plausible
+from spgvton.perception.png_indices import read_labels
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -50,18 +51,17 @@ class LabelMapParser:
     def __init__(self, path: str | Path, label_set: str = "cihp") -> None:
         self.label_set = check_label_set(label_set)
         self.path = Path(path)
-        self.labels = check_semantic_map(read_indices(self.path, MAX_BYTES, MAX_PIXELS), str(path))
+        self.labels = read_labels(self.path)
 
     def __call__(self, image: UInt8, keypoints: NDArray[np.float32]) -> UInt8:
-        """The map at IMAGE's size (nearest pixel). Raises SpgvtonError when its shape is another one than the picture's."""
+        """The map at IMAGE's size (nearest pixel). Raises SpgvtonError when it has another shape, or is of another person."""
         (h, w), (mh, mw) = image.shape[:2], self.labels.shape
-        if (mh, mw) == (h, w):
-            return self.labels.copy()
         if abs((mw / mh) / (w / h) - 1) > ASPECT_TOLERANCE:
             raise SpgvtonError(
                 f"{self.path} has {mw}x{mh} pixels, but its picture {w}x{h}: give a map of the same size or aspect ratio"
             )
-        return np.asarray(cv2.resize(self.labels, (w, h), interpolation=cv2.INTER_NEAREST))
+        labels = np.array(cv2.resize(self.labels, (w, h), interpolation=cv2.INTER_NEAREST))
+        return check_plausible(labels, keypoints, self.label_set, str(self.path))
 
 
 class OnnxParser:
@@ -93,6 +93,7 @@ class OnnxParser:
         self.path = Path(path)
         self.bgr, self.normalisation = bgr, normalisation
         self._session = open_session(self.path, threads)
+        self._trusted = False  # has given a map that fits its picture
         self._input, self.size = self._check_input(size)
         self._output = self._choose_output()
 
@@ -110,7 +111,10 @@ class OnnxParser:
             )
         fixed = tuple(s if isinstance(s, int) and s > 0 else None for s in sides)
         if size is None and None in fixed:
-            raise SpgvtonError(f"{self.path} leaves its input size open ({described}): give the size it was trained at")
+            raise SpgvtonError(
+                f"{self.path} leaves its input size open ({described}): give the size it was trained at (--parser-size "
+                "HxW; parser_size in kiosk.yaml)"
+            )
         chosen = tuple(f or s for f, s in zip(fixed, size or (0, 0)))
         if size is not None and chosen != tuple(size):
             raise SpgvtonError(f"{self.path} takes {fixed[0]}x{fixed[1]} (height x width), not {size[0]}x{size[1]}")
@@ -127,7 +131,17 @@ class OnnxParser:
         )
 
     def __call__(self, image: UInt8, keypoints: NDArray[np.float32]) -> UInt8:
-        """Label ids (H, W) uint8 of IMAGE, RGB uint8 (H, W, 3). Raises SpgvtonError."""
+        """Label ids (H, W) uint8 of IMAGE, RGB uint8 (H, W, 3). Raises SpgvtonError.
+
+        The first map must fit the keypoints: a network of another label set, or one that is fed wrongly, is known by that.
+        """
+        labels = self._parse(image)
+        if not self._trusted:
+            check_plausible(labels, keypoints, self.label_set, f"the map that {self.path} gave")
+            self._trusted = bool((keypoints[:, 2] > 0).any())
+        return labels
+
+    def _parse(self, image: UInt8) -> UInt8:
         letterbox = Letterbox.fit((image.shape[0], image.shape[1]), self.size)
         x = letterbox.apply(image, border=0).astype(np.float32) / 255
         mean, std = NORMALISATIONS[self.normalisation]
@@ -146,6 +160,8 @@ class OnnxParser:
         if result.ndim == 4 and result.shape[:2] == (1, NUM_LABELS):
             # Logits are interpolated, then compared: smoother outlines than those of resized labels. One label at a time:
             # twenty maps of a large photo would not fit into memory.
+            if not np.isfinite(result).all():
+                raise SpgvtonError(f"{self.path} gave NaN or infinity: is it damaged, or its fp16 too narrow?")
             labels = np.zeros(letterbox.source, np.uint8)
             best = np.full(letterbox.source, -np.inf, np.float32)
             for i, logits in enumerate(result[0].astype(np.float32)):
@@ -156,6 +172,8 @@ class OnnxParser:
         if result.ndim == 3 and result.shape[0] == 1:
             ids = result[0]
             if np.issubdtype(ids.dtype, np.floating):
+                if not np.isfinite(ids).all():
+                    raise SpgvtonError(f"{self.path} gave NaN or infinity: is it damaged, or its fp16 too narrow?")
                 if not np.array_equal(ids, np.rint(ids)):
                     raise SpgvtonError(f"{self.path}: its output {result.shape} holds fractions, not label ids")
                 ids = ids.astype(np.int64)

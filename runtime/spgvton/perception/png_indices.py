@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
-from spgvton.image import decode
-from spgvton.image_header import PNG_SIGNATURE
+from spgvton.files import read_file
+from spgvton.image import MAX_BYTES, MAX_PIXELS, decode
+from spgvton.image_header import PNG_SIGNATURE, kind
+from spgvton.labels import check_semantic_map
 from spgvton.video import cv2
 
 GREY, PALETTE = 0, 3  # PNG colour types
+LOSSY = ("JPEG", "WebP", "AVIF", "HEIC")
 
 
 def read_indices(path: Path, max_bytes: int, max_pixels: int) -> NDArray[np.generic]:
@@ -26,12 +29,11 @@ def read_indices(path: Path, max_bytes: int, max_pixels: int) -> NDArray[np.gene
 
     Raises SpgvtonError when PATH cannot be read, is damaged or too large, or is a colour picture.
     """
-    try:
-        if path.stat().st_size > max_bytes:
-            raise SpgvtonError(f"{path} is larger than {max_bytes // 2**20} MiB, too large for a map of labels")
-        data = path.read_bytes()
-    except OSError as e:
-        raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
+    data = read_file(path, max_bytes, "maps of labels")
+    if kind(data) in LOSSY:
+        raise SpgvtonError(
+            f"{path} is a {kind(data)}, which changes label ids along every edge: save the map as PNG, from its source"
+        )
     if data.startswith(PNG_SIGNATURE) and data[25:26] == bytes([PALETTE]):
         return decode_palette(data, str(path), max_pixels)
     picture = decode(data, str(path), flags=cv2.IMREAD_UNCHANGED)
@@ -40,6 +42,11 @@ def read_indices(path: Path, max_bytes: int, max_pixels: int) -> NDArray[np.gene
             f"{path} is a colour picture: give a map of label ids (grey or palette PNG, one id per pixel)"
         )
     return picture
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """The semantic map in a PNG, grey or with a palette: ids (H, W). Raises SpgvtonError, which names PATH."""
+    return check_semantic_map(read_indices(path, MAX_BYTES, MAX_PIXELS), str(path))
 
 
 def decode_palette(data: bytes, name: str, max_pixels: int) -> NDArray[np.uint8]:
@@ -75,17 +82,17 @@ def unfilter(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     kinds, body = rows[:, 0], rows[:, 1:]
     out = np.zeros_like(body)
     above = np.zeros(body.shape[1], np.uint8)
-    for y, kind in enumerate(kinds):
-        if kind == 0:
+    for y, number in enumerate(kinds):
+        if number == 0:
             line = body[y]
-        elif kind == 1:  # difference to the left
+        elif number == 1:  # difference to the left
             line = np.cumsum(body[y], dtype=np.uint8)
-        elif kind == 2:  # difference to the line above
+        elif number == 2:  # difference to the line above
             line = body[y] + above
-        elif kind in (3, 4):  # mean of both; Paeth's predictor: each byte needs the one before it
-            line = np.array(unfilter_line(body[y].tolist(), above.tolist(), kind == 4), np.uint8)
+        elif number in (3, 4):  # mean of both; Paeth's predictor: each byte needs the one before it
+            line = np.array(unfilter_line(body[y].tolist(), above.tolist(), number == 4), np.uint8)
         else:
-            raise ValueError(f"line filter {kind}")
+            raise ValueError(f"line filter {number}")
         out[y] = above = line
     return out
 

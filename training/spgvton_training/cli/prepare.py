@@ -30,6 +30,7 @@ import sys
 from pathlib import Path
 
 from spgvton import image
+from spgvton.cli import parser_options
 from spgvton.errors import UsageError
 from spgvton.labels import LABEL_SETS
 
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--parser", metavar="ONNX", help="your human parser (default: the shipped one)")
     how.add_argument("--parsing", metavar="DIR", help="label maps: DIR/<person>/<photo>.png")
     parser.add_argument("--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of the maps (default cihp)")
+    parser_options.add_arguments(parser)
     parser.add_argument("--size", default="256x192", metavar="HxW", help="height x width (default 256x192)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of split and pairs (default 0)")
     parser.add_argument("--test-fraction", type=float, default=0.2, metavar="F", help="of the people (default 0.2)")
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_arguments(args)
     size = image.SIZE if args.size == "256x192" else parse_size(args.size)
-    settings = Settings(size, args.label_set, args.parser, args.parsing)
+    settings = Settings(size, args.label_set, args.parser, args.parsing, parser_options.options(args))
     if args.photos:
         made = prepare_photos(
             args.photos, args.garments, args.out, settings, seed=args.seed, test_fraction=args.test_fraction,

@@ -21,16 +21,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spgvton import files, image
 from spgvton import keypoints as kp
-from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.mask import read_mask
-from spgvton.perception.pose import MIN_KEYPOINTS, TORSO
+from spgvton.perception.plausibility import why_inconsistent
+from spgvton.perception.png_indices import read_labels
 from spgvton.video import cv2
 from spgvton_training.data.layout import (
     LISTS,
@@ -46,9 +44,7 @@ from spgvton_training.synthetic.flow import read_flow
 
 REJECTED: Final = "rejected.tsv"
 CACHE: Final = ".checked.json"
-VERSION: Final = 1  # raise it when the rules change
-MIN_ON_PERSON: Final = 0.5  # of the keypoints; limbs may be cut off by the frame, half a body is not
-REACH: Final = 0.03  # of the height: how far beside the map's person a keypoint may lie
+VERSION: Final = 2  # raise it when the rules change
 _SMALL: Final = 64  # files; fewer are not worth starting processes for
 
 Asset = tuple[str, str]  # "photo" or "cloth", and its name
@@ -83,7 +79,7 @@ def why_bad_photo(root: Path, name: str, label_set: str = "cihp") -> str | None:
     except SpgvtonError as e:
         return f"photo unreadable: {e}"
     try:
-        labels = lb.check_semantic_map(image.read(paths.labels, flags=cv2.IMREAD_UNCHANGED), str(paths.labels))
+        labels = read_labels(paths.labels)
     except SpgvtonError as e:
         return f"semantic map unusable: {e}"
     if labels.shape != picture.shape[:2]:
@@ -94,7 +90,7 @@ def why_bad_photo(root: Path, name: str, label_set: str = "cihp") -> str | None:
         return f"keypoints unusable: {e}"
     reason = why_inconsistent(labels, points, label_set)
     if reason:
-        return f"{reason} ({name})"
+        return f"{reason} ({paths.labels}, {paths.keypoints})"
     if paths.flow.exists():
         try:
             flow = read_flow(paths.flow)
@@ -102,31 +98,6 @@ def why_bad_photo(root: Path, name: str, label_set: str = "cihp") -> str | None:
             return f"flow unusable: {e}"
         if flow.shape[:2] != labels.shape:
             return f"sizes differ: {paths.flow} is {flow.shape[:2]}, its picture {labels.shape}"
-    return None
-
-
-def why_inconsistent(labels: NDArray[np.uint8], points: NDArray[np.float32], label_set: str = "cihp") -> str | None:
-    """Why a semantic map (H, W) and keypoints (18, 3) are not those of one dressed person; None where they are."""
-    if not (labels != lb.BACKGROUND).any():
-        return "no person: the semantic map is background only"
-    if not np.isin(labels, lb.clothes(label_set)).any():
-        return f"no clothes: the semantic map shows none of what a try-on replaces ({label_set})"
-    seen = points[:, 2] > 0
-    h, w = labels.shape
-    x, y = np.rint(points[:, 0]).astype(np.int64), np.rint(points[:, 1]).astype(np.int64)
-    inside = seen & (x >= 0) & (y >= 0) & (x < w) & (y < h)
-    if seen.sum() < MIN_KEYPOINTS or not seen[list(TORSO)].any():
-        return f"keypoints missing: {seen.sum()} of {kp.NUM_KEYPOINTS}, {seen[list(TORSO)].sum()} of the torso's four"
-    if inside.sum() < MIN_KEYPOINTS or not inside[list(TORSO)].any():
-        return (
-            f"keypoints outside: {inside.sum()} of {seen.sum()} lie in the {w}x{h} picture, "
-            f"{inside[list(TORSO)].sum()} of the torso's four"
-        )
-    reach = max(1, round(REACH * h))
-    near = cv2.dilate((labels != lb.BACKGROUND).astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    on = np.asarray(near)[y[inside], x[inside]].sum()
-    if on < MIN_ON_PERSON * seen.sum():
-        return f"keypoints elsewhere: {on} of {seen.sum()} lie on the person of the semantic map"
     return None
 
 

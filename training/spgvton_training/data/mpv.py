@@ -19,6 +19,7 @@ from spgvton import person as ps
 from spgvton.errors import SpgvtonError
 from spgvton.live.arms import forget_arms
 from spgvton.mask import read_mask
+from spgvton.perception.png_indices import read_labels
 from spgvton.video import cv2
 from spgvton_training.data.augment import add_noise, backdrop, displace, overlay, same_pose, tone_curve
 from spgvton_training.data.batch import Batch
@@ -124,11 +125,10 @@ class MPV(Dataset[Batch]):
     def _load_photo(self, name: str) -> Photo:
         files = PhotoFiles.of(self.root, name)
         picture = im.read(files.picture)
-        named = str(files.labels.relative_to(self.root))
-        labels = lb.check_semantic_map(im.read(files.labels, flags=cv2.IMREAD_UNCHANGED), named)
+        labels = read_labels(files.labels)
         keypoints = kp.load_openpose(files.keypoints)
         if labels.shape != picture.shape[:2]:
-            raise SpgvtonError(f"{named} is {labels.shape}, its picture {picture.shape[:2]}")
+            raise SpgvtonError(f"{files.labels} is {labels.shape}, its picture {picture.shape[:2]}")
         if picture.shape[:2] != self.size:
             box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), self.size)
             picture = np.asarray(box.apply(picture), np.uint8)

@@ -24,11 +24,13 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.perception.multiclass import MulticlassParser
-from spgvton.perception.parsing import LabelMapParser, OnnxParser, Parser
+from spgvton.perception.parser_options import ParserOptions
+from spgvton.perception.parsing import LabelMapParser, Parser
+from spgvton.perception.plausibility import why_inconsistent
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import framing, place
 from spgvton.video import cv2
-from spgvton_training.data.check import Rejected, why_inconsistent
+from spgvton_training.data.check import Rejected
 from spgvton_training.data.layout import PhotoFiles
 
 UInt8 = NDArray[np.uint8]
@@ -47,6 +49,7 @@ class Settings(NamedTuple):
     label_set: str = "cihp"
     parser: str | None = None
     parsing: str | None = None
+    options: ParserOptions = ParserOptions()
 
     def describe(self) -> dict[str, object]:
         """What a data set must not mix. Raises SpgvtonError when the parser cannot be read."""
@@ -56,7 +59,12 @@ class Settings(NamedTuple):
                 how = f"onnx sha256 {sha256(Path(self.parser).read_bytes()).hexdigest()}"
             except OSError as e:
                 raise SpgvtonError(f"--parser {self.parser}: {e.strerror or e}") from e
-        return {"height": self.size[0], "width": self.size[1], "label_set": self.label_set, "parser": how}
+        found: dict[str, object] = {
+            "height": self.size[0], "width": self.size[1], "label_set": self.label_set, "parser": how,
+        }  # fmt: skip
+        if self.options != ParserOptions():
+            found["parser_options"] = [str(value) for value in self.options]
+        return found
 
 
 class Job(NamedTuple):
@@ -83,7 +91,7 @@ class Perceiver:
         self._pose = PoseEstimator(smooth=False)
         self._parser: Parser | None = None
         if settings.parser:
-            self._parser = OnnxParser(settings.parser, settings.label_set)
+            self._parser = settings.options.open(settings.parser, settings.label_set)
         elif not settings.parsing:
             self._parser = MulticlassParser()
 

@@ -47,7 +47,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 INPUTS: Final = frozenset(
     ("source", "garment", "garment_mask", "person", "parsing", "parser", "pictures", "bundle", "data", "persons", "photos", "garments",
      "deepfashion", "exclude", "config", "checkpoint", "init", "distill_from", "qat", "ranges", "reference", "plugin",
-     "perceptual_weights", "face_weights", "inception_weights", "lpips_weights", "lpips_heads")
+     "perceptual_weights", "face_weights", "inception_weights", "lpips_weights", "lpips_heads", "before", "after")
 )  # fmt: skip
 OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "root", "folder"))
 

@@ -167,7 +167,7 @@ class _Map:
                 f"labels elsewhere: where the keypoints see the head the map has {_name(label)}{guess}; it wants CIHP or LIP "
                 "labels, of this very picture"
             )
-        bare = most == lb.BACKGROUND and not np.isin(self.labels, lb.clothes("lip")).any()  # told more plainly below
+        bare = most == lb.BACKGROUND and not np.isin(self.labels, lb.clothes()).any()  # told more plainly below
         if on_torso is not None and (on_torso < MIN_ON_TORSO or most == lb.HAIR) and not bare:
             return f"labels elsewhere: between shoulders and hips the map has mostly {_name(most)}, nothing that is worn there"
         return None

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton import labels as lb
-from spgvton.backends import Backend, open_backend
+from spgvton.backends import CPU_BACKENDS, Backend, open_backend
+from spgvton.backends.contract import Array
 from spgvton.backends.sharing import sibling
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
@@ -17,6 +18,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.files import check_output, make_folder
 from spgvton.image import Letterbox
 from spgvton.keypoints import check_keypoints
+from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import Parser
@@ -34,12 +36,14 @@ class TryOn:
     """Virtual try-on of one person and one garment.
 
     >>> session = TryOn()                       # shipped weights, ONNX Runtime
-    >>> session.set_person(photo)               # RGB uint8 (H, W, 3)
-    >>> session.set_garment(shirt)
-    >>> result = session(frame)                 # RGB uint8 (256, 192, 3): the person, in the frame's pose, in the shirt
+    >>> session.set_garment(shirt)              # RGB uint8 (H, W, 3)
+    >>> mirror = session.live(frame)            # live mode: the frame itself, its own size, with its person in the shirt
+    >>> session.set_person(photo)
+    >>> result = session(frame)                 # pose mode: RGB uint8 (256, 192, 3), the photo's person in the frame's pose
 
     bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
-    opened for this bundle; close() closes either. threads: of a back end given by name.
+    opened for this bundle's pose mode; close() closes either. threads: of a back end given by name. On the CPU each mode is opened when it
+    is first used.
     parser: makes a semantic map where set_person() is given none; None = the shipped one, MulticlassParser.
     economy: for streams. When a picture may be given again instead of a new one (it is the same object then), and whether
     pictures are calmed. None = neither.
@@ -51,15 +55,36 @@ class TryOn:
         threads: int | None = None, parser: Parser | None = None, economy: Economy | None = None,
     ) -> None:  # fmt: skip
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        self._backend: Backend = (
-            open_backend(backend, self.bundle, threads=threads) if isinstance(backend, str) else backend
-        )
+        self._name, self._threads = (backend if isinstance(backend, str) else CPU_BACKENDS[0]), threads
+        self._opened: Backend | None = None if isinstance(backend, str) else backend
+        self._statics: dict[str, Array] = {}  # what the pose mode is to be given when it is opened
+        if self._opened is None and not (self._name in (*CPU_BACKENDS, "auto") and "live" in self.bundle.modes):
+            self._opened = open_backend(self._name, self.bundle, threads=threads)
+        self._live: LiveTryOn | None = None
+        self._shop: tuple[UInt8, UInt8] | None = None  # the garment's picture and mask, until live mode wears it
+        self._live_may = False  # whether live mode wears, or can wear, the present garment
         self._parser = parser
         self._still_pose: PoseEstimator | None = None
-        economy = economy or Economy()
+        self._economy = economy = economy or Economy()
         self._still = StillRule[UInt8](economy.still_threshold)
         self._blend = Blend() if economy.steady else None
         self._box: Letterbox | None = None  # of the last frame, whose scale is kept while it fits
+
+    @property
+    def _backend(self) -> Backend:
+        """Of pose mode, opened at the first use."""
+        if self._opened is None:
+            self._opened = open_backend(self._name, self.bundle, threads=self._threads)
+            for name, array in self._statics.items():
+                self._opened.set_static(name, array)
+            self._statics.clear()
+        return self._opened
+
+    def _set_static(self, name: str, array: Array) -> None:
+        if self._opened is None:
+            self._statics[name] = array
+        else:
+            self._opened.set_static(name, array)
 
     def sibling(self) -> TryOn:
         """A session for another person and garment on the same opened engine; each may have a thread of its own.
@@ -70,7 +95,9 @@ class TryOn:
 
     def close(self) -> None:
         """Give the back end's memory back. Needed with GPUs; calling it again does nothing."""
-        self._backend.close()
+        for opened in (self._opened, self._live):
+            if opened is not None:
+                opened.close()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -86,7 +113,7 @@ class TryOn:
 
     def describe(self) -> dict[str, str]:
         """Back end, version, device, threads."""
-        return self._backend.describe()
+        return (self._live if self._live and self._opened is None else self._backend).describe()
 
     def record(self, path: str | Path, count: int, *, images: bool = False) -> Recorder:
         """Record what the network is fed from now on, up to COUNT poses, into the file PATH (see spgvton.recording).
@@ -98,7 +125,7 @@ class TryOn:
         """
         make_folder(Path(path).resolve().parent)  # now rather than after an hour of recording
         check_output(Path(path))
-        self._backend = recorder = Recorder(self._backend, path, count, self.size, self.bundle.label_set, images=images)
+        self._opened = recorder = Recorder(self._backend, path, count, self.size, self.bundle.label_set, images=images)
         return recorder
 
     def _pose(self, picture: UInt8) -> Float:
@@ -137,8 +164,8 @@ class TryOn:
         self._box = None
         self._forget_pictures()
         for name in ("reference_map", "head", "body"):
-            self._backend.set_static(name, getattr(person, name)[None])
-        self._backend.set_static("source_keypoints", person.keypoints[None])
+            self._set_static(name, getattr(person, name)[None])
+        self._set_static("source_keypoints", person.keypoints[None])
 
     def _forget_pictures(self) -> None:
         self._still.reset()
@@ -155,6 +182,8 @@ class TryOn:
             np.zeros((kp.NUM_KEYPOINTS, 3), np.float32),
         )
         self.use_person(nobody)
+        if self._live:
+            self._live.forget()
 
     def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
         """The garment, from an in-shop picture RGB or RGBA (h, w, 3 or 4) on a plain background.
@@ -162,13 +191,41 @@ class TryOn:
         mask (h, w), 255 = garment, is found where it is not given. Raises SpgvtonError when no garment is found.
         """
         mask = garment_mask(picture) if mask is None else mask
-        self.use_garment(Garment.of(np.ascontiguousarray(picture[..., :3]), mask, size=self.size))
+        colours = np.ascontiguousarray(picture[..., :3])
+        self.use_garment(Garment.of(colours, mask, size=self.size))
+        self._shop, self._live_may = (colours, mask), True
 
     def use_garment(self, garment: Garment) -> None:
-        """The garment, prepared before for this bundle's size."""
+        """The garment, prepared before for this bundle's size. Live mode needs its picture: set_garment()."""
         self._forget_pictures()
-        self._backend.set_static("cloth", garment.image[None])
-        self._backend.set_static("cloth_mask", garment.mask[None])
+        self._shop, self._live_may = None, False
+        self._set_static("cloth", garment.image[None])
+        self._set_static("cloth_mask", garment.mask[None])
+
+    def live(self, frame: UInt8) -> UInt8:
+        """Live mode: FRAME, RGB uint8 (h, w, 3), at its own size with its own person in the garment.
+
+        >>> import cv2
+        >>> session, camera = TryOn(), cv2.VideoCapture(0)
+        >>> session.set_garment(cv2.imread("shirt.jpg")[..., ::-1])
+        >>> while camera.isOpened():
+        ...     frame = np.ascontiguousarray(camera.read()[1][..., ::-1])      # RGB
+        ...     cv2.imshow("mirror", session.live(frame)[..., ::-1]); cv2.waitKey(1)
+
+        Each call is a picture by itself; spgvton.live.tryon.LiveTryOn has what a stream needs. No set_person() is needed. Bundle and
+        parser are this session's; so is the back end where it was given by name, else it is ONNX Runtime. Raises SpgvtonError where nobody
+        in the frame can be dressed (the reason in a few words), when no garment is set, or for a bundle without live mode.
+        """
+        if not self._live_may:
+            raise SpgvtonError("no garment is set yet: live mode needs its picture, by set_garment()")
+        if self._live is None:
+            self._live = LiveTryOn(
+                self.bundle, backend=self._name, threads=self._threads, parser=self._parser, economy=self._economy
+            )
+        if self._shop is not None:
+            self._live.set_garment(self._shop[0], mask=self._shop[1])
+            self._shop = None
+        return self._live(frame)
 
     def __call__(self, target: UInt8 | Float, frame_size: tuple[int, int] | None = None) -> UInt8:
         """The try-on image, RGB uint8 (H, W, 3) at `size`.

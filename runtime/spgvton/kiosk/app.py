@@ -18,12 +18,13 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from spgvton import __version__
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.control import Kiosk, NotKept
-from spgvton.kiosk.guard import COOKIE, Guard, Rates, Token
+from spgvton.kiosk.guard import COOKIE, Guard, Proxies, Rates, Token, too_many, wrong_token
 from spgvton.kiosk.mjpeg import MjpegResponse, Viewers
 from spgvton.kiosk.models import (
     Choice,
@@ -68,6 +69,7 @@ class Services:
     token: Token | None = None
     hosts: tuple[str, ...] = ()
     upload_bytes: int = 12 * 2**20
+    proxies: Proxies | None = None
 
 
 def build_app(services: Services) -> ASGIApp:
@@ -84,6 +86,7 @@ def build_app(services: Services) -> ASGIApp:
         redirect_slashes=False,
     )  # fmt: skip
     app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(RequestValidationError, _not_understood)
     _add_pages(app)
     _add_operations(app, services)
@@ -94,8 +97,14 @@ def build_app(services: Services) -> ASGIApp:
     _describe_security(app)
     return Guard(
         app, token=services.token, hosts=services.hosts, rates=Rates(rate=100, burst=300), failures=failures,
-        upload_bytes=services.upload_bytes,
+        upload_bytes=services.upload_bytes, proxies=services.proxies,
     )  # fmt: skip
+
+
+async def _gone(_: Request, error: Exception) -> Response:
+    """Whoever sent this hears no answer."""
+    log.info("a request was cut off")
+    return Response(status_code=400)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -355,10 +364,9 @@ def _add_login(app: FastAPI, token: Token | None, failures: Rates) -> None:
         address = request.client.host if request.client else ""
         if token is None:
             return
-        if failures.spent(address):
-            raise HTTPException(429, "too many wrong tokens: wait a minute", {"retry-after": "60"})
         if not token.is_secret(secret.token.strip()):
-            failures.allows(address)
-            log.warning("wrong token", extra={"address": address})
+            wait = wrong_token(failures, address)
+            if wait:
+                raise HTTPException(429, too_many(wait), {"retry-after": str(wait)})
             raise HTTPException(401, "wrong token")
         response.set_cookie(COOKIE, token.cookie, max_age=YEAR_S, httponly=True, samesite="strict")

@@ -6,6 +6,7 @@ Each problem is told with its line and key, all of them at once. Paths are relat
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,14 @@ def _label_set(name: str) -> str:
     return name
 
 
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError as e:
+        raise ValueError("should be an address or a network such as 10.0.0.0/8") from e
+    return text
+
+
 ConfigPath = Annotated[Path, AfterValidator(_beside)]
 
 
@@ -88,12 +97,18 @@ class MirrorConfig(Section):
 
 
 class WebConfig(Section):
-    """The web server. host: anything but a loopback address makes the token necessary."""
+    """The web server. host: anything but a loopback address makes the token necessary, as trusted_proxies does.
+
+    trusted_proxies: reverse proxies whose X-Forwarded-For says whom limits and lockout are for.
+    """
 
     host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
     port: int = Field(default=8080, ge=0, le=65535)
     allowed_hosts: tuple[Annotated[str, Field(pattern=HOST_NAME)], ...] = Field(default=(), strict=False, max_length=32)
     token: Literal["auto", "always"] = "auto"
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        default=(), strict=False, max_length=32
+    )
     viewers: int = Field(default=64, ge=1, le=1000)
     viewers_per_address: int = Field(default=8, ge=1, le=1000)
     fps: float = Field(default=30.0, gt=0, le=120)

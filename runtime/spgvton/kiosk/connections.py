@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import h11
@@ -17,11 +18,17 @@ Client = tuple[str, int]
 
 
 class Connections:
-    """The open connections of a server, by client (address, port). Used on the server's asyncio loop."""
+    """The open connections of a server, by client (address, port). Used on the server's asyncio loop.
 
-    def __init__(self, per_address: int, total: int = TOTAL) -> None:
+    shared: whether an address stands for many clients (a reverse proxy): then only TOTAL limits it.
+    """
+
+    def __init__(
+        self, per_address: int, total: int = TOTAL, shared: Callable[[str], bool] = lambda address: False
+    ) -> None:
         self.total, self.per_address = total, per_address
         self.refused = 0
+        self._shared = shared
         self._transports: dict[Client, asyncio.Transport] = {}
         self._by_address: Counter[str] = Counter()
 
@@ -30,7 +37,7 @@ class Connections:
 
     def add(self, client: Client, transport: asyncio.Transport) -> bool:
         """False when there is no room for this one."""
-        if len(self) >= self.total or self._by_address[client[0]] >= self.per_address:
+        if len(self) >= self.total or (self._by_address[client[0]] >= self.per_address and not self._shared(client[0])):
             self.refused += 1
             return False
         self._transports[client] = transport

@@ -12,15 +12,21 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import logging
+import math
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+log = logging.getLogger(__name__)
+
 COOKIE: Final = "spgvton"
+CONNECTION: Final = "spgvton.connection"  # of a scope: (address, port) of the proxy that sent the request
 SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 OPEN_PATHS: Final = frozenset(("/healthz", "/readyz", "/login", "/api/login"))
 OPEN_FOLDER: Final = "/static/"
@@ -65,9 +71,56 @@ class Rates:
             self._buckets.popitem(last=False)
         return tokens >= 1
 
-    def spent(self, key: str) -> bool:
-        """Whether KEY has no token left; takes none."""
-        return self._tokens(key, time.monotonic()) < 1
+    def wait_s(self, key: str) -> int:
+        """Whole seconds until KEY has a token again; 0 while it has one."""
+        return math.ceil(max(0.0, 1 - self._tokens(key, time.monotonic())) / max(self.rate, 1e-3))
+
+
+def wrong_token(failures: Rates, address: str) -> int:
+    """Note that ADDRESS gave a wrong token, in the log too; how many seconds it should wait, 0 where it may try again.
+
+    A right token is taken at any time: nobody can lock it out for others behind the same address. It has too many bits to
+    be guessed at the rate at which requests are served.
+    """
+    if failures.allows(address):
+        log.warning("wrong token", extra={"address": address})
+        return 0
+    return max(1, failures.wait_s(address))
+
+
+def too_many(wait: int) -> str:
+    """What an address is told that gave wrong tokens."""
+    return f"too many wrong tokens: the next one is looked at in {wait} s (a right one at once)"
+
+
+class Proxies:
+    """The reverse proxies whose word counts on where a request comes from: addresses, or networks such as 10.0.0.0/8."""
+
+    def __init__(self, networks: Iterable[str] = ()) -> None:
+        self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def trusts(self, address: str) -> bool:
+        """Whether ADDRESS is one of them."""
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
+
+    def client(self, peer: str, forwarded: str) -> str:
+        """Whose request it is that PEER sent with FORWARDED as X-Forwarded-For: the last address that no proxy of ours has.
+
+        What stands further left was written by whoever asked, and proves nothing.
+        """
+        address = peer
+        for part in reversed(forwarded.split(",")):
+            if not self.trusts(address) or not _is_address(part.strip()):
+                break
+            address = part.strip()
+        return address
 
 
 class Token:
@@ -89,8 +142,9 @@ class Guard:
 
     def __init__(
         self, app: ASGIApp, *, token: Token | None, hosts: tuple[str, ...], rates: Rates, failures: Rates,
-        upload_bytes: int,
+        upload_bytes: int, proxies: Proxies | None = None,
     ) -> None:  # fmt: skip
+        self._proxies = proxies or Proxies()
         self._app, self._token, self._rates, self._failures = app, token, rates, failures
         self._upload_bytes = upload_bytes
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
@@ -107,6 +161,7 @@ class Guard:
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 
+        scope = self._with_client(scope)
         refusal = self._refusal(scope)
         if refusal is None:
             limit = self._upload_bytes if scope["path"].startswith(UPLOADS) else MAX_JSON
@@ -122,6 +177,15 @@ class Guard:
         ]
         await with_headers({"type": "http.response.start", "status": status, "headers": start})
         await with_headers({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _with_client(self, scope: Scope) -> Scope:
+        """SCOPE with the client that our proxy names; CONNECTION keeps whose connection it is."""
+        client = scope.get("client")
+        if not client or not self._proxies.trusts(client[0]):
+            return scope
+        forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        address = self._proxies.client(client[0], ",".join(forwarded))
+        return {**scope, "client": (address, client[1]), CONNECTION: tuple(client)}
 
     def _refusal(self, scope: Scope) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
         """Status, words and headers of the answer to a request that goes no further."""
@@ -148,11 +212,11 @@ class Guard:
     ) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and given:
-            if self._failures.spent(address):
-                return 429, "too many wrong tokens: wait a minute", [(b"retry-after", b"60")]
             if token.is_secret(given.strip()):
                 return None
-            self._failures.allows(address)
+            wait = wrong_token(self._failures, address)
+            if wait:
+                return 429, too_many(wait), [(b"retry-after", b"%d" % wait)]
             return 401, "wrong token", [(b"www-authenticate", b"Bearer")]
         if token.is_cookie(_cookie(headers.get("cookie", ""))):
             return None

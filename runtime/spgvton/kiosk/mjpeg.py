@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from spgvton.kiosk.connections import Connections
+from spgvton.kiosk.guard import CONNECTION
 from spgvton.kiosk.web_sink import WebSink
 
 BOUNDARY: Final = b"spgvton-frame"
@@ -59,7 +60,9 @@ class MjpegResponse(Response):
                 await self._stream(send, gone)
         except asyncio.TimeoutError:
             viewers.dropped_slow += 1
-            viewers.connections.abort(client)  # closing would wait for ever for what it does not read
+            viewers.connections.abort(
+                scope.get(CONNECTION, client)
+            )  # closing would wait for ever for what it does not read
             await asyncio.sleep(0)  # lets uvicorn see that it is gone
         finally:
             viewers.leave(client[0])

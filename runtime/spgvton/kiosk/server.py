@@ -22,11 +22,11 @@ from spgvton.kiosk.catalogue import Catalogue
 from spgvton.kiosk.config import KioskConfig
 from spgvton.kiosk.connections import Connections, protocol
 from spgvton.kiosk.control import Kiosk
-from spgvton.kiosk.guard import Token, is_loopback
+from spgvton.kiosk.guard import Proxies, Token, is_loopback
 from spgvton.kiosk.metrics import KioskCollector, registry
 from spgvton.kiosk.mirror import EXIT_GAVE_UP, Mirror
 from spgvton.kiosk.mjpeg import Viewers
-from spgvton.kiosk.state import StateFile, obtain_token
+from spgvton.kiosk.state import StateFile, obtain_token, only_one
 from spgvton.kiosk.web_sink import WebSink
 from spgvton.perception.parser_options import ParserOptions, parse_size
 from spgvton.stream.sinks import Sink, WindowSink
@@ -108,6 +108,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
     web, gave_up = config.web, threading.Event()
     token = _token(config)
     with ExitStack() as stack:
+        stack.enter_context(only_one(config.state))
         listener = stack.enter_context(listen(web.host, web.port))
         sink = WebSink(web.jpeg_quality)
         catalogue = Catalogue(config.catalogue, config.state / "thumbnails")
@@ -127,14 +128,15 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
 
         limits = config.watchdog
         watchdog = supervisor.Watchdog(mirror.status, give_up, start_s=limits.start_s, stall_s=limits.stall_s)
+        proxies = Proxies(web.trusted_proxies)
         viewers = Viewers(
-            sink, Connections(web.viewers_per_address + SPARE_CONNECTIONS),
+            sink, Connections(web.viewers_per_address + SPARE_CONNECTIONS, shared=proxies.trusts),
             total=web.viewers, per_address=web.viewers_per_address, fps=web.fps,
         )  # fmt: skip
         collector = KioskCollector(mirror.status, viewers, sensors.Gpu(), lambda: not kiosk.state_problem)
         services = Services(
             kiosk, viewers, registry(collector), watchdog.health, token,
-            (web.host, socket.gethostname(), *web.allowed_hosts), web.upload_mib * 2**20,
+            (web.host, socket.gethostname(), *web.allowed_hosts), web.upload_mib * 2**20, proxies,
         )  # fmt: skip
         server = WebServer(services, listener, give_up)
         server.start()
@@ -154,9 +156,9 @@ def run_kiosk(config: KioskConfig) -> int:
 
     Raises UsageError and SpgvtonError for what no restart can mend (wrong settings, port in use).
     """
-    logs.set_up()
     stop = threading.Event()
-    with started(config, stop) as running:
+    _token(config)  # a terminal may be told a new one; what is captured goes into the journal
+    with logs.captured_stderr(), started(config, stop) as running:
         code = running.kiosk.mirror.run(running.sinks, stop)
         supervisor.notify(STOPPING="1")
     return EXIT_GAVE_UP if running.gave_up.is_set() else code
@@ -164,11 +166,13 @@ def run_kiosk(config: KioskConfig) -> int:
 
 def _token(config: KioskConfig) -> Token | None:
     """The token where one is needed; printed when it is made."""
-    if config.web.token == "auto" and is_loopback(config.web.host):
+    if config.web.token == "auto" and is_loopback(config.web.host) and not config.web.trusted_proxies:
         return None
     secret, new = obtain_token(config.state)
     if new:
-        print(f"spgvton kiosk: the token is {secret} (kept in {config.state / 'token'})", file=sys.stderr)
+        # Not into a journal, where others may read it.
+        words = f"is {secret} (kept" if sys.stderr.isatty() else "was made (it is"
+        print(f"spgvton kiosk: the token {words} in {config.state / 'token'})", file=sys.stderr)
     return Token(secret)
 
 

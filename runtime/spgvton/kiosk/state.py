@@ -5,10 +5,13 @@ Recording is not among them: after a restart it is off until someone switches it
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -73,6 +76,27 @@ class StateFile:
             self._unwritten = f"not kept over a restart: {e}"
             raise
         self._unwritten = ""
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """While inside, FOLDER is this kiosk's alone: two that write one state undo each other's.
+
+    Raises SpgvtonError where another one has it. The lock goes with the process, however that ends.
+    """
+    descriptor = os.open(make_folder(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise SpgvtonError(
+                f"another kiosk uses {folder}: stop it, or give this one a state folder of its own"
+            ) from e
+        except OSError as e:
+            log.warning("the state folder cannot be locked", extra={"error": str(e)})  # a network file system
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def obtain_token(folder: Path) -> tuple[str, bool]:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
 LAST_WORDS_S: Final = 5.0
+STOPPED_S: Final = 5.0  # between two looks
 
 
 def notify(**fields: str) -> bool:
@@ -101,7 +102,12 @@ class Watchdog:
         return self._health
 
     def _run(self) -> None:
+        looked = time.monotonic()
         while not self._closing.wait(POLL_S):
+            looked, passed = time.monotonic(), time.monotonic() - looked
+            if passed > STOPPED_S:  # we were stopped (SIGSTOP, suspend, a debugger): nobody can have made progress
+                log.warning("the process was stopped for %.0f s", passed)
+                self._progress += passed
             try:
                 status = self._status()
             except Exception as e:  # the mirror is in pieces; nothing else would notice

@@ -24,6 +24,7 @@ LOG: Final = logging.getLogger(__name__)
 STALL_S: Final = 2.0
 STALL_INTERVALS: Final = 2.0
 MAX_STALL_S: Final = 30.0
+STOPPED_S: Final = 2.0
 CONNECT_S: Final = 15.0  # a connection that has not brought its first frame by then is given up
 PAUSE_S: Final = (0.25, 8.0)  # before the first and the later attempts to open it again; doubles
 HEALTHY_S: Final = 5.0  # a connection that lived this long starts the pauses anew
@@ -137,10 +138,14 @@ class SupervisedSource(Source):
             connection = self._open()
             if connection is None:
                 continue
+            began, limit = time.monotonic(), self._limit(connection)
             try:
-                frame = connection.slot.get(self._limit(connection))
+                frame = connection.slot.get(limit)
             except Closed:
                 frame = None
+            stopped = time.monotonic() - began - limit
+            if stopped > STOPPED_S:  # the whole process was (SIGSTOP, suspend): that is not the source's absence
+                self._last_frame += stopped
             if frame is not None:
                 return self._deliver(frame, connection)
             if not self._closing.is_set():

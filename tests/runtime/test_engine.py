@@ -25,7 +25,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from spgvton.bundle import GRAPHS, WEIGHTS, Bundle, shipped, write_manifest
+from spgvton.bundle import GRAPHS, MODES, WEIGHTS, Bundle, shipped, write_manifest
 from spgvton.cli import main
 from spgvton.engine import build as build_module
 from spgvton.engine import cache
@@ -80,9 +80,9 @@ def bundle(tmp_path: Path) -> Bundle:
 # ----- the graph ------------------------------------------------------------------------------------------------------
 
 
-def random_inputs(session: ort.InferenceSession, batch: int) -> dict[str, NDArray[np.float32]]:
+def random_inputs(session: ort.InferenceSession, batch: int) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(3)
-    feeds = {}
+    feeds: dict[str, NDArray[Any]] = {}
     for i in session.get_inputs():
         shape = [batch, *i.shape[1:]]
         if i.type == "tensor(uint8)":
@@ -131,6 +131,15 @@ def test_uint8_is_at_the_border_alone(name: str) -> None:
     given = [v.name for v in model.graph.input if v.type.tensor_type.elem_type == TensorProto.UINT8]
     readers = [n.op_type for n in model.graph.node if set(n.input) & set(given)]
     assert readers == ["Cast"] * len(given)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_oldest_parser_knows_every_operator(name: str) -> None:
+    """onnx-tensorrt 10.1 is that of TensorRT 10.1; 10.3 is the oldest that is supported."""
+    known = (Path(__file__).parents[1] / "data/onnx_tensorrt_10.1_operators.txt").read_text().split()
+    model, _ = prepare(Bundle.open().graph(name), "function")
+    assert {n.op_type for n in model.graph.node} <= set(known)
+    assert all(n.domain == "" for n in model.graph.node)
 
 
 def test_prepare_says_what_is_wrong(tmp_path: Path) -> None:
@@ -353,7 +362,7 @@ def test_build_never_imports_torch(bundle: Bundle) -> None:
 # ----- real builds ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [g for g in GRAPHS if g != "tryon"])
+@pytest.mark.parametrize("name", [g for g in GRAPHS if g not in MODES.values()])
 def test_every_graph_builds(rtx: Any, name: str, tmp_path: Path) -> None:
     built = build(Bundle.open(), Options(backend=RTX, graph=name, folder=tmp_path, max_batch=2))
     assert built.cache == "built"
@@ -362,10 +371,11 @@ def test_every_graph_builds(rtx: Any, name: str, tmp_path: Path) -> None:
     assert 1e6 < built.engine.stat().st_size < 30e6
 
 
+@pytest.mark.parametrize("graph", MODES.values())
 @pytest.mark.parametrize("warp", ["plugin", "function"])
-def test_joint_graph_builds(rtx: Any, warp: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_joint_graph_builds(rtx: Any, warp: str, graph: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     library = request.getfixturevalue("plugin") if warp == "plugin" else None
-    built = build(Bundle.open(), Options(backend=RTX, warp=warp, plugin=library, folder=tmp_path))
+    built = build(Bundle.open(), Options(backend=RTX, graph=graph, warp=warp, plugin=library, folder=tmp_path))
     assert built.facts["plugin_layers"] == (warp == "plugin")
     # The name of a plugin stands in the plan when the plan uses it.
     assert (b"TpsGridSample" in built.engine.read_bytes()) == (warp == "plugin")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import onnx
 
-from spgvton.bundle import WEIGHTS, Bundle, sha256
+from spgvton.bundle import MODES, WEIGHTS, Bundle, sha256
 from spgvton.engine import cache, flavour
 from spgvton.engine.flavour import WARPS, Flavour
 from spgvton.engine.gpu import Gpu, first_gpu
@@ -28,6 +28,7 @@ MIB: Final = 1 << 20
 # `paper` (360 MB) 2410-2480 MiB. TensorRT itself also times kernels on the GPU; --workspace limits that.
 BASE_MEMORY, MEMORY_PER_BYTE = 600 * MIB, 6
 
+JOINT: Final = tuple(MODES.values())  # graphs that warp
 STANDARD_WARP: Final = (
     "no plugin was given (--plugin, $SPGVTON_PLUGIN): the warp is computed by the graph's standard operators"
 )
@@ -80,7 +81,7 @@ def build(bundle: Bundle, options: Options) -> Built:
     trt = flavour.load(options.backend)
     given = options.plugin or os.environ.get("SPGVTON_PLUGIN")
     warp = options.warp or ("plugin" if given and not trt.is_rtx else "function")
-    plugin = _plugin_file(given) if warp == "plugin" and options.graph == "tryon" else None
+    plugin = _plugin_file(given) if warp == "plugin" and options.graph in JOINT else None
     gpu = None if trt.is_rtx else _required_gpu(options)
     advice = _advice(options, trt, warp)
     key = _key(bundle, options, trt, warp, plugin, gpu)
@@ -117,7 +118,7 @@ def _check(bundle: Bundle, options: Options) -> None:
 
 
 def _advice(options: Options, trt: Flavour, warp: str) -> tuple[str, ...]:
-    standard = options.graph == "tryon" and not options.warp and warp == "function" and not trt.is_rtx
+    standard = options.graph in JOINT and not options.warp and warp == "function" and not trt.is_rtx
     slow = trt.is_rtx and options.precision == "int8"
     return tuple(text for text, applies in ((STANDARD_WARP, standard), (RTX_INT8, slow)) if applies)
 

@@ -14,14 +14,14 @@ namespace spgvton {
 namespace tps {
 namespace {
 
-// Blocks that must fit on a multiprocessor. From Blackwell on nvcc unrolls into 64 to 75 registers unless it is told; this
-// asks for 40 (32 where 64 warps fit), which cost no spill. Before, it stays below these by itself (tests/test_plugin.py).
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000 && __CUDA_ARCH__ < 1100
+// Blocks of 8 warps that fill a multiprocessor: 32 warps on Turing, 64 on 8.0, 9.0 and 10.x, 48 on all others. It caps the
+// registers at 64, 32 and 40, without a spill; from Blackwell on nvcc would unroll into 64 to 75 (tests/test_plugin.py).
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define SPGVTON_BLOCKS 4
+#elif defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 900 || __CUDA_ARCH__ / 100 == 10)
 #define SPGVTON_BLOCKS 8
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1100
-#define SPGVTON_BLOCKS 6
 #else
-#define SPGVTON_BLOCKS 1
+#define SPGVTON_BLOCKS 6
 #endif
 
 static_assert(sizeof(Warp) <= 4096, "kernel arguments are limited to 4 KiB");

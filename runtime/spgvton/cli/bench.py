@@ -8,6 +8,7 @@ examples:
   spgvton bench mirrors --backend openvino           one to four mirrors on one engine, one to eight poses in one run
   spgvton bench loop                                 the shipped clip: speed, latency by stage, what the loop itself costs
   spgvton bench loop --source 0 --frames 600 --json  the same of a camera
+  spgvton bench loop --mode live --size 1080x1920    live mode on a portrait screen: age, rates, processor time, memory
   spgvton bench flicker --steady                     what flickers beyond the camera's motion, without and with an option
   spgvton bench diff before.json after.json --limit 10    two reports: what became slower, and what else differed
   spgvton bench soak --minutes 60 --out soak         a mirror for an hour: memory, descriptors, threads; CSV and plot
@@ -33,7 +34,7 @@ from spgvton.bench import loop as bench_loop
 from spgvton.bench.report import context, context_lines, say
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
 from spgvton.bundle import Bundle
-from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker
+from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker, bench_live
 from spgvton.cli.demo import set_person
 from spgvton.cli.run import positive
 from spgvton.demo_assets import DemoAssets
@@ -63,6 +64,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
     loop = actions.add_parser("loop", help="speed, latency by stage, and overhead of the live loop")
     loop.add_argument("--source", metavar="URI", help=f"{SOURCES}; otherwise the shipped clip")
+    loop.add_argument(
+        "--mode",
+        choices=("pose", "live"),
+        default="pose",
+        help="live: how fresh and how dear the live mirror is (pose)",
+    )
+    loop.add_argument(
+        "--size", type=bench_live.size_of, metavar="WxH",
+        help="live mode: the camera's width x height; the source's pictures are fitted into it (the source's own)",
+    )  # fmt: skip
+    loop.add_argument(
+        "--max-age",
+        type=float,
+        metavar="MS",
+        help="live mode: of the networks' answer that a frame is dressed by (1000)",
+    )
     loop.add_argument("--frames", type=positive, default=150, metavar="N", help="of each of the two passes (150)")
     bench_flicker.add_arguments(actions)
     soak = actions.add_parser("soak", help="run a mirror for minutes or hours; do memory, descriptors, threads grow?")
@@ -267,5 +284,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action in bench_engine.ACTIONS:
         return bench_engine.run(args, make_folder(args.out) if args.out else None)
     if args.action == "loop":
-        return run_loop(args, make_folder(args.out) if args.out else None)
+        if args.size and args.mode != "live":
+            raise UsageError("--size is of live mode: add --mode live")
+        measured = bench_live.run if args.mode == "live" else run_loop
+        return measured(args, make_folder(args.out) if args.out else None)
     return run_soak(args, make_folder(args.out or "."))

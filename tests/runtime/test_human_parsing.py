@@ -162,6 +162,23 @@ def test_clothes_of_another_colour_than_the_face_are_no_skin() -> None:
     assert where(figure.labels(), (96, 110), (62, 100)) == ["upper-clothes", "right-arm"]
 
 
+@pytest.mark.parametrize("light", [0.7, 1.2])
+def test_limbs_in_another_light_are_skin_all_the_same(light: float) -> None:
+    figure = Figure().bare().trousers(BLUE, knee_only=True).shirt(RED)
+    lit = tuple(min(255, round(c * light)) for c in SKIN)
+    for joints in ((kp.R_KNEE, kp.R_ANKLE), (kp.L_KNEE, kp.L_ANKLE), (kp.R_ELBOW, kp.R_WRIST)):
+        figure.line(joints, 18, hp.BODY_SKIN, (lit[0], lit[1], lit[2]))
+    for joints in ((kp.R_KNEE, kp.R_ANKLE), (kp.L_KNEE, kp.L_ANKLE)):  # lamps hang above
+        figure.line(joints, 18, hp.BODY_SKIN, (100, 78, 66) if light < 1 else (lit[0], lit[1], lit[2]))
+    assert where(figure.labels(), (72, 215), (120, 215), (58, 115)) == ["right-leg", "left-leg", "right-arm"]
+
+
+def test_wide_shorts_are_no_skirt() -> None:
+    figure = Figure().bare().shirt(RED)
+    figure.shape([(74, 130), (118, 130), (126, 176), (100, 176), (96, 166), (92, 176), (66, 176)], hp.CLOTHES, BLUE)
+    assert where(figure.labels(), (96, 160), (80, 170), (96, 174)) == ["pants", "pants", "background"]
+
+
 def test_a_stranger_in_touch_is_background() -> None:
     figure = Figure().bare().trousers(BLUE).shirt(RED)
     figure.shape([(134, 60), (185, 60), (185, 250), (134, 250)], hp.CLOTHES, GREY)  # his body, behind the left arm

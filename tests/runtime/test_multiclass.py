@@ -169,7 +169,7 @@ def test_nan_of_the_network_is_one_clear_line(front: Any) -> None:
     broken = MulticlassParser()
     broken._session = Broken(broken._session)
     box = person.framing(front[1], front[0].shape[:2])
-    for call in (lambda: broken(*front), lambda: broken.framed(*front, box)):
+    for call in (lambda: broken(*front), lambda: broken.framed(front[0], front[1], box)):
         with pytest.raises(SpgvtonError, match="gave NaN") as e:
             call()
         assert "\n" not in str(e.value)

@@ -198,7 +198,7 @@ def worn_as_skirt(low: Mask, skeleton: Skeleton) -> bool:
             apart = np.linalg.norm(a - b) > 2.2 * sk.HALF_WIDTH[left] * skeleton.torso
             if apart and _at(low, a) and _at(low, b):
                 filled.append(_at(low, (a + b) / 2))
-    return len(filled) >= 3 and float(np.mean(filled)) > 0.7
+    return len(filled) >= 5 and float(np.mean(filled)) > 0.85  # wide shorts fill it near the crotch
 
 
 def _at(mask: Mask, point: Float) -> bool:

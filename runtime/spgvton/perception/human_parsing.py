@@ -35,8 +35,11 @@ MARGIN: Final = 8  # pixels round the person's own, for soft outlines
 UNSURE: Final = 0.15  # a probability below it is 0, one above 1 - it is 1: the network is never quite sure
 BARE: Final = 0.4  # share of a bone on bare skin from which on the limb is bare; a hand covers a quarter of a thigh
 BAREFOOT: Final = 0.25  # share of a foot
-SKIN_LIGHT, SKIN_CHROMA = 44.0, 12.0  # of Lab (lightness halved): how far a limb's colour may be from the face's
+SKIN_CHROMA: Final = 12.0  # of Lab: how far a limb's colour may be from the face's
+# Of halved lightness: how much darker chest and belly may be, how much darker limbs (lamps hang above), how much lighter any.
+DARKER, DARKER_LIMBS, LIGHTER = 44.0, 70.0, 60.0
 SURE: Final = 0.6  # of that: from where on a pixel of a limb of another colour is clothes
+FACE_SHARE: Final = 0.1  # of a head's area: a smaller face tells no colour
 MIN_FACE: Final = 30  # pixels
 SAMPLES: Final = 4  # of twenty: points along a bone that must be in the picture to tell anything
 THIGH: Final = 0.9  # along the torso: skin above it is not a thigh
@@ -133,23 +136,35 @@ def _skin_coloured_clothes(classes: UInt8, lab: Float, skeleton: Skeleton) -> Ma
     """
     skin, face = classes == BODY_SKIN, classes == FACE_SKIN
     out = np.zeros(classes.shape, bool)
-    if face.sum() < MIN_FACE or not skin.any():
+    size = np.pi * (sk.HALF_WIDTH[sk.HEAD] * skeleton.torso) ** 2
+    if face.sum() < max(FACE_SHARE * size, MIN_FACE) or skeleton.keypoints[kp.NOSE, 2] <= 0 or not skin.any():
         return out
-    pixels, colour = lab[skin], np.median(lab[face], axis=0)
+    pixels, face_pixels = lab[skin], lab[face]
+    lighter = face_pixels[:, 0] >= np.median(face_pixels[:, 0])  # without beard and eyes
+    colour = np.median(face_pixels[lighter], axis=0)
     nearest = skeleton.distance[:, skin].argmin(axis=0)
     wrong = np.zeros(len(pixels), bool)
-    for part in np.unique(nearest):
+    for part in set(np.unique(nearest)) - {sk.NECK}:  # which is shaded by the chin
         own = nearest == part
-        if _unlike(np.median(pixels[own], axis=0), colour) > 1:
-            wrong[own] = _unlike(pixels[own], colour) > SURE  # but a hand before it stays
+        darker = DARKER_LIMBS if part in sk.JOINTS else DARKER
+        if _unlike(np.median(pixels[own], axis=0), colour, darker) > 1:
+            wrong[own] = _unlike(pixels[own], colour, darker) > SURE  # but a hand before it stays
     out[skin] = wrong
     return out
 
 
-def _unlike(pixels: Float, face: Float) -> Float:
-    """How far PIXELS (..., 3) are from the colour (3,) of the FACE, 1 = as far as a limb's colour may be."""
-    light, *chroma = np.moveaxis(pixels - face, -1, 0)
-    return np.asarray(np.hypot(light / SKIN_LIGHT, np.hypot(*chroma) / SKIN_CHROMA), np.float32)
+def _unlike(pixels: Float, face: Float, darker: float) -> Float:
+    """How far PIXELS (..., 3) are from the colour (3,) of the FACE, 1 = as far as a limb's colour may be, which may be DARKER.
+
+    Shaded or overexposed skin is between as colourful as the face and less so in proportion to its lightness.
+    """
+    chroma, own = pixels[..., 1:] - 128, face[1:] - 128
+    light = np.maximum(pixels[..., 0], 1.0) / max(float(face[0]), 1.0)
+    least = np.clip(np.minimum(light, 1 / light), 0.3, 1.0)
+    share = np.clip(chroma @ own / max(float(own @ own), 1.0), least, 1.0)
+    off = np.linalg.norm(chroma - share[..., None] * own, axis=-1)
+    difference = pixels[..., 0] - face[0]
+    return np.asarray(np.hypot(difference / np.where(difference < 0, darker, LIGHTER), off / SKIN_CHROMA), np.float32)
 
 
 def label_skin(classes: UInt8, skeleton: Skeleton) -> UInt8:

@@ -117,7 +117,8 @@ def label(classes: UInt8, picture: UInt8, skeleton: Skeleton) -> UInt8:
     hat = (worn | others) & head & (skeleton.along < _eye_line(skeleton))
     shoes, shadows = _below_ankles(classes, skeleton)
     legs = skeleton.nearest(*sk.LEFT_LEG, *sk.RIGHT_LEG)
-    worn |= others & (legs < 1)  # a band round the leg, shiny leggings
+    hips = (skeleton.along > THIGH) & (skeleton.distance[sk.TORSO] < 0.5)
+    worn |= others & ((legs < 1) | hips)  # a band round the leg, shiny leggings, a belt
     labels = label_clothes(worn & ~hat & ~shoes & ~shadows, lab, skeleton)
     labels[classes == HAIR] = lb.HAIR
     labels[classes == FACE_SKIN] = lb.FACE

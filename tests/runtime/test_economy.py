@@ -199,7 +199,7 @@ def test_a_mirror_counts_what_it_shows_again(tiny_bundle: Path) -> None:
     from spgvton.kiosk.mirror import Mirror
 
     economy = Economy(still_threshold=8.0, max_age_s=1e-6, steady=True)  # every frame is too old
-    mirror = Mirror("synthetic://", tiny_bundle, threads=1, parser=MapParser(), economy=economy)
+    mirror = Mirror("synthetic://", tiny_bundle, mode="pose", threads=1, parser=MapParser(), economy=economy)
     mirror.set_garment("one", *ASSETS.garment(1))
     running = Running(mirror, Shown())
     try:

@@ -1,4 +1,4 @@
-"""The whole mirror: real pose, parser, session and loop on the synthetic person, with a network of four nodes."""
+"""The whole mirror in pose mode: real pose, parser, session and loop on the synthetic person, with a network of four nodes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def start(tiny_bundle: Path) -> Iterator[Callable[..., Running]]:
     running: list[Running] = []
 
     def begin(source: str, *sinks: Sink, **options: object) -> Running:
-        mirror = Mirror(source, tiny_bundle, threads=1, parser=MapParser(), **options)  # type: ignore[arg-type]
+        mirror = Mirror(source, tiny_bundle, mode="pose", threads=1, parser=MapParser(), **options)  # type: ignore[arg-type]
         running.append(Running(mirror, *sinks))
         return running[-1]
 
@@ -238,7 +238,7 @@ def test_back_end_that_cannot_be_healed_ends_with_its_own_code() -> None:
         def __call__(self, target: object, frame_size: object = None) -> np.ndarray:
             raise RuntimeError("CUDA error 700")
 
-    mirror = Mirror("synthetic://", parser=MapParser(), open_session=Broken)
+    mirror = Mirror("synthetic://", mode="pose", parser=MapParser(), open_session=Broken)
     mirror.set_garment("shirt", *ASSETS.garment(1))
     run = Running(mirror)
     run.thread.join(PATIENCE_S)
@@ -297,6 +297,8 @@ def test_wrong_use_is_told_before_anything_runs(tiny_bundle: Path, tmp_path: Pat
         Mirror("synthetic://", tmp_path)
     lip = MapParser()
     lip.label_set = "lip"
+    with pytest.raises(SpgvtonError, match="the parser gives lip labels"):
+        Mirror("synthetic://", tiny_bundle, mode="pose", parser=lip)
     with pytest.raises(SpgvtonError, match="the parser gives lip labels"):
         Mirror("synthetic://", tiny_bundle, parser=lip)
     status = Mirror("rtsp://user:secret@camera/x", tiny_bundle, parser=MapParser()).status()

@@ -50,7 +50,7 @@ THUMBNAIL: Final = 240  # pixels
 POLL_S: Final = 1.0
 AT_ONCE_S: Final = 0.5  # what a look at the folder may take for new pictures; the others are left to the background
 MIN_PAUSE_S: Final = 0.05  # between two garments that are looked at in the background
-PREPARED: Final = 8  # garments whose pixels stay in memory
+PREPARED: Final = 4  # garments whose pixels, up to 9 MB each, stay in memory
 PREPARING: Final = 2  # at a time: a picture of 24 megapixels is 72 MB decoded
 
 
@@ -295,7 +295,7 @@ class Catalogue:
         return False
 
     def load(self, garment: str) -> tuple[UInt8, UInt8]:
-        """Picture RGB (H, W, 3) and mask (H, W), 255 = garment, at most 1200 pixels on a side.
+        """Picture RGB (H, W, 3) and mask (H, W), 255 = garment, at most 1536 pixels on a side.
 
         Raises SpgvtonError when there is no such garment, or its mask is neither given nor found; then it is listed so.
         """

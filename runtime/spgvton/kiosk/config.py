@@ -71,13 +71,16 @@ class Section(BaseModel):
 
 
 class MirrorConfig(Section):
-    """How the loop runs. parser: your ONNX human parser; without it the shipped one is used.
+    """How the loop runs. mode: see Mirror. parser: an ONNX human parser; without it the shipped one.
 
     parser_size ("HxW"), parser_colour, parser_normalisation: how it wants its picture.
+    rotate: degrees clockwise, of a camera that hangs on its side.
     warp, plugin: of TensorRT's engine, see `spgvton build`.
     still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.
     """
 
+    mode: Literal["live", "pose"] = "live"
+    rotate: Literal[0, 90, 180, 270] = 0
     backend: str = Field(default="onnxruntime", pattern=r"^[a-z][a-z0-9-]{0,30}$")
     warp: Literal["plugin", "function"] | None = None
     plugin: Annotated[ConfigPath | None, Field(strict=False)] = None
@@ -113,6 +116,7 @@ class WebConfig(Section):
     viewers_per_address: int = Field(default=8, ge=1, le=1000)
     fps: float = Field(default=30.0, gt=0, le=120)
     jpeg_quality: int = Field(default=80, ge=30, le=95)
+    max_side: int = Field(default=1280, ge=240, le=4096)
     upload_mib: int = Field(default=12, ge=1, le=32)
 
 

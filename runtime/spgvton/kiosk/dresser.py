@@ -69,6 +69,10 @@ class Dresser:
         """The back end: name, version, device."""
         return self._session.describe()
 
+    def prepare(self, picture: UInt8, mask: UInt8) -> Garment:
+        """The garment of a picture RGB (H, W, 3) and mask (H, W), 255 = garment. Raises SpgvtonError."""
+        return Garment.of(picture, mask, size=self.size)
+
     def set_garment(self, garment: Garment) -> None:
         """Wear GARMENT from the next frame on."""
         self._garment = garment

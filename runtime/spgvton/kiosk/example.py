@@ -18,6 +18,8 @@ state: state              # what survives a restart, and the token
 screen: none              # window, window:fullscreen: shown by this process, without a browser
 
 mirror:
+  mode: live              # pose: the customer's picture is taken once, and posed
+  rotate: 0               # 90, 180, 270 degrees clockwise: a camera that hangs on its side
   view: result            # side-by-side shows the camera too
   wipe_after_s: 10        # the customer is forgotten so long after she left
 

@@ -38,12 +38,15 @@ def face_hint(k: Float) -> str | None:
     return None
 
 
-def place_hint(k: Float, size: tuple[int, int]) -> str | None:
-    """What a person at KEYPOINTS (18, 3) of a frame of SIZE (height, width) must do to be seen well; None if nothing."""
+def place_hint(k: Float, size: tuple[int, int], *, hips: bool = True) -> str | None:
+    """What a person at KEYPOINTS (18, 3) of a frame of SIZE (height, width) must do to be seen well; None if nothing.
+
+    hips: they must be seen, too.
+    """
     h, w = size
     if not person_present(k):
         return "step in front of the mirror"
-    if k[kp.NECK, 2] <= 0 or (k[[kp.R_HIP, kp.L_HIP], 2] <= 0).all():
+    if k[kp.NECK, 2] <= 0 or (hips and (k[[kp.R_HIP, kp.L_HIP], 2] <= 0).all()):
         return "step back"
     share = kp.torso_length(k) / h
     if share > TORSO[1]:
@@ -53,7 +56,7 @@ def place_hint(k: Float, size: tuple[int, int]) -> str | None:
     shoulders = k[[kp.R_SHOULDER, kp.L_SHOULDER], 0]
     if shoulders.min() < 0.02 * w or shoulders.max() > 0.98 * w:
         return "step to the middle"
-    if (k[[kp.R_HIP, kp.L_HIP], 2] <= 0).any():
+    if hips and (k[[kp.R_HIP, kp.L_HIP], 2] <= 0).any():
         return "step to the middle"
     return face_hint(k)
 

@@ -6,6 +6,8 @@
     live         she is dressed. Frames whose pose cannot be dressed show the last good image and a hint.
     left         she is not seen; her last image waits for her for wipe_after_s, then everything about her is wiped.
 
+In live mode there is no source picture and so no "capturing", and no last image either: frames that cannot be dressed show the camera.
+
 Time is what the caller says (time.monotonic() at capture), so a wall clock that is set changes nothing.
 """
 
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from spgvton import keypoints as kp
 from spgvton.kiosk.dresser import Dresser
 from spgvton.kiosk.guide import face_hint, is_dark, place_hint, pose_hint
+from spgvton.kiosk.live_dresser import LiveDresser
 from spgvton.kiosk.lock import PersonLock
 from spgvton.kiosk.source_capture import SourceCapture
 from spgvton.perception.pose import person_present, why_unusable
@@ -45,14 +48,15 @@ COME_BACK: Final = "come back to go on"
 class Lifecycle:
     """State of one mirror; used under its lock.
 
+    capture: makes the source picture; None in live mode. empty: the last frame showed a lit room without a customer.
     follow: tells the pose estimator to look where the customer was: keypoints (18, 3), (height, width) of the frame.
     forget: drops the last try-on.
     """
 
     def __init__(
         self,
-        capture: SourceCapture,
-        dresser: Dresser,
+        capture: SourceCapture | None,
+        dresser: Dresser | LiveDresser,
         follow: Callable[[Float, tuple[int, int]], None],
         forget: Callable[[], None],
         *,
@@ -61,6 +65,7 @@ class Lifecycle:
         self.state: State = "nobody"
         self.hint = ""
         self.dark = False  # the last frame showed nothing
+        self.empty = False
         self._capture, self._dresser, self._follow, self._forget = capture, dresser, follow, forget
         self._wipe_after_s = wipe_after_s
         self._lock = PersonLock()
@@ -78,12 +83,20 @@ class Lifecycle:
 
     @property
     def problem(self) -> str:
-        """Why the last source picture could not be used; "" where it could."""
-        return self._capture.problem
+        """Why the last source picture, or in live mode the last frame, could not be used; "" where it could."""
+        return self._dresser.problem if isinstance(self._dresser, LiveDresser) else self._capture_problem
+
+    @property
+    def _capture_problem(self) -> str:
+        return self._capture.problem if self._capture else ""
+
+    def _forget_captured(self) -> None:
+        if self._capture:
+            self._capture.reset()
 
     def wipe(self) -> None:
         """Forget the customer: pictures, map, keypoints, colours."""
-        self._capture.reset()
+        self._forget_captured()
         self._dresser.forget_person()
         self._forget()
         self._lock.clear()
@@ -94,7 +107,7 @@ class Lifecycle:
     def retake(self) -> None:
         """Take the customer's picture anew; without a customer that happens anyway."""
         if self.state in ("live", "left"):
-            self._capture.reset()
+            self._forget_captured()
             self._dresser.forget_person()
             self._capturing_since = None
             self._go("approaching")
@@ -129,7 +142,8 @@ class Lifecycle:
         if dark:
             hint = DARK
         self.hint = hint or ""
-        return Perception(keypoints, hint, keep_last=self.state in ("live", "left"))
+        self.empty = not dark and not present and self.state in ("nobody", "left")
+        return Perception(keypoints, hint, keep_last=self._capture is not None and self.state in ("live", "left"))
 
     def _look_for_light(self, picture: UInt8) -> bool:
         """True where PICTURE shows nothing; the log is told when that begins and ends."""
@@ -160,7 +174,7 @@ class Lifecycle:
         shoulders = bool(k[kp.NECK, 2] > 0)
         if present and not shoulders and self.state in ("approaching", "capturing"):
             self._seen = now  # so near that there are no clothes to know her by
-            return place_hint(k, (picture.shape[0], picture.shape[1]))
+            return place_hint(k, (picture.shape[0], picture.shape[1]), hips=self._capture is not None)
         if present and self._lock.follows(picture, k, now):
             self._seen, self._somebody_since = now, None
             if self.state == "left":
@@ -182,12 +196,18 @@ class Lifecycle:
 
     def _guide(self, picture: UInt8, k: Float, now: float) -> str | None:
         """Before she is live: where and how to stand; good frames go to the capture."""
+        size = (picture.shape[0], picture.shape[1])
+        if self._capture is None:
+            hint = place_hint(k, size, hips=False)
+            self._go("live" if hint is None else "approaching")
+            return hint or self._live(picture, k)
         person = self._capture.poll()
         if person is not None:
+            assert isinstance(self._dresser, Dresser)
             self._dresser.set_person(person)
             self._go("live")
             return self._live(picture, k)
-        hint = place_hint(k, (picture.shape[0], picture.shape[1]))
+        hint = place_hint(k, size)
         if hint is not None:
             self._capturing_since = None
             self._go("approaching")

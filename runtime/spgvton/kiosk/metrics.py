@@ -45,7 +45,12 @@ class KioskCollector(Collector):
         yield from self._machine()
 
     def _loop(self, status: MirrorStatus) -> Iterator[Metric]:
-        versions = {"version": __version__, "source": status.source, "garment": status.garment or ""}
+        versions = {
+            "version": __version__,
+            "mode": status.mode,
+            "source": status.source,
+            "garment": status.garment or "",
+        }
         yield InfoMetricFamily(
             "spgvton", "what runs", {**versions, **{f"backend_{k}": v for k, v in status.backend.items()}}
         )
@@ -55,6 +60,8 @@ class KioskCollector(Collector):
         yield CounterMetricFamily(
             "spgvton_frames_synthesised", "frames presented whose picture was made for them", status.frames_synthesised
         )
+        yield CounterMetricFamily("spgvton_answers", "answers of the networks in live mode", status.answers)
+        yield GaugeMetricFamily("spgvton_answers_per_second", "answers of the networks, lately", status.answers_per_s)
         again = CounterMetricFamily(
             "spgvton_frames_again", "frames presented that show the last picture again", labels=["reason"]
         )

@@ -12,28 +12,32 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.backends import open_backend
+from spgvton.backends import Backend, open_backend
+from spgvton.backends.contract import LIVE, POSE
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.dresser import CHOOSE, Dresser, Session
 from spgvton.kiosk.lifecycle import Lifecycle, State
+from spgvton.kiosk.live_dresser import LiveDresser, OutlivedParser
 from spgvton.kiosk.memory import limit_arenas
 from spgvton.kiosk.source_capture import SourceCapture
 from spgvton.kiosk.view import MirrorView
+from spgvton.live.network import LiveNetwork
+from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator
-from spgvton.person import Garment
 from spgvton.session import TryOn
 from spgvton.stream.compose import Layout
 from spgvton.stream.latency import LATENCY_BUCKETS_S, RateMeter, RecentLatency
 from spgvton.stream.loop import Loop, Perception, View
+from spgvton.stream.rotate import Rotated
 from spgvton.stream.sink_thread import in_threads
 from spgvton.stream.sinks import Sink
 from spgvton.stream.slot import Policy
@@ -45,6 +49,7 @@ __all__ = ["EXIT_GAVE_UP", "LATENCY_BUCKETS_S", "Mirror", "MirrorStatus"]
 LOG: Final = logging.getLogger(__name__)
 
 UInt8 = NDArray[np.uint8]
+Mode = Literal["live", "pose"]
 
 EXIT_GAVE_UP: Final = os.EX_TEMPFAIL  # 75: a supervisor such as systemd should start the process again
 PATIENCE_S: Final = 120.0
@@ -57,6 +62,7 @@ RATE_S: Final = 5.0
 class MirrorStatus:
     """A moment of a mirror. Times in seconds unless the name says otherwise; rates are of the last second or so.
 
+    mode: of Mirror. answers, answers_per_s: of the networks in live mode, of which there may be fewer than frames.
     frames_synthesised: of frames_out, those whose picture was made for them. frames_again: reason -> those that show the last
     picture again although they could be dressed (spgvton.economy).
     dropped: stage -> frames it had finished and nobody took; "sink NAME" -> frames a sink was too slow for.
@@ -66,6 +72,7 @@ class MirrorStatus:
     run(). dark: the newest frame shows nothing (a covered lens, black frames). restarts: how often source or back end were opened again. garment: its name.
     """
 
+    mode: Mode = "live"
     state: State = "nobody"
     hint: str = ""
     garment: str | None = None
@@ -73,6 +80,8 @@ class MirrorStatus:
     fps_out: float = 0.0
     frames_in: int = 0
     frames_out: int = 0
+    answers: int = 0
+    answers_per_s: float = 0.0
     frames_synthesised: int = 0
     frames_again: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
@@ -95,7 +104,7 @@ class _Shutter(Source):
 
     live = True
 
-    def __init__(self, source: SupervisedSource, closed: Callable[[], bool]) -> None:
+    def __init__(self, source: Source, closed: Callable[[], bool]) -> None:
         self.name, self.fps, self.size = source.name, source.fps, source.size
         self._source, self._closed = source, closed
 
@@ -109,16 +118,45 @@ class _Shutter(Source):
         self._source.close()
 
 
+def _live(
+    engine: Callable[[], tuple[Bundle, Backend]], parser: Parser | None, economy: Economy
+) -> Callable[[], LiveTryOn]:
+    """Opens what live mode needs; the parser once."""
+    outlived = OutlivedParser(parser or MulticlassParser(len(os.sched_getaffinity(0))))
+
+    def open_live() -> LiveTryOn:
+        bundle, backend = engine()
+        return LiveTryOn(LiveNetwork(bundle, backend=backend), parser=outlived, economy=economy)
+
+    return open_live
+
+
+def _posing(engine: Callable[[], tuple[Bundle, Backend]], parser: Parser, economy: Economy) -> Callable[[], Session]:
+    """Opens what pose mode needs."""
+
+    def open_tryon() -> Session:
+        bundle, backend = engine()
+        if bundle.label_set != parser.label_set:
+            raise SpgvtonError(
+                f"the parser gives {parser.label_set} labels, the bundle was trained on {bundle.label_set}"
+            )
+        return TryOn(bundle, backend=backend, economy=economy)
+
+    return open_tryon
+
+
 class Mirror:
     """Shows whoever stands before SOURCE_URI in the garment that is set. All methods may be called from any thread.
 
     source_uri: as spgvton.stream.sources takes it; a file plays at its own pace, again and again, as a camera would.
-    bundle, backend, threads: as TryOn takes them. warp, plugin: of TensorRT's engine, as open_backend takes them. policy: "latest" for a mirror; "wait" presents every frame that it
-    reads. wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map of the source
-    picture; None = the shipped one. mirrored: flip left and right. view: "result", or "side-by-side" with the camera.
-    economy: what need not be computed again.
+    mode: "live" dresses the camera's own picture; "pose" shows the customer's source picture in their pose (the paper's way).
+    bundle, backend, threads: as LiveTryOn and TryOn take them. warp, plugin: of TensorRT's engine, as open_backend takes them.
+    policy: "latest" for a mirror; "wait" presents every frame that it reads, in live mode each with an answer of its own.
+    wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map, in pose mode of the source picture;
+    None = the shipped one. rotate: degrees clockwise, of a camera that hangs on its side. mirrored: flip left and right.
+    view: "result", or "side-by-side" with the camera. economy: what need not be computed again.
     patience_s: how long the source may be away before run() gives up; float("inf") = for ever.
-    open_session: instead of TryOn(bundle, ...).
+    open_session: instead of TryOn(bundle, ...) or LiveTryOn(bundle, ...), such as LiveTryOn.sibling of one that several mirrors share.
     Raises UsageError for a source of no known kind, SpgvtonError when the models cannot be loaded.
     """
 
@@ -127,6 +165,7 @@ class Mirror:
         source_uri: str,
         bundle: str | Path | None = None,
         *,
+        mode: Mode = "live",
         backend: str = "onnxruntime",
         threads: int | None = None,
         warp: str | None = None,
@@ -134,36 +173,42 @@ class Mirror:
         policy: Policy = "latest",
         wipe_after_s: float = 10.0,
         parser: Parser | None = None,
+        rotate: int = 0,
         mirrored: bool = True,
         view: Layout = "result",
         patience_s: float = PATIENCE_S,
         economy: Economy | None = None,
-        open_session: Callable[[], Session] | None = None,
+        open_session: Callable[[], Session] | Callable[[], LiveTryOn] | None = None,
     ) -> None:
         limit_arenas()  # before the first thread
         self._connector = connector(source_uri, realtime=True)
-        self._policy, self._patience_s = policy, patience_s
+        self._mode, self._rotate, self._policy, self._patience_s = mode, rotate, policy, patience_s
         self._economy = economy or Economy()
-        parser = parser or MulticlassParser()
 
-        def open_tryon() -> Session:
+        def open_engine() -> tuple[Bundle, Backend]:
             opened = Bundle.open(bundle)
-            engine = open_backend(backend, opened, threads=threads, warp=warp, plugin=plugin)
-            session = TryOn(opened, backend=engine, economy=self._economy)
-            if session.bundle.label_set != parser.label_set:
-                raise SpgvtonError(
-                    f"the parser gives {parser.label_set} labels, the bundle was trained on {session.bundle.label_set}"
-                )
-            return session
+            graph = LIVE if mode == "live" else POSE
+            return opened, open_backend(backend, opened, mode=graph, threads=threads, warp=warp, plugin=plugin)
 
-        self._dresser = Dresser(open_session or open_tryon)
         self._pose = PoseEstimator()
-        self._view = MirrorView(layout=view, mirrored=mirrored)
+        self._view = MirrorView(layout=view, mirrored=mirrored, live=mode == "live")
         self._lock = threading.RLock()  # of the lifecycle and the switches
+        self._dresser: Dresser | LiveDresser
+        if mode == "live":
+            self._dresser = LiveDresser(
+                cast("Callable[[], LiveTryOn] | None", open_session) or _live(open_engine, parser, self._economy),
+                latest=policy == "latest", max_age_s=self._economy.max_age_s,
+            )  # fmt: skip
+            capture = None
+        else:
+            parser = parser or MulticlassParser()
+            self._dresser = Dresser(
+                cast("Callable[[], Session] | None", open_session) or _posing(open_engine, parser, self._economy)
+            )
+            capture = SourceCapture(parser, self._dresser.size)
         self._lifecycle = Lifecycle(
-            SourceCapture(parser, self._dresser.size), self._dresser, self._pose.follow, self._forget_image,
-            wipe_after_s=wipe_after_s,
-        )  # fmt: skip
+            capture, self._dresser, self._pose.follow, self._forget_image, wipe_after_s=wipe_after_s
+        )
         self._garment: str | None = None
         self._forget_pose = False
         self._last_error = ""
@@ -175,7 +220,7 @@ class Mirror:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the pictures that sinks get."""
+        """Height and width of the pictures that sinks get; in live mode the camera's, from its first frame on."""
         return self._view.size
 
     @property
@@ -188,9 +233,9 @@ class Mirror:
 
         Raises SpgvtonError when sizes differ or the mask is empty; the garment before then stays on.
         """
-        garment = Garment.of(np.ascontiguousarray(picture[..., :3]), mask, size=self._dresser.size)
+        garment = self._dresser.prepare(np.ascontiguousarray(picture[..., :3]), mask)
         with self._lock:
-            self._dresser.set_garment(garment)
+            self._dresser.set_garment(garment)  # type: ignore[arg-type]  # what the same dresser has prepared
             self._view.garment = picture
             self._garment = name
 
@@ -220,7 +265,9 @@ class Mirror:
         with self._lock:
             lifecycle = self._lifecycle
             undressed = lifecycle.state == "live" and self._garment is None
+            live = self._dresser if isinstance(self._dresser, LiveDresser) else None
             return MirrorStatus(
+                mode=self._mode,
                 state=lifecycle.state,
                 hint=CHOOSE if undressed else lifecycle.hint,
                 garment=self._garment,
@@ -228,6 +275,8 @@ class Mirror:
                 fps_out=self._presented.rate(since=now - RATE_S),
                 frames_in=loop.report.frames_in if loop else 0,
                 frames_out=loop.report.frames_out if loop else 0,
+                answers=live.answers if live else 0,
+                answers_per_s=live.answers_per_s(now - RATE_S) if live else 0.0,
                 frames_synthesised=loop.report.frames_synthesised if loop else 0,
                 frames_again=dict(loop.report.again) if loop else {},
                 dropped={**loop.dropped_at, **missed} if loop else {},
@@ -256,8 +305,9 @@ class Mirror:
             how.open, how.name, patience_s=self._patience_s, replay=not how.may_be_lost, on_loss=self._source_lost
         )
         self._source = source
+        turned = Rotated(source, self._rotate) if self._rotate else source
         self._loop = Loop(
-            _Shutter(source, lambda: self._view.privacy),
+            _Shutter(turned, lambda: self._view.privacy),
             self._perceive,
             self._dresser,
             self._view,
@@ -268,7 +318,7 @@ class Mirror:
             on_sink_error=self._sink_failed,
             stop=stop,
             stall_s=float("inf"),  # the source looks after that
-            max_age_s=self._economy.max_age_s,
+            max_age_s=None if self._mode == "live" else self._economy.max_age_s,  # live never shows an older frame
         )
         try:
             self._loop.run()
@@ -283,6 +333,8 @@ class Mirror:
         finally:
             with self._lock:
                 self._lifecycle.wipe()
+            if isinstance(self._dresser, LiveDresser):
+                self._dresser.close()
         return 0
 
     def _forget_image(self) -> None:
@@ -300,7 +352,10 @@ class Mirror:
         with self._lock:
             if self._view.privacy:  # switched on meanwhile
                 return Perception(keypoints, "", keep_last=False)
-            return self._lifecycle.step(frame.image, keypoints, frame.captured)
+            said = self._lifecycle.step(frame.image, keypoints, frame.captured)
+            if self._lifecycle.empty and isinstance(self._dresser, LiveDresser):
+                self._dresser.learn_empty_room(frame)
+            return said
 
     def _count(self, view: View) -> None:
         now = time.monotonic()

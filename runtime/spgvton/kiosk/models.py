@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spgvton.kiosk.catalogue import MAX_NAME, Garment
 from spgvton.kiosk.lifecycle import State
+from spgvton.kiosk.mirror import Mode
 
 GarmentId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="as listed by /api/garments")]
 UploadId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{16}$", description="as answered by POST /api/uploads")]
@@ -82,6 +83,7 @@ class StatusView(BaseModel):
     """What pages show. boot changes with every start of the process."""
 
     boot: str
+    mode: Mode
     state: State
     hint: str
     garment: str | None
@@ -89,6 +91,8 @@ class StatusView(BaseModel):
     fps_out: float
     frames_in: int
     frames_out: int
+    answers: int = Field(description="of the networks in live mode, so far")
+    answers_per_s: float
     frames_synthesised: int
     frames_again: dict[str, int]
     dropped: dict[str, int]

@@ -9,8 +9,8 @@ from contextlib import closing
 from typing import Final
 
 from spgvton.backends import open_backend
-from spgvton.backends.contract import KEYPOINTS
-from spgvton.bench.inputs import demo_samples, dress
+from spgvton.backends.contract import LIVE, POSE
+from spgvton.bench.inputs import demo_samples, dress, live_samples
 from spgvton.bundle import Bundle
 from spgvton.engine.flavour import MODULES
 from spgvton.kiosk.config import KioskConfig
@@ -24,11 +24,16 @@ def prepare(config: KioskConfig) -> dict[str, str]:
     Raises UsageError and SpgvtonError, as the kiosk's start would.
     """
     options, bundle = config.mirror, Bundle.open(config.bundle)
+    mode = LIVE if options.mode == "live" else POSE
     backend = open_backend(
-        options.backend, bundle, threads=options.threads, warp=options.warp, plugin=options.plugin
-    )  # fmt: skip
+        options.backend, bundle, mode=mode, threads=options.threads, warp=options.warp, plugin=options.plugin
+    )
     with closing(backend):
-        sample = demo_samples(bundle.size, bundle.label_set, poses=1)[0]
-        dress(backend, sample)
-        backend.run(sample[KEYPOINTS])
+        sample = (
+            live_samples(bundle.size, bundle.label_set)[0]
+            if mode is LIVE
+            else demo_samples(bundle.size, bundle.label_set)[0]
+        )
+        dress(backend, sample, mode)
+        backend.infer({name: sample[name] for name in mode.frame})
         return backend.describe()

@@ -42,7 +42,7 @@ class RecordingSink(Sink):
         self._began = 0.0
 
     def start(self) -> None:
-        self.problem = None
+        self.problem, self._began = None, 0.0
         self._wanted.set()
 
     def stop(self) -> None:
@@ -53,11 +53,13 @@ class RecordingSink(Sink):
             self._finish()
             return
         try:
+            if self._file is not None and self._file.size != image.shape[:2]:
+                self._finish()  # the camera has changed its resolution: on in another file
             if self._file is None:
                 # The time of day comes twice when clocks are set back.
                 path = self._free_path(time.strftime("mirror-%Y%m%d-%H%M%S"))
                 self._file = FileSink(path, (image.shape[0], image.shape[1]), FPS, keep_time=True)
-                self._began = time.monotonic()
+                self._began = self._began or time.monotonic()
                 log.info("recording", extra={"path": str(path)})
             self._file.write(image, timestamp)
             if time.monotonic() - self._began > self._limit_s:

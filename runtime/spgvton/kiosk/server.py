@@ -110,7 +110,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
     with ExitStack() as stack:
         stack.enter_context(only_one(config.state))
         listener = stack.enter_context(listen(web.host, web.port))
-        sink = WebSink(web.jpeg_quality)
+        sink = WebSink(web.jpeg_quality, web.max_side)
         catalogue = Catalogue(config.catalogue, config.state / "thumbnails")
         mirror = make_mirror(config)
         recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
@@ -183,7 +183,7 @@ def make_mirror(config: KioskConfig) -> Mirror:
     wants = ParserOptions(size, options.parser_colour, options.parser_normalisation)
     parser = wants.open(str(options.parser), options.label_set) if options.parser else None
     return Mirror(
-        config.source, config.bundle, threads=options.threads, policy=options.policy,
+        config.source, config.bundle, mode=options.mode, rotate=options.rotate, threads=options.threads, policy=options.policy,
         wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view,
         backend=options.backend, warp=options.warp, plugin=options.plugin, patience_s=config.watchdog.source_s or float("inf"),
         economy=Economy(options.still_threshold, options.max_age_ms and options.max_age_ms / 1e3, options.steady),

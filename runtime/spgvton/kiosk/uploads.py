@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from spgvton import image
 from spgvton.errors import SpgvtonError
 from spgvton.image_header import Header, kind, read_header
+from spgvton.live.garment import MAX_SIDE
 from spgvton.mask import decode_mask, same_shape
 from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, garment_mask
 from spgvton.video import cv2
@@ -27,7 +28,6 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 
 MAX_PIXELS: Final = 24_000_000
-MAX_SIDE: Final = 1200  # kept of an upload, pixels; the network sees 256
 PENDING: Final = 8
 PENDING_S: Final = 15 * 60.0
 MASK_TINT: Final = (0, 170, 140)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.kiosk.uploads import jpeg
+from spgvton.kiosk.uploads import jpeg, smaller
 from spgvton.stream.sinks import Sink
 
 UInt8 = NDArray[np.uint8]
@@ -31,15 +31,18 @@ class Encoded(NamedTuple):
 
 
 class WebSink(Sink):
-    """Holds the latest frame as JPEG for viewers on one asyncio loop."""
+    """Holds the latest frame as JPEG for viewers on one asyncio loop.
+
+    quality: of the JPEG, 0 to 100. max_side: pixels of a larger picture's long side; then a viewer costs little, whatever the camera.
+    """
 
     name = "web"
 
-    def __init__(self, quality: int = 80) -> None:
+    def __init__(self, quality: int = 80, max_side: int = 1280) -> None:
         self.viewers = 0
         self.encoded = 0  # frames so far
         self.ended = False
-        self._quality = quality
+        self._quality, self._max_side = quality, max_side
         self._latest: Encoded | None = None
         self._lock = threading.Lock()  # of the latest frame and its number
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -52,7 +55,7 @@ class WebSink(Sink):
     def write(self, image: UInt8, timestamp: float) -> None:
         if not self.viewers:
             return
-        data = jpeg(image, self._quality)
+        data = jpeg(smaller(image, self._max_side), self._quality)
         with self._lock:
             self.encoded += 1
             self._latest = Encoded(self.encoded, data)

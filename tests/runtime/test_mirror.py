@@ -16,6 +16,7 @@ import pytest
 
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.kiosk.dresser import Dresser
 from spgvton.kiosk.mirror import EXIT_GAVE_UP, LATENCY_BUCKETS_S, Mirror, MirrorStatus
 from spgvton.stream.sinks import FileSink, Sink
 from spgvton.stream.sources import open_source
@@ -167,7 +168,7 @@ def test_customer_leaves_and_everything_is_wiped(start: Callable[..., Running]) 
     run.until(lambda s: s.state == "left")
     run.until(lambda s: s.state == "nobody")
     dresser = run.mirror._dresser
-    assert dresser._person is None
+    assert isinstance(dresser, Dresser) and dresser._person is None
     assert not any(value.any() for name, value in _statics(dresser).items() if not name.startswith("cloth"))
     assert run.mirror.status().garment == "shirt"  # the mirror's, not hers
 

@@ -177,7 +177,7 @@ def test_who_leaves_is_forgotten_and_the_empty_room_is_learnt(start: Callable[..
         assert live.plate._mean is not None
         seen = live.plate._mean[live.plate._seen > 0]
     assert seen.min() > 150, "the wall, and nobody"
-    assert live._compositor._answer is None and dresser._stage._said is None
+    assert dresser._stage._said is None and dresser._stage._last is None
 
 
 class Changing(Source):

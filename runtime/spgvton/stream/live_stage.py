@@ -102,10 +102,8 @@ class LiveStage:
         start = time.monotonic()
         picture = self._live.compose(frame.image, said.answer, keypoints)
         self.times_s = {**said.times_s, COMPOSE: time.monotonic() - start}
-        if epoch != self._epoch:
-            self._live.forget_pictures()
-            raise Unusable(WAIT)
-        if picture is frame.image:  # the answer is of another size, or the customer is somewhere else altogether
+        # Of the frame itself: the answer is of another size, or the customer is somewhere else altogether.
+        if epoch != self._epoch or picture is frame.image:
             raise Unusable(WAIT)
         return picture
 

@@ -71,6 +71,7 @@ def make_shop(folder: Path, bundle: Path, **settings: Any) -> Path:
 def serve(folder: Path, bundle: Path, **settings: Any) -> Iterator[Served]:
     """The kiosk of make_shop(), live."""
     settings.setdefault("web", "{port: 0, viewers: 60, viewers_per_address: 60}")
+    settings.setdefault("mirror", "{max_age_ms: 20000}")  # on a busy machine answers come late
     config = kiosk_config.load(make_shop(folder, bundle, **settings))
     stop = threading.Event()
     with started(config, stop) as running, httpx.Client(base_url=running.url, timeout=60) as client:

@@ -163,7 +163,7 @@ class LiveDresser:
             self._stage = LiveStage(self._live, latest=self._latest, max_age_s=self._max_age_s)
             self._worn = None
         if self._worn is not self._garment and self._garment is not None:
-            self._stage.wear(self._garment)
+            self._stage.set_garment(self._garment)
             self._worn = self._garment
         if self._stage.busy_s > STUCK_S:
             raise Stuck(f"parser or network have not returned for {STUCK_S:.0f} s: start again")

@@ -355,10 +355,11 @@ def test_privacy_blanks_the_picture_and_ends_a_recording(kiosk: Served) -> None:
     wait_for(lambda: kiosk.status()["state"] == "live")
 
 
-def test_retake_takes_the_person_anew(kiosk: Served) -> None:
+def test_retake_begins_anew_with_the_customer(kiosk: Served, caplog: pytest.LogCaptureFixture) -> None:
     wait_for(lambda: kiosk.status()["state"] == "live")
-    assert kiosk.client.post("/api/retake").status_code == 204
-    assert kiosk.status()["state"] != "live"
+    with caplog.at_level("INFO"):
+        assert kiosk.client.post("/api/retake").status_code == 204
+        wait_for(lambda: "approaching -> live" in caplog.text)
     wait_for(lambda: kiosk.status()["state"] == "live")
 
 

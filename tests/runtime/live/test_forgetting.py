@@ -51,7 +51,7 @@ def stage(live: LiveTryOn, gate: Gate, garment: LiveGarment) -> Iterator[LiveSta
     gate.error = None
     gate.go.set()
     stage = LiveStage(LiveTryOn(live.network.sibling(), parser=gate), latest=True, max_age_s=60)
-    stage.wear(garment)
+    stage.set_garment(garment)
     yield stage
     gate.go.set()
     stage.close()

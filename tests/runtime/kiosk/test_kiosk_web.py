@@ -76,18 +76,18 @@ STREAM = b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def test_a_chosen_garment_is_seen_and_remembered(kiosk: Served) -> None:
-    colours = {}
-    for garment in ("nova", "flower"):
-        answer = kiosk.client.put("/api/garment", json={"id": garment})
-        assert answer.status_code == 200 and answer.json()["worn"]
-        wait_for(lambda: kiosk.status()["state"] == "live")
-        skip_frames(kiosk)
+    def green() -> float:
+        """Of the middle of the view, where clothes are."""
         picture = picture_of(frames(kiosk.client, 2)[1])
         h, w = picture.shape[:2]
-        colours[garment] = picture[h // 3 : h // 2, 2 * w // 5 : 3 * w // 5].mean(axis=(0, 1))
+        return float(picture[h // 3 : h // 2, 2 * w // 5 : 3 * w // 5, 1].mean())
+
+    for garment, seen in (("nova", lambda: green() > 110), ("flower", lambda: green() < 80)):  # yellow, red
+        answer = kiosk.client.put("/api/garment", json={"id": garment})
+        assert answer.status_code == 200 and answer.json()["worn"]
+        wait_for(seen)
         saved = json.loads((kiosk.folder / "state/state.json").read_text())
         assert saved == {"garment": garment, "privacy": False}
-    assert colours["nova"][1] > colours["flower"][1] + 40  # yellow has more green than red
     worn = [g["id"] for g in kiosk.client.get("/api/garments").json()["garments"] if g["worn"]]
     assert worn == ["flower"]
 
@@ -115,7 +115,7 @@ def test_clients_that_read_slowly_or_never_hold_up_nobody(kiosk: Served, monkeyp
         wait_for(lambda: kiosk.running.viewers.sink.viewers == 4)
         out = kiosk.status()["frames_out"]
         assert len(frames(kiosk.client, 5)) == 5  # a good client is served meanwhile
-        end, read = time.monotonic() + 60, 0
+        end, read = time.monotonic() + 180, 0  # the system's own buffers must be full first
         while kiosk.running.viewers.dropped_slow < dropped + 3:
             assert time.monotonic() < end
             read += len(slow.recv(1500))  # a trickle

@@ -40,7 +40,9 @@ def open_backend(
         if threads is not None or batch != 1:
             raise UsageError(f"--threads is for --backend {', '.join(CPU_BACKENDS)}")
         if mode is not POSE:
-            raise SpgvtonError(f"back end {name} has no {mode.name} mode yet: use {' or '.join(CPU_BACKENDS)}, or mode pose")
+            raise SpgvtonError(
+                f"back end {name} has no {mode.name} mode yet: use {' or '.join(CPU_BACKENDS)}, or mode pose"
+            )
         from spgvton.backends.tensorrt import open_tensorrt
 
         return open_tensorrt(name, bundle, warp=warp, plugin=plugin, say=say)

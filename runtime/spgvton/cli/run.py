@@ -159,10 +159,12 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     return sinks
 
 
-def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tuple[Report, list[Sink], Dresser]:
+def play(
+    args: argparse.Namespace, source: Source, sink_uris: list[str]
+) -> tuple[Report, list[Sink], Dresser, dict[str, str]]:
     """Open the sinks, load the models, run the loop; everything is closed afterwards, whatever happens.
 
-    Returns the report, the sinks, and who dressed.
+    Returns the report, the sinks, who dressed, and what its back end said of itself at the end.
     """
     policy: Policy = args.policy or ("latest" if source.live else "wait")
     economy, live = economy_arguments.economy(args), mode_of(args) == "live"
@@ -203,7 +205,10 @@ def play(args: argparse.Namespace, source: Source, sink_uris: list[str]) -> tupl
             on_view=progress,
             max_age_s=None if live else economy.max_age_s,  # live mode never shows an old picture
         )
-    return report, sinks, dresser
+        described = (
+            dresser.describe()
+        )  # now: whether CUDA graphs are replayed is known after the frames, and not once closed
+    return report, sinks, dresser, described
 
 
 def run(args: argparse.Namespace) -> int:
@@ -215,13 +220,13 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.source, realtime=latest)
     if args.rotate:
         source = Rotated(source, args.rotate)
-    report, sinks, dresser = play(args, source, sink_uris)
+    report, sinks, dresser, described = play(args, source, sink_uris)
     print(report.summary(), file=sys.stderr)
     if args.json:
         inputs = {
             "mode": mode_of(args),
             "size": list(dresser.size),
-            "backend": dresser.described,
+            "backend": described,
             "source": source.name,
             "sinks": [sink.name for sink in sinks],
             "garments": args.garment,

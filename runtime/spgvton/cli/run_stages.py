@@ -32,14 +32,14 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Dresser:
-    """wardrobe: the synthesis stage. size: (height, width) of its pictures. described: what the back end says of itself.
+    """wardrobe: the synthesis stage. size: (height, width) of its pictures. describe: tells what the back end says of itself.
 
     learn_empty_room: wants to see frames without anybody (live mode).
     """
 
     wardrobe: Wardrobe[Any]
     size: Size
-    described: dict[str, str]
+    describe: Callable[[], dict[str, str]]
     learn_empty_room: Callable[[Frame], None] | None = None
 
     def perceive(self, pose: PoseStage, frame: Frame) -> Perception:
@@ -81,7 +81,7 @@ def open_live(
     stage = LiveStage(live, latest=policy == "latest", max_age_s=economy.max_age_s)
     stack.callback(stage.close)
     wardrobe = Wardrobe(stage, pieces, stage.set_garment, seconds=args.garment_seconds)
-    return Dresser(wardrobe, frame_size, live.describe(), stage.learn_empty_room)
+    return Dresser(wardrobe, frame_size, live.describe, stage.learn_empty_room)
 
 
 def open_pose(
@@ -114,4 +114,4 @@ def open_pose(
             session, person_from_stream=True, on_person=lambda index: note(f"the person was taken from frame {index}")
         )
     wardrobe = Wardrobe(stage, pieces, session.use_garment, seconds=args.garment_seconds)
-    return Dresser(wardrobe, bundle.size, session.describe())
+    return Dresser(wardrobe, bundle.size, session.describe)

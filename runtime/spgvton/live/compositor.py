@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +20,31 @@ EPSILON: Final = 40.0  # variance of the guide below which nothing counts as an 
 STEEP: Final = 3.5  # contrast of the masks' edges
 RIM: Final = 0.12  # how much farther the garment reaches on the old outline, whose pixels have some of the old colour
 FAINT: Final = 0.04  # what is less is nothing
+ENLARGED: Final = 1.25  # times that a layer must be enlarged for two steps to be quicker than one
 
 
-def guided(guide: Float, mask: Float) -> Float:
-    """MASK with its edges moved to those of GUIDE, both (h, w) [He, Sun, Tang 2013, guided image filtering]."""
+class Guided:
+    """Masks whose edges move to those of one guide (h, w) [He, Sun, Tang 2013, guided image filtering]."""
 
-    def mean(x: Float) -> Float:
-        return cv2.blur(x, (WINDOW, WINDOW))  # type: ignore[return-value]
+    def __init__(self, guide: Float) -> None:
+        self._guide, self._mean = guide, _mean(guide)
+        self._spread = _mean(guide * guide) - self._mean**2 + EPSILON
 
-    mean_guide, mean_mask = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - mean_guide * mean_mask) / (mean(guide * guide) - mean_guide**2 + EPSILON)
-    return mean(slope) * guide + mean(mean_mask - slope * mean_guide)
+    def __call__(self, mask: Float) -> Float:
+        mean_mask = _mean(mask)
+        slope = (_mean(self._guide * mask) - self._mean * mean_mask) / self._spread
+        return _mean(slope) * self._guide + _mean(mean_mask - slope * self._mean)
 
 
-def steepen(mask: Float) -> Float:
-    out = np.clip((mask - 0.5) * STEEP + 0.5, 0, 1)
-    return np.where(out < FAINT, 0, out).astype(np.float32)
+def _mean(x: Float) -> Float:
+    return cv2.blur(x, (WINDOW, WINDOW))  # type: ignore[return-value]
+
+
+def steepen(mask: Float) -> UInt8:
+    """MASK, 0 to 1, with steeper edges, 0 to 255."""
+    out = cv2.convertScaleAbs(np.maximum(mask + (0.5 / STEEP - 0.5), 0), alpha=255 * STEEP)  # saturates at 255
+    out[out < 255 * FAINT] = 0
+    return out  # type: ignore[return-value]
 
 
 def composite(frame: UInt8, answer: Answer, moved: Matrix | None = None) -> UInt8:
@@ -52,43 +61,95 @@ def composite(frame: UInt8, answer: Answer, moved: Matrix | None = None) -> UInt
     return out
 
 
+class _Place(NamedTuple):
+    """part: the pixels of the picture under some of the network's frame, a view. here: 3x3, network pixels -> pixels of PART."""
+
+    part: UInt8
+    here: Matrix
+
+    @staticmethod
+    def of(out: UInt8, to_camera: Matrix, bounds: tuple[int, int, int, int]) -> _Place | None:
+        """Of BOUNDS (left, top, right, bottom) in network pixels; None where that is beside OUT."""
+        left, top, right, bottom = bounds
+        corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1.0]]) @ to_camera[:2].T
+        x0, y0 = np.maximum(np.floor(corners.min(0)), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(corners.max(0)) + 1, out.shape[1::-1]).astype(int)
+        if x1 <= x0 or y1 <= y0:
+            return None
+        return _Place(out[y0:y1, x0:x1], np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ to_camera)
+
+    def up(self, layer: NDArray[Any], to_network: Matrix, per_pixel: float = 1.0) -> NDArray[Any]:
+        """LAYER at the part's size. TO_NETWORK: 3x3, from its pixels; there are PER_PIXEL of them on a network pixel.
+
+        It is turned at its own resolution and then enlarged straight: at a camera's that takes a quarter of the time.
+        """
+        height, width = self.part.shape[:2]
+        scale = float(np.sqrt(abs(np.linalg.det(self.here[:2, :2])))) / per_pixel
+        grid = max(1, round(width / scale)), max(1, round(height / scale))
+        if scale < ENLARGED:
+            grid = width, height
+        shrink = np.array([grid[0] / width, grid[1] / height])
+        to_grid = np.diag([*shrink, 1.0])
+        to_grid[:2, 2] = shrink / 2 - 0.5
+        matrix = (to_grid @ self.here @ to_network)[:2]
+        turned = cv2.warpAffine(layer, matrix, grid, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return (
+            turned if grid == (width, height) else cv2.resize(turned, (width, height), interpolation=cv2.INTER_LINEAR)
+        )
+
+    def down(self, layers: Layers, fine: Matrix) -> Float:
+        """What the camera shows, in LAYERS' guiding mix of colours, at the size of their masks."""
+        height, width = layers.garment.shape
+        grid = min(self.part.shape[1], width), min(self.part.shape[0], height)
+        small = cv2.resize(self.part, grid, interpolation=cv2.INTER_LINEAR)
+        shrink = np.array([grid[0] / self.part.shape[1], grid[1] / self.part.shape[0]])
+        to_grid = np.diag([*shrink, 1.0])
+        to_grid[:2, 2] = shrink / 2 - 0.5
+        return cv2.warpAffine(  # type: ignore[return-value]
+            cv2.transform(small, layers.guide).astype(np.float32), (to_grid @ self.here @ fine)[:2], (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+
+    def blend(self, over: UInt8, weight: UInt8) -> None:
+        """Lay OVER, of the part's size, on the part; WEIGHT (h, w), 0 leaves a pixel as it is."""
+        weights = cv2.cvtColor(weight, cv2.COLOR_GRAY2RGB)
+        over = cv2.multiply(over, weights, scale=1 / 255)  # type: ignore[assignment]
+        cv2.bitwise_not(weights, dst=weights)
+        cv2.multiply(self.part, weights, dst=weights, scale=1 / 255)
+        cv2.add(over, weights, dst=self.part)
+
+
 def _paint(out: UInt8, layers: Layers, garment: LiveGarment, to_camera: Matrix) -> None:
     """Change OUT in place. to_camera: 3x3, network pixels -> pixels of OUT."""
-    left, top, right, bottom = layers.bounds
-    corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1.0]]) @ to_camera[:2].T
-    x0, y0 = np.maximum(np.floor(corners.min(0)), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(corners.max(0)) + 1, out.shape[1::-1]).astype(int)
-    if x1 <= x0 or y1 <= y0:
+    whole = _Place.of(out, to_camera, layers.bounds)
+    if whole is None:
         return
-    part = out[y0:y1, x0:x1]
-    size = (int(x1 - x0), int(y1 - y0))
-    shift = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
-    here = shift @ to_camera  # network pixels -> pixels of PART
-    cut = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
+    left, top = layers.bounds[:2]
     half = (FINE - 1) / (2 * FINE)
+    cut = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
     fine = np.array([[1 / FINE, 0, left - half], [0, 1 / FINE, top - half], [0, 0, 1]])  # fine pixels -> network pixels
 
-    def up(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.generic]:
-        return cv2.warpAffine(x, (here @ matrix)[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    def place(mask: UInt8) -> _Place | None:
+        x, y, width, height = cv2.boundingRect(mask)
+        bounds = (
+            left + x // FINE - 1,
+            top + y // FINE - 1,
+            left + (x + width) // FINE + 2,
+            top + (y + height) // FINE + 2,
+        )
+        return _Place.of(out, to_camera, bounds) if width else None
 
-    height, width = layers.garment.shape
-    small = cv2.warpAffine(
-        part,
-        (here @ fine)[:2],
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    guide = cv2.transform(small, layers.guide).astype(np.float32)
-    worn = layers.snap * guided(guide, layers.garment) + (1 - layers.snap) * layers.garment
-    worn = steepen(worn + RIM * layers.snap * (layers.garment > 0)) * layers.allowed
+    snap = Guided(whole.down(layers, fine))
+    edged = layers.garment + layers.snap * (snap(layers.garment) - layers.garment + RIM * (layers.garment > 0))
+    worn = steepen(edged) * layers.allowed
     if layers.cover is not None and layers.fill is not None:
-        cover = steepen(np.maximum(guided(guide, layers.cover), layers.cover)) * layers.allowed
-        weight = up(cover, fine)
-        part[:] = cv2.blendLinear(up(layers.fill, cut), part, weight, 1 - weight)
-    positions = up(layers.positions, cut)
-    cloth = cv2.remap(garment.texture, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    shade = cv2.cvtColor(up(layers.shade, cut), cv2.COLOR_GRAY2RGB)
-    cloth = cv2.multiply(cloth, shade, scale=1 / SHADE_ONE)
-    weight = up(worn, fine)
-    part[:] = cv2.blendLinear(cloth, part, weight, 1 - weight)
+        cover = steepen(np.maximum(snap(layers.cover), layers.cover)) * layers.allowed
+        here = place(cover)
+        if here:
+            here.blend(here.up(layers.fill, cut), here.up(cover, fine, FINE))
+    here = place(worn)
+    if here:
+        positions = here.up(layers.positions, cut)
+        cloth = cv2.remap(garment.texture, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        shade = cv2.cvtColor(here.up(layers.shade, cut), cv2.COLOR_GRAY2RGB)
+        here.blend(cv2.multiply(cloth, shade, scale=1 / SHADE_ONE), here.up(worn, fine, FINE))  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ class Layers:
 
     garment: float32, where it is worn. cover, fill: where old clothes go and no new ones come, float32, and what stands there
     then, uint8 (h, w, 3); None where that is nowhere. snap: float32, 1 where the
-    camera's own edges draw the outline. allowed: float32 0 or 1, what may change at all. shade: uint8
+    camera's own edges draw the outline. allowed: uint8 0 or 1, what may change at all. shade: uint8
     (h, w), SHADE_ONE = as in the garment's picture. positions: (h, w, 2), in texture pixels. guide: (1, 3),
     the mix of R, G, B in which old clothes and what surrounds them differ most.
     """
@@ -45,7 +45,7 @@ class Layers:
     garment: Float
     cover: Float | None
     snap: Float
-    allowed: Float
+    allowed: UInt8
     fill: UInt8 | None
     shade: UInt8
     positions: Float
@@ -109,7 +109,7 @@ def prepare(answer: Answer) -> Layers | None:
         _fine(_smooth(regions.garment)[cut]),
         cover,
         _fine(_snap(regions, labels)[cut]),
-        (_fine(allowed[cut]) > 0.5).astype(np.float32),
+        (_fine(allowed[cut]) > 0.5).astype(np.uint8),
         fill,
         np.clip(shade[cut], 0, 255).astype(np.uint8),
         np.ascontiguousarray(positions[cut]),

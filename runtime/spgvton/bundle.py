@@ -16,15 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
+import struct
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from spgvton import __version__
 from spgvton.errors import SpgvtonError
-from spgvton.files import write_text
+from spgvton.files import read_file, write_text
 from spgvton.labels import check_label_set
 
 FORMAT: Final = "spgvton-bundle-1"
@@ -35,6 +39,8 @@ GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon", "live")
 MODES: Final = {"live": "live", "pose": "tryon"}  # mode -> its joint graph
 # Joint graph -> what it is in two: computed when person or garment change, and for every frame. Optional.
 PAIRS: Final = {"tryon": ("session", "frame"), "live": ("live_garment", "live_frame")}
+FLOATS: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}  # safetensors' names
+MAX_MANIFEST: Final = 16 * 2**20  # bytes
 MIN_SIDE: Final = 8  # pixels of the network
 MAX_SIDE: Final = 4096
 SHIPPED: Final = "realtime"  # the one of assets/bundles that every verb takes by default
@@ -57,12 +63,31 @@ def sha256(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
         try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise SpgvtonError(f"cannot read {path}: it is no ordinary file (a folder, device, pipe or socket)")
             with path.open("rb") as f:
                 for block in iter(partial(f.read, 1 << 20), b""):
                     digest.update(block)
         except OSError as e:
             raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
     return digest.hexdigest()
+
+
+def check_weights(file: Path) -> None:
+    """Raise SpgvtonError where a floating-point weight of the safetensors FILE is NaN or infinite."""
+    try:
+        with file.open("rb") as f:
+            (length,) = struct.unpack("<Q", f.read(8))
+            header = json.loads(f.read(length))
+            for name, entry in header.items():
+                kind = FLOATS.get(entry["dtype"]) if name != "__metadata__" else None
+                if kind is not None:
+                    begin, end = entry["data_offsets"]
+                    f.seek(8 + length + begin)
+                    if not np.isfinite(np.frombuffer(f.read(end - begin), kind)).all():
+                        raise SpgvtonError(f"{file} holds NaN or infinity in {name}: train or convert it again")
+    except (OSError, ValueError, KeyError, TypeError, struct.error, MemoryError, OverflowError) as e:
+        raise SpgvtonError(f"{file} is damaged ({e}): copy or export the bundle again") from e
 
 
 @dataclass(frozen=True)
@@ -81,11 +106,9 @@ class Bundle:
         path = shipped() if folder is None else locate(folder)
         file = path / MANIFEST
         try:
-            manifest = json.loads(file.read_text())
-        except OSError as e:
-            raise SpgvtonError(
-                f"{path} is not a model bundle ({file.name}: {e.strerror}): make one by spgvton export"
-            ) from e
+            manifest = json.loads(read_file(file, MAX_MANIFEST, "a manifest").decode())
+        except SpgvtonError as e:
+            raise SpgvtonError(f"{path} is not a model bundle ({e}): make one by spgvton export") from e
         except (ValueError, RecursionError) as e:
             raise SpgvtonError(f"{file} is damaged: {e}; export the bundle again") from e
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -107,6 +130,10 @@ class Bundle:
                 raise SpgvtonError(f"{file} names a file outside the bundle: {name}")
             if sha256(path / name) != expected:
                 raise SpgvtonError(f"{path / name} is not the file that {MANIFEST} names (hash differs): copy it again")
+        if WEIGHTS in files:
+            check_weights(path / WEIGHTS)
+        elif any(WEIGHTS.encode() in (path / name).read_bytes() for name in files if name.endswith(".onnx")):
+            raise SpgvtonError(f"{file} does not list {WEIGHTS}, which its graphs refer to: export the bundle again")
         return Bundle(path, manifest)
 
     @property

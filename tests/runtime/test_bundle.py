@@ -1,15 +1,18 @@
 """Bundles: hashes, damage, foreign files. And the session on the shipped bundle."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from spgvton.backends import open_backend
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend
-from spgvton.bundle import MANIFEST, SHIPPED, WEIGHTS, Bundle, shipped
+from spgvton.bundle import MANIFEST, SHIPPED, WEIGHTS, Bundle, sha256, shipped
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
@@ -185,3 +188,50 @@ def test_shipped_bundles_are_known_by_name(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / SHIPPED).mkdir()  # a folder of one's own goes before
     with pytest.raises(SpgvtonError, match="not a model bundle"):
         Bundle.open(SHIPPED)
+
+
+# ------------------------------------------------------------------ what a bundle must not hold
+def _rewritten(copy: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((copy / MANIFEST).read_text())
+    change(manifest)
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_nan_weights_are_named(copy: Path) -> None:
+    data = bytearray((copy / WEIGHTS).read_bytes())
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    name, entry = next((n, e) for n, e in header.items() if n != "__metadata__" and e["dtype"] in ("F16", "F32"))
+    size = 2 if entry["dtype"] == "F16" else 4
+    nan = np.array([np.nan], f"<f{size}").tobytes()
+    start = 8 + length + entry["data_offsets"][0]
+    data[start : start + size] = nan
+    (copy / WEIGHTS).write_bytes(data)
+    _rewritten(copy, lambda m: m["files"][WEIGHTS].update(sha256=sha256(copy / WEIGHTS)))
+    with pytest.raises(SpgvtonError, match="holds NaN or infinity in") as caught:
+        Bundle.open(copy)
+    assert name in str(caught.value)
+
+
+def test_weights_that_no_hash_covers_are_not_trusted(copy: Path) -> None:
+    _rewritten(copy, lambda m: m["files"].pop(WEIGHTS))
+    with pytest.raises(SpgvtonError, match="does not list weights"):
+        Bundle.open(copy)
+
+
+def test_sizes_that_differ_from_the_graphs_are_named(copy: Path) -> None:
+    _rewritten(copy, lambda m: m["network"].update(height=128, width=96))
+    with pytest.raises(SpgvtonError, match=r"192x256 pixels, bundle\.json says 96x128"):
+        OnnxRuntimeBackend(Bundle.open(copy))
+
+
+@pytest.mark.parametrize("name", [MANIFEST, WEIGHTS, "tryon.onnx"])
+def test_pipes_and_devices_in_a_bundle_do_not_hang(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(SpgvtonError, match="no ordinary file"):
+        Bundle.open(copy)
+    (copy / name).unlink()
+    (copy / name).symlink_to("/dev/zero")
+    with pytest.raises(SpgvtonError, match="no ordinary file"):
+        Bundle.open(copy)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -40,6 +41,7 @@ from spgvton_training.objective import Critics, Objective, Pair, critic_names
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
 
+PREFETCH = 2  # batches that each worker makes ahead
 PRECISIONS = ("32-true", "bf16-mixed")  # float16 would need loss scaling for two optimisers; bfloat16 does not
 
 
@@ -123,6 +125,34 @@ def rate_factor(config: RunConfig, iteration: int, total: int) -> float:
     if o.cosine and progress > 0.5:
         factor *= 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (progress - 0.5) / 0.5))
     return factor
+
+
+def differences(earlier: Any, now: Any, name: str = "") -> list[str]:
+    """What differs between two nested dictionaries, as "option: before, now"; at most five of them."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        found: list[str] = []
+        for key in sorted({*earlier, *now}, key=str):
+            path = key if name in ("", "run") else f"{name}.{key}"
+            found += differences(earlier.get(key), now.get(key), str(path)) if earlier.get(key) != now.get(key) else []
+        return found if len(found) <= 5 else [*found[:5], f"and {len(found) - 5} more"]
+    words = {"triples": "the data set's triples", "world": "number of processes", "qat": "the ranges of --qat"}
+    if name in words or len(f"{earlier}{now}") > 80:
+        return [words.get(name, name)]
+    return [f"{name}: {earlier} before, {now} now"]
+
+
+def check_shared_memory(workers: int, batch_bytes: int) -> None:
+    """Workers hand their batches over in /dev/shm; where that is too small they die of SIGBUS. Raises SpgvtonError."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return  # another system, another way
+    needed = workers * (PREFETCH + 1) * batch_bytes
+    if workers and free < needed:
+        raise SpgvtonError(
+            f"/dev/shm has {free / 2**20:.0f} MiB free, {workers} workers need {needed / 2**20:.0f}: docker run --shm-size=1g, "
+            "or --workers 0"
+        )
 
 
 def check_pretrained(config: RunConfig, perceptual: Perceptual | None, face: FaceEncoder | None) -> None:
@@ -230,10 +260,19 @@ class Trainer:
         state_file = self.folder / "state.pt"
         state = load_state(state_file) if state_file.exists() else None
         if state:
-            earlier = state["config"] | {"run": parse(state["config"]["run"]).to_dict()}  # an option since then is off
-            if earlier != self._identity():
+            try:
+                earlier = state["config"] | {
+                    "run": parse(state["config"]["run"]).to_dict()
+                }  # an option since then is off
+            except (KeyError, TypeError, ValueError, SpgvtonError) as e:
                 raise SpgvtonError(
-                    f"{self.folder} holds a run with another configuration or data: choose another --out"
+                    f"{state_file} was saved by another version ({e}): go on with that one, or choose another --out"
+                ) from e
+            if earlier != self._identity():
+                changed = "; ".join(differences(earlier, self._identity()))
+                raise SpgvtonError(
+                    f"{self.folder} holds a run with another configuration or data ({changed}): choose another --out, or give "
+                    "the same options"
                 )
             self.model.load_state_dict(state["model"])
             self.critics.load_state_dict(state["critics"])
@@ -286,9 +325,10 @@ class Trainer:
             self.fabric.global_rank, self.fabric.world_size,
         )  # fmt: skip
         limit_threads()
+        check_shared_memory(self.workers, batch_size * sum(part.nbytes for part in self.dataset.packed(0)))
         loader = DataLoader(
             PackedSamples(self.dataset), batch_sampler=order, collate_fn=collate, num_workers=self.workers,  # type: ignore[arg-type,var-annotated]
-            prefetch_factor=2 if self.workers else None, pin_memory=self.fabric.device.type == "cuda",
+            prefetch_factor=PREFETCH if self.workers else None, pin_memory=self.fabric.device.type == "cuda",
         )  # fmt: skip
         started = time.monotonic()
         bar = tqdm(

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
@@ -52,6 +53,25 @@ def open_graph(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
         raise SpgvtonError(f"ONNX Runtime cannot load {path}: {str(e).splitlines()[0]}") from e
 
 
+PICTURES: Final = ("picture", "cloth", "cloth_mask", "body", "head", "reference_map")  # inputs of the network's size
+
+
+def check_size(session: ort.InferenceSession, name: str, size: tuple[int, int]) -> None:
+    """Raise SpgvtonError where an input that is a picture is not of SIZE (height, width), which the manifest tells."""
+    for given in session.get_inputs():
+        sides = given.shape[1:3] if given.name == "picture" else given.shape[2:]
+        if (
+            given.name in PICTURES
+            and len(given.shape) == 4
+            and all(isinstance(side, int) for side in sides)
+            and tuple(sides) != size
+        ):
+            raise SpgvtonError(
+                f"{name} takes {given.name} of {sides[1]}x{sides[0]} pixels, bundle.json says {size[1]}x{size[0]}: export the "
+                "bundle again"
+            )
+
+
 class OnnxRuntimeBackend(RunsPoses):
     """See Backend. Raises SpgvtonError when the graph cannot be loaded or is not an spgvton joint graph.
 
@@ -77,6 +97,9 @@ class OnnxRuntimeBackend(RunsPoses):
         self._graphs = pair or (mode.joint,)
         self._prepare = open_graph(bundle.graph(pair[0]), options) if pair else None
         self._session = open_graph(path, options)
+        for session, name in ((self._prepare, pair[0] if pair else ""), (self._session, path.stem)):
+            if session:
+                check_size(session, f"{bundle.folder}/{name}.onnx", bundle.size)
         self._prepare_inputs = [i.name for i in self._prepare.get_inputs()] if self._prepare else []
         self._prepare_outputs = [o.name for o in self._prepare.get_outputs()] if self._prepare else []
         self._inputs = [i.name for i in self._session.get_inputs()]

@@ -165,6 +165,17 @@ class Verdict:
         return Verdict(samples, trends)
 
     @property
+    def judged_s(self) -> float:
+        """Seconds that the trends are of."""
+        first, last = next(iter(self.trends.values())).seconds
+        return last - first
+
+    @property
+    def too_short(self) -> bool:
+        """Whether there were fewer customers' times than a trend needs: then growth means little, and none means nothing."""
+        return self.judged_s < trend.MIN_BLOCKS * trend.BLOCK_S
+
+    @property
     def growing(self) -> list[str]:
         """Names of what grows."""
         return [name for name, line in self.trends.items() if line.grows]
@@ -180,6 +191,7 @@ class Verdict:
             "garments": int(last["garments"]),
             "trends": {name: line.as_dict() for name, line in self.trends.items()},
             "grows": self.growing,
+            "too_short": self.too_short,
         }
 
     def plot(self, caption: str) -> NDArray[np.uint8]:

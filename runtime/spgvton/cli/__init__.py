@@ -82,7 +82,40 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
         if loaded:
             loaded.add_arguments(sub)
             sub.set_defaults(run=loaded.run)
+            _add_examples(sub, f"spgvton {name}", loaded.__doc__ or "")
     return parser
+
+
+def _add_examples(parser: argparse.ArgumentParser, command: str, words: str) -> None:
+    """Give the --help of each sub-verb the examples of it that WORDS, its verb's, hold."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, sub in action.choices.items():
+                lines = [line for line in words.splitlines() if f"{command} {name}" in line]
+                if lines and not sub.epilog:
+                    sub.epilog = "\n".join(["example:", *lines])
+                    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def check_repeated(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Raise UsageError for an option that is given twice and takes one value: the first would be passed over silently."""
+    actions: dict[str, argparse.Action] = {}
+    waiting = [parser]
+    while waiting:
+        for action in waiting.pop()._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                waiting += [sub for name, sub in action.choices.items() if name in arguments]
+            actions |= dict.fromkeys(action.option_strings, action)
+    seen: set[str] = set()
+    for word in arguments[: arguments.index("--") if "--" in arguments else None]:
+        name = word.partition("=")[0]
+        found = [option for option in actions if option == name] or [
+            option for option in actions if name.startswith("--") and len(name) > 2 and option.startswith(name)
+        ]
+        if len(found) == 1 and type(actions[found[0]]) is argparse._StoreAction:
+            if found[0] in seen:
+                raise UsageError(f"{found[0]} is given twice, and takes one value: leave one out")
+            seen.add(found[0])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,7 +127,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     verb = arguments[0] if arguments and arguments[0] in VERBS else None
     try:
-        args = build_parser(verb).parse_args(arguments)
+        parser = build_parser(verb)
+        args = parser.parse_args(arguments)
+        check_repeated(parser, arguments)
         with inputs(*paths_read(args)):
             return int(args.run(args))
     except ModuleNotFoundError as e:

@@ -33,6 +33,7 @@ from spgvton.backends import BACKENDS
 from spgvton.bench import loop as bench_loop
 from spgvton.bench.report import context, context_lines, say
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
+from spgvton.bench.trend import BLOCK_S, MIN_BLOCKS
 from spgvton.bundle import Bundle
 from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker, bench_live
 from spgvton.cli.demo import set_person
@@ -246,6 +247,13 @@ def run_soak(args: argparse.Namespace, out: Path) -> int:
     say([*context_lines(report), *soak_table(report), f"wrote    {out}/soak.csv, soak.json, soak.png"])
     if args.json:
         print(text)
+    if verdict.too_short:
+        needed = MIN_BLOCKS * BLOCK_S / 60
+        say(
+            [
+                f"too short to judge: {verdict.judged_s / 60:.1f} min after the warm-up, {needed:.0f} are needed (--minutes 10)"
+            ]
+        )
     if verdict.growing:
         names = ", ".join(QUANTITIES[name].split(",")[0] for name in verdict.growing)
         raise SpgvtonError(f"it grows: {names}; see {out / 'soak.png'}")

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from spgvton import image
 from spgvton.backends import BACKENDS
-from spgvton.bundle import Bundle
+from spgvton.bundle import SHIPPED, Bundle
 from spgvton.cli import backend
 from spgvton.demo_assets import GARMENTS, DemoAssets, ShopGarment
 from spgvton.errors import SpgvtonError, UsageError
@@ -41,6 +41,7 @@ from spgvton.stream.stages import PoseStage, TryOnStage
 UInt8 = NDArray[np.uint8]
 
 MOMENTS: Final = 3  # per garment, on the poster
+HONEST_RENDERED: Final = "The person and the garments are rendered: your own camera and pictures tell more."
 HONEST: Final = (
     "The person and the garments are rendered, the try-on network is the small shipped one: judge the pipeline and its "
     "speed by this, and picture quality by a model trained on your own data."
@@ -170,12 +171,16 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--seconds {args.seconds} is no duration: give for instance 4")
     out = make_folder(args.out)
     report, described = play(args, out)
-    figures = json.dumps({**report.as_dict(), "backend": described}, indent=1)
+    figures = json.dumps({**report.as_dict(), "backend": described, "bundle": str(args.bundle or SHIPPED)}, indent=1)
     write_text(out / "demo.json", figures + "\n")
     print(report.summary(), file=sys.stderr)
     for name in ("demo.mp4", "demo.png", "demo.json"):
         print(f"wrote {out / name}", file=sys.stderr)
-    print(HONEST, file=sys.stderr)
+    print(
+        f"played {args.bundle or 'the shipped bundle'} ({described.get('backend', 'unknown back end')})",
+        file=sys.stderr,
+    )
+    print(HONEST if args.bundle is None else HONEST_RENDERED, file=sys.stderr)
     if args.json:
         print(figures)
     if report.problem:

@@ -109,10 +109,11 @@ def _map(jobs: list[Job], workers: int) -> Iterator[None]:
     if workers == 1:
         yield from map(_work, jobs)
         return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import as_completed
 
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    from spgvton_training.workers import process_pool
+
+    pool = process_pool(workers)
     try:
         for done in as_completed([pool.submit(_work, job) for job in jobs]):
             done.result()

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +39,7 @@ from spgvton_training.data.layout import (
     read_rows,
 )
 from spgvton_training.synthetic.flow import read_flow
+from spgvton_training.workers import process_pool
 
 REJECTED: Final = "rejected.tsv"
 CACHE: Final = ".checked.json"
@@ -173,7 +172,7 @@ def _map(
     if workers <= 1:
         yield from map(work, jobs)
         return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = process_pool(workers)
     try:
         yield from pool.map(work, jobs, chunksize=16)
     finally:

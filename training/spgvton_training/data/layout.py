@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from spgvton.errors import SpgvtonError
+from spgvton.files import read_file
 
 PAIRED: Final = "data_pair.txt"
 UNPAIRED: Final = "data_pair_unpaired.txt"
 NO_TRUTH: Final = "data_pair_no_truth.txt"
 LISTS: Final = (PAIRED, UNPAIRED, NO_TRUTH)
 SPLITS: Final = ("train", "test")
+MAX_LIST: Final = 2**30  # bytes
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,11 @@ def hash_fraction(seed: int, name: str) -> float:
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """The lines of a text file, WHAT it is in words. Raises SpgvtonError."""
+    """The lines of a text file, WHAT it should be in words. Raises SpgvtonError."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as e:
-        raise SpgvtonError(f"cannot read {path}: {e.strerror}; {what}") from e
+        return read_file(path, MAX_LIST, "lists").decode("utf-8-sig").splitlines()  # Windows begins files with a BOM
+    except SpgvtonError as e:
+        raise SpgvtonError(f"{e}; {what}") from e
     except UnicodeDecodeError as e:
         raise SpgvtonError(f"{path} is not UTF-8 text; {what}") from e
 
@@ -110,6 +112,8 @@ def read_rows(root: Path, name: str) -> Iterator[Row]:
     """Every line of list NAME, malformed ones too (with their problem). Raises SpgvtonError where there is no list."""
     for number, text in enumerate(read_lines(root / name, "a data set in MPV layout has it"), 1):
         columns = text.split("\t")
+        if not text.strip():
+            continue
         if len(columns) != 4:
             yield Row(name, number, text, None, "", f"expected 4 tab-separated columns, got {len(columns)}")
         elif columns[3] not in SPLITS:

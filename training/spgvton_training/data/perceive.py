@@ -7,10 +7,8 @@ and the same part of the picture. So this calls what `spgvton run` calls, in the
 from __future__ import annotations
 
 import json
-import multiprocessing
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -32,6 +30,7 @@ from spgvton.person import framing, place
 from spgvton.video import cv2
 from spgvton_training.data.check import Rejected
 from spgvton_training.data.layout import PhotoFiles
+from spgvton_training.workers import process_pool
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -203,8 +202,7 @@ def _results(root: Path, jobs: Sequence[Job], settings: Settings, workers: int) 
         _start(settings)
         yield from map(_make, ((root, job) for job in jobs))
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(settings,))
+    pool = process_pool(workers, _start, settings)
     try:
         yield from pool.map(_make, [(root, job) for job in jobs], chunksize=4)
     finally:

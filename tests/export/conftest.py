@@ -42,3 +42,11 @@ def small_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return onnx_export.export(
         c, tmp_path_factory.mktemp(request.param) / "bundle", real_inputs(c.config), real_live_inputs(c.config)
     )
+
+
+@pytest.fixture(scope="session")
+def live_preset(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """FP32 bundle of a small `live`: a network without source alignment that fills the background and forgets arms."""
+    c = checkpoint("live")
+    folder = tmp_path_factory.mktemp("live") / "bundle"
+    return onnx_export.export(c, folder, real_inputs(c.config), real_live_inputs(c.config))

@@ -1,19 +1,15 @@
 """The live graph: exact inputs and outputs, no alignment inside, one set of weights, and the pair equal to it."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import checkpoint
 from onnx import TensorProto
 
 from spgvton.backends.onnxruntime import open_graph, session_options
 from spgvton.bench.inputs import live_samples
 from spgvton.bundle import PAIRS, WEIGHTS, Bundle
-from spgvton_export import onnx_export, parity
-from spgvton_export.cli import real_inputs, real_live_inputs
+from spgvton_export import parity
 from spgvton_export.rewrites import REWRITES
 from spgvton_export.rewrites.check import compare_split, feed, run_all
 from spgvton_training.checkpoint import Checkpoint
@@ -22,14 +18,6 @@ from spgvton_training.networks.live import LiveInputs, live_stages
 H, W = 128, 96
 SAMPLES = live_samples((H, W), "cihp")
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
-
-
-@pytest.fixture(scope="module")
-def live_preset(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Of a network that is trained for live mode: no source alignment, background filled, arms forgotten."""
-    c = checkpoint("live")
-    folder = tmp_path_factory.mktemp("live") / "bundle"
-    return onnx_export.export(c, folder, real_inputs(c.config), real_live_inputs(c.config))
 
 
 def described(values: list[onnx.ValueInfoProto]) -> dict[str, tuple[int, list[int | str]]]:
@@ -138,9 +126,3 @@ def test_reference_is_the_networks_own(live_preset: Bundle) -> None:
     found = run_all(open_graph(live_preset.graph("live"), session_options(1)), SAMPLES[2])
     np.testing.assert_allclose(found["theta"], stages.theta.numpy(), atol=2e-3)
     assert np.abs(found["clothes_mask"] - 255 * stages.clothes_mask.numpy()[:, 0]).max() < 1.5
-
-
-def test_without_rewrites_there_is_no_pair(tmp_path: Path) -> None:
-    c = checkpoint("realtime")
-    bundle = onnx_export.export(c, tmp_path, real_inputs(c.config), real_live_inputs(c.config), rewrites=None)
-    assert bundle.pair("live") is None and "live" in bundle.graphs

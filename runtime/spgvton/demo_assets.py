@@ -1,4 +1,4 @@
-"""The shipped demo: a clip of a moving synthetic person, her picture and semantic map, and three garments."""
+"""The shipped demo: a clip of a moving synthetic person, their picture and semantic map, the empty room, three garments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ShopGarment(NamedTuple):
 
 @dataclass(frozen=True)
 class DemoAssets:
-    """Files of the demo. Pictures are RGB uint8; the clip, the person and her map are 512 x 384 (height x width)."""
+    """Files of the demo. Pictures are RGB uint8; clip, person, map and room are 720 x 540 (height x width), garments 1024 x 768."""
 
     folder: Path
 
@@ -44,6 +44,10 @@ class DemoAssets:
         """The source picture (H, W, 3) and its semantic map (H, W), CIHP labels."""
         labels = im.read(self.folder / "person_parsing.png", flags=cv2.IMREAD_UNCHANGED)
         return im.read(self.folder / "person.jpg"), check_semantic_map(labels)
+
+    def room(self) -> UInt8:
+        """What the clip's camera sees when nobody is there (H, W, 3)."""
+        return im.read(self.folder / "room.jpg")
 
     def garment(self, number: int) -> ShopGarment:
         """Garment 1, 2 or 3."""

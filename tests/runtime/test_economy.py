@@ -23,13 +23,14 @@ from spgvton.stream.sources import Frame
 
 ASSETS = DemoAssets.open()
 POSE = ASSETS.keypoints()[0]
-FRAME = (512, 384)
+FRAME = ASSETS.person()[1].shape
+UNIT = FRAME[0] / 512  # so many camera pixels are half a network pixel
 
 
 def moved(dx: float, joint: int = 4, pose: np.ndarray = POSE) -> np.ndarray:
-    """POSE with one JOINT DX camera pixels to the right."""
+    """POSE with one JOINT DX half network pixels to the right."""
     out = pose.copy()
-    out[joint, 0] += dx
+    out[joint, 0] += dx * UNIT
     return out
 
 

@@ -15,13 +15,15 @@ from spgvton.video import cv2
 
 ASSETS = DemoAssets.open()
 SIZE = (512, 384)
+SCALE = SIZE[0] / ASSETS.person()[0].shape[0]
+EXACT = (ASSETS.keypoints() * np.array([SCALE, SCALE, 1])).astype(np.float32)  # of the clip at SIZE
 WIDE = (512, 800)
 
 
 @pytest.fixture(scope="module")
 def clip() -> list[np.ndarray]:
     source = open_source(str(ASSETS.clip))
-    frames = [frame.image for frame in iter(source.read, None)]
+    frames = [np.asarray(cv2.resize(frame.image, SIZE[::-1])) for frame in iter(source.read, None)]
     source.close()
     return frames
 
@@ -86,7 +88,7 @@ def test_customer_is_kept_while_another_walks_past_in_front(
 def test_lock_follows_through_the_whole_clip_and_knows_her_again(
     clip: list[np.ndarray], stranger: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    exact = ASSETS.keypoints()
+    exact = EXACT
     lock = PersonLock()
     lock.take(clip[0], exact[0], 0.0)
     assert all(
@@ -105,7 +107,7 @@ def test_lock_follows_through_the_whole_clip_and_knows_her_again(
 
 
 def test_lock_with_shoulders_missing_and_other_sizes(clip: list[np.ndarray]) -> None:
-    exact = ASSETS.keypoints()[0].astype(np.float32)
+    exact = EXACT[0]
     lock = PersonLock()
     lock.take(clip[0], exact, 0.0)
     hidden = exact.copy()
@@ -118,7 +120,7 @@ def test_lock_with_shoulders_missing_and_other_sizes(clip: list[np.ndarray]) -> 
 
 
 def test_good_poses_have_no_hint_and_bad_ones_a_fitting_one() -> None:
-    good = ASSETS.keypoints()[0].astype(np.float32)
+    good = EXACT[0]
     assert place_hint(good, SIZE) is None
     assert pose_hint(good) is None
 
@@ -140,7 +142,7 @@ def test_good_poses_have_no_hint_and_bad_ones_a_fitting_one() -> None:
     assert place_hint(without(kp.NECK, kp.R_SHOULDER), SIZE) == "step back"
     assert place_hint(good, (3000, 3000)) == "come closer"
     assert place_hint(good, (280, 384)) == "step back"
-    assert place_hint(np.where(seen, good - (120, 0, 0), 0).astype(np.float32), SIZE) == "step to the middle"
+    assert place_hint(np.where(seen, good - (140, 0, 0), 0).astype(np.float32), SIZE) == "step to the middle"
     assert place_hint(without(kp.R_HIP), SIZE) == "step to the middle"
     assert face_hint(behind) == place_hint(behind, SIZE) == "turn to the mirror"
     assert face_hint(without(kp.NOSE, kp.R_EYE, kp.L_EYE)) == "turn to the mirror"
@@ -174,10 +176,11 @@ def test_no_face_is_shown_of_a_back(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     from spgvton_training.synthetic import clip as c
+    from spgvton_training.synthetic.garment import sample_garment
 
     person = c.Person(c.sample_identity(c._stream(3, 0)))
-    garment = c.make_garment(c.sample_garment(c._stream(3, 1)), SIZE)
-    studio, pose = c.sample_studio(c._stream(3, 5)), c.pose_at(0.0)
+    garment = c.make_garment(sample_garment(c._stream(3, 1)), SIZE)
+    studio, (pose, _) = c.sample_studio(c._stream(3, 5)), c.motion_at(0.0)
     camera = c.aim(person, c.pose_person(person, pose), c.FRAMING, SIZE)
     estimate = PoseEstimator(smooth=False)
     hints = {}

@@ -34,7 +34,7 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 ASSETS = DemoAssets.open()
 CALM = Economy(max_age_s=20)  # on a busy machine answers come late
-SIZE = (512, 384)
+SIZE = ASSETS.person()[0].shape[:2]
 
 
 class Gate(MulticlassParser):

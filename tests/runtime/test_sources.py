@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spgvton import image
+from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.stream import capture, network, supervised
 from spgvton.stream.sources import CameraOptions, Frame, Source, open_source
@@ -398,12 +399,14 @@ def test_opencv_and_ffmpeg_print_nothing(tmp_path: Path) -> None:
 
 def test_synthetic_person_moves_without_end_and_comes_and_goes() -> None:
     source = open_source("synthetic://?fps=500&stay=0.38&away=0.02")
-    assert (source.live, source.size, source.fps) == (True, (512, 384), 500)
+    assert (source.live, source.size, source.fps) == (True, (720, 540), 500)
     frames = [source.read() for _ in range(201)]
     pictures = [f.image for f in frames if f is not None]
     assert len(pictures) == 201  # the clip has 180
     steps = [float(np.abs(a.astype(int) - b).mean()) for a, b in itertools.pairwise(pictures[176:184])]
     assert max(steps) < 4  # the end leads back to the beginning
-    assert pictures[189].std() > 20 > pictures[195].std()  # 0.38 s: she is away
+    room = DemoAssets.open().room()
+    there = np.abs(pictures[189].astype(int) - room).mean()
+    assert there > 10 and np.array_equal(pictures[195], room)  # after 0.38 s the person is away
     source.close()
     assert source.read() is None

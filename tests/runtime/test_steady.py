@@ -63,9 +63,9 @@ def test_every_value_lies_between_the_two_and_no_nearer_to_the_old_one(old: np.n
 def test_a_steady_session_forgets_with_the_person_and_the_garment(tiny_bundle: Path) -> None:
     assets = DemoAssets.open()
     person, labels = assets.person()
-    first, second = assets.keypoints()[[0, 4]]
+    first, second = assets.keypoints()[[0, 16]]
     plain, steady = TryOn(tiny_bundle, threads=1), TryOn(tiny_bundle, threads=1, economy=Economy(steady=True))
-    frame = (512, 384)
+    frame = labels.shape
 
     def dress(number: int) -> None:
         garment = assets.garment(number)

@@ -69,10 +69,9 @@ def test_pixels_are_made_square() -> None:
     source = open_source(str(DATA / "sar2.mp4"))
     assert source.size == (128, 96)
     frames = read_all(source)
-    expected = open_source(str(DemoAssets.open().clip)).read()
-    assert expected is not None
-    small = cv2.resize(expected.image, (96, 128), interpolation=cv2.INTER_AREA)
-    assert len(frames) == 12 and np.abs(frames[0].image.astype(int) - small).mean() < 15
+    stored = cv2.VideoCapture(str(DATA / "sar2.mp4")).read()[1][..., ::-1]
+    assert stored.shape == (128, 48, 3)
+    assert len(frames) == 12 and np.abs(frames[0].image[:, ::2].astype(int) - stored).mean() < 15
     assert square_pixels(np.zeros((100, 90, 3), np.uint8), 0.5).shape == (200, 90, 3)
     assert square_pixels(np.zeros((100, 90, 3), np.uint8), 1.0).shape == (100, 90, 3)
 
@@ -159,7 +158,8 @@ def test_run_keeps_the_duration_of_a_file_and_every_frame(tmp_path: Path) -> Non
     """As a shop's telephone records: 12 frames in 0.8 s, and a gap."""
     frames = read_all(open_source(str(DemoAssets.open().clip)))[:30]
     assert [round(frame.timestamp * 15) for frame in frames] == list(range(30))
-    sink = FileSink(tmp_path / "out.mp4", (512, 384), 15, keep_time=True)
+    height, width = frames[0].image.shape[:2]
+    sink = FileSink(tmp_path / "out.mp4", (height, width), 15, keep_time=True)
     for frame in frames:
         sink.write(frame.image, frame.timestamp)
     sink.close()

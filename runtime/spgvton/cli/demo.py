@@ -1,12 +1,14 @@
 """Play the shipped clip through the real loop, with the shipped models: no camera, no network access, no PyTorch.
 
-The clip's pixels go through pose estimation, try-on and composition exactly as a camera's would; three garments take
-turns. Writes demo.mp4 (camera and try-on side by side), demo.png (a few moments of each garment) and demo.json (figures).
+The clip's pixels go through pose estimation, parsing, the network and the compositor exactly as a camera's would; three
+garments take turns. Writes demo.mp4 (camera and result side by side), demo.png (a large moment of each garment) and
+demo.json (figures). --mode pose shows the paper's way instead: the person of one picture in the pose of every frame.
 
 examples:
   spgvton demo
   spgvton demo --out results --seconds 4 --json
   spgvton demo --realtime          the clip as a camera: 15 frames a second, what the machine cannot follow is dropped
+  spgvton demo --mode pose
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -24,15 +27,19 @@ from tqdm import tqdm
 
 from spgvton import image
 from spgvton.backends import BACKENDS
-from spgvton.bundle import SHIPPED, Bundle
+from spgvton.bundle import MODES, SHIPPED, Bundle
 from spgvton.cli import backend
+from spgvton.cli.demo_poster import Poster
 from spgvton.demo_assets import GARMENTS, DemoAssets, ShopGarment
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
+from spgvton.live.garment import LiveGarment
+from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.pose import PoseEstimator
 from spgvton.session import TryOn
-from spgvton.stream.compose import FAINT, PAPER, Composer, card, fit, text
-from spgvton.stream.loop import View, run_loop
+from spgvton.stream.compose import Composer
+from spgvton.stream.live_stage import LiveStage
+from spgvton.stream.loop import Synthesise, View, run_loop
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import FileSink
 from spgvton.stream.sources import Frame, open_source
@@ -40,17 +47,20 @@ from spgvton.stream.stages import PoseStage, TryOnStage
 
 UInt8 = NDArray[np.uint8]
 
-MOMENTS: Final = 3  # per garment, on the poster
-HONEST_RENDERED: Final = "The person and the garments are rendered: your own camera and pictures tell more."
+HONEST_RENDERED: Final = "The person, the room and the garments are rendered: your own camera and pictures tell more."
 HONEST: Final = (
-    "The person and the garments are rendered, the try-on network is the small shipped one: judge the pipeline and its "
-    "speed by this, and picture quality by a model trained on your own data."
+    "The person, the room and the garments are rendered, and the networks are the small shipped ones: judge the pipeline and "
+    "its speed by this. What to expect of photographs of people, the README shows."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `spgvton demo`."""
     parser.add_argument("--out", default=".", metavar="DIR", help="where the three files go (the current folder)")
+    parser.add_argument(
+        "--mode", choices=tuple(MODES), default="live",
+        help="live: the frame's own person in the garment; pose: the person of one picture in the frame's pose (live)",
+    )  # fmt: skip
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
     backend.add_arguments(parser, BACKENDS)
     parser.add_argument("--seconds", type=float, metavar="S", help="play only the first S seconds of the clip")
@@ -60,67 +70,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the report as JSON on stdout as well")
 
 
-class Wardrobe:
-    """The synthesis stage of the demo: the session changes its garment at equal shares of the clip."""
+class Turns:
+    """The synthesis stage of the demo: the garment changes at equal shares of the clip."""
 
-    def __init__(self, session: TryOn, garments: list[ShopGarment], frames: int) -> None:
-        self._session, self._garments, self._frames = session, garments, frames
-        self._stage = TryOnStage(session)
+    def __init__(self, stage: Synthesise, wear: Callable[[int], None], count: int, frames: int) -> None:
+        """wear: puts on garment 0 .. COUNT - 1. frames: of the whole run."""
+        self._stage, self._wear, self._count, self._frames = stage, wear, count, frames
         self._worn: int | None = None
 
+    @property
+    def times_s(self) -> dict[str, float]:
+        """Seconds of the parts of the last frame's synthesis, where the stage tells them."""
+        return getattr(self._stage, "times_s", {})
+
     def at(self, index: int) -> int:
-        """Which garment (0, 1, 2) frame INDEX wears."""
-        return min(len(self._garments) - 1, index * len(self._garments) // self._frames)
+        """Which garment frame INDEX wears."""
+        return min(self._count - 1, index * self._count // self._frames)
 
     def __call__(self, frame: Frame, keypoints: NDArray[np.float32]) -> UInt8:
         which = self.at(frame.index)
         if which != self._worn:
-            self._session.set_garment(self._garments[which].picture, mask=self._garments[which].mask)
+            self._wear(which)
             self._worn = which
         return self._stage(frame, keypoints)
-
-
-class Poster:
-    """Collects a few moments per garment while the loop runs, and lays them out on one picture."""
-
-    def __init__(self, garments: list[ShopGarment], frames: int) -> None:
-        self._garments = garments
-        share = frames / len(garments)
-        # At equal distances, away from the changes of garment.
-        self._wanted = [[(g + (m + 0.5) / MOMENTS) * share for m in range(MOMENTS)] for g in range(len(garments))]
-        self._taken: list[list[View]] = [[] for _ in garments]
-
-    def look(self, view: View, which: int) -> None:
-        """Keep VIEW if it is the first one at or after a wanted moment."""
-        taken = self._taken[which]
-        if (
-            view.result is not None
-            and len(taken) < MOMENTS
-            and view.frame.index >= int(self._wanted[which][len(taken)])
-        ):
-            taken.append(view)
-
-    def draw(self, caption: str) -> UInt8:
-        """RGB poster: one group per garment, camera above try-on, CAPTION below."""
-        width, height, gap, group_gap, margin, head = 216, 288, 6, 34, 36, 118
-        group = MOMENTS * width + (MOMENTS - 1) * gap
-        total = (margin + head + 2 * height + gap + 56, 2 * margin + GARMENTS * group + (GARMENTS - 1) * group_gap)
-        canvas = np.empty((*total, 3), np.uint8)
-        canvas[:] = PAPER
-        for g, garment in enumerate(self._garments):
-            left = margin + g * (group + group_gap)
-            picture = card(garment.picture, head - 22)
-            y = margin - 6
-            canvas[y : y + picture.shape[0], left : left + picture.shape[1]] = picture
-            text(canvas, f"garment {g + 1}", (left + picture.shape[1] + 14, y + 20), size=0.55)
-            for m, view in enumerate(self._taken[g]):
-                assert view.result is not None
-                x, y = left + m * (width + gap), margin + head
-                canvas[y : y + height, x : x + width] = fit(view.frame.image, (height, width))
-                canvas[y + height + gap : y + 2 * height + gap, x : x + width] = fit(view.result, (height, width))
-        text(canvas, "camera above, try-on below", (margin, total[0] - 22), size=0.42)
-        text(canvas, caption, (total[1] - margin, total[0] - 22), size=0.42, colour=FAINT, align=1.0)
-        return canvas
 
 
 def set_person(session: TryOn) -> tuple[NDArray[np.float32], tuple[int, int]]:
@@ -131,8 +103,34 @@ def set_person(session: TryOn) -> tuple[NDArray[np.float32], tuple[int, int]]:
     return keypoints, (person.shape[0], person.shape[1])
 
 
-def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str]]:
-    """The loop, with demo.mp4 and demo.png as its results; the report, and what the back end says of itself."""
+def open_live(
+    args: argparse.Namespace, bundle: Bundle, garments: list[ShopGarment], stack: ExitStack
+) -> tuple[LiveTryOn, LiveStage, Callable[[int], None]]:
+    """The live session, its stage, and what puts on a garment by number; STACK closes them. Raises SpgvtonError."""
+    live = backend.open_live(args, bundle)
+    stack.callback(live.close)
+    prepared = [LiveGarment.of(garment.picture, garment.mask, bundle.size) for garment in garments]
+    stage = LiveStage(live, latest=args.realtime)
+    stack.callback(stage.close)
+    return live, stage, lambda which: stage.set_garment(prepared[which])
+
+
+def open_pose(
+    args: argparse.Namespace, bundle: Bundle, garments: list[ShopGarment], stack: ExitStack
+) -> tuple[TryOn, TryOnStage, Callable[[int], None]]:
+    """The same for pose mode, with the shipped person."""
+    session = backend.open_session(args, bundle)
+    stack.callback(session.close)
+    set_person(session)
+    return (
+        session,
+        TryOnStage(session),
+        lambda which: session.set_garment(garments[which].picture, mask=garments[which].mask),
+    )
+
+
+def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str], tuple[int, int]]:
+    """The loop, with demo.mp4 and demo.png as its results; the report, what the back end says of itself, the clip's (height, width)."""
     assets = DemoAssets.open()
     garments = assets.garments()
     with ExitStack() as stack:
@@ -141,28 +139,30 @@ def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str]]:
         frames = source.count or 1
         if args.seconds is not None:
             frames = max(GARMENTS, min(frames, round(args.seconds * source.fps)))
-        composer = Composer(source.size)
+        composer = Composer(source.size, live=args.mode == "live")
         sink = FileSink(out / "demo.mp4", composer.size, source.fps, keep_time=args.realtime)
         stack.callback(sink.close)
-        session = backend.open_session(args, Bundle.open(args.bundle))
-        stack.callback(session.close)
-        set_person(session)
-        wardrobe, poster = Wardrobe(session, garments, frames), Poster(garments, frames)
+        open_mode = open_live if args.mode == "live" else open_pose
+        session, stage, wear = open_mode(args, Bundle.open(args.bundle), garments, stack)
+        turns = Turns(stage, wear, len(garments), frames)
+        poster = Poster(garments, frames)
         bar = stack.enter_context(tqdm(total=frames, unit="frame", desc="demo", disable=None, leave=False))
 
         def compose(view: View) -> UInt8:
-            composer.garment = garments[wardrobe.at(view.frame.index)].picture
+            composer.garment = garments[turns.at(view.frame.index)].picture
             return composer(view)
 
         def look(view: View) -> None:
-            poster.look(view, wardrobe.at(view.frame.index))
+            poster.look(view, turns.at(view.frame.index))
             bar.update()
 
-        report = run_loop(source, PoseStage(), wardrobe, compose, [sink], max_frames=frames, on_view=look)
+        report = run_loop(
+            source, PoseStage(live=args.mode == "live"), turns, compose, [sink], max_frames=frames, on_view=look
+        )
         described = session.describe()
-    machine = f"{report.fps:.1f} frames/s, end to end, with pose estimation"
-    image.write(out / "demo.png", poster.draw(machine))
-    return report, described
+    made = f"Person, room and garments are rendered. {report.fps:.1f} frames/s from pixels to file on this machine."
+    image.write(out / "demo.png", poster.draw(made))
+    return report, described, source.size
 
 
 def run(args: argparse.Namespace) -> int:
@@ -170,8 +170,9 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and not 0 < args.seconds < 1e6:
         raise UsageError(f"--seconds {args.seconds} is no duration: give for instance 4")
     out = make_folder(args.out)
-    report, described = play(args, out)
-    figures = json.dumps({**report.as_dict(), "backend": described, "bundle": str(args.bundle or SHIPPED)}, indent=1)
+    report, described, size = play(args, out)
+    played = {"mode": args.mode, "size": list(size), "bundle": str(args.bundle or SHIPPED), "backend": described}
+    figures = json.dumps({**played, **report.as_dict()}, indent=1)
     write_text(out / "demo.json", figures + "\n")
     print(report.summary(), file=sys.stderr)
     for name in ("demo.mp4", "demo.png", "demo.json"):

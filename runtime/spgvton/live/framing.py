@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ Float = NDArray[np.float32]
 CLOSE: Final = 92.0  # pixels of the torso at height 256: head to thighs are in the frame
 FAR: Final = 62.0  # head to shins, for dresses and long coats
 LONG: Final = 1.45  # height of a garment over its width from which it is a dress
+STAY: Final = 3.0  # pixels of the network that the customer may move before the view goes with them
 KEEP: Final = 1.2  # the scale stays while the torso's is within this factor
 LOW: Final = 10  # pixels of old clothes on the frame's edge that say that they go on beyond it
 FRAMES: Final = 10  # answers for which the wider view is then kept
@@ -48,8 +50,12 @@ class LiveFraming:
         scale = max(torso / max(kp.torso_length(keypoints), 1.0), fits)
         if self._box and self._box.source == source and 1 / KEEP < scale / self._box.scale < KEEP:
             scale = self._box.scale
-        self._box = framing(keypoints, source, size, scale=scale)
-        return self._box
+        box = framing(keypoints, source, size, scale=scale)
+        held = self._box
+        if held and replace(box, pad=held.pad) == held and max(abs(a - b) for a, b in zip(box.pad, held.pad)) <= STAY:
+            return held
+        self._box = box
+        return box
 
     def widen(self, labels: UInt8) -> bool:
         """Whether LABELS (H, W), of the view just given, show old clothes that go on beyond it: then the next one is wider.

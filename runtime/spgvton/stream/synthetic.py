@@ -7,8 +7,6 @@ import threading
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import UsageError
 from spgvton.stream.capture import open_file
@@ -17,7 +15,7 @@ from spgvton.stream.sources import Frame, Pacer, Source, UInt8, frame_of
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """fps: frames per second, the clip's own rate where None. stay, away: seconds for which she is there, then is not."""
+    """fps: frames per second, the clip's own rate where None. stay, away: seconds for which the person is there, then is not."""
 
     fps: float | None = None
     stay: float = float("inf")
@@ -38,18 +36,19 @@ class Scene:
 
 
 class Synthetic(Source):
-    """The clip ends where it begins, so she moves smoothly for ever. Away, the wall behind her is left."""
+    """The clip ends where it begins, so the person moves smoothly for ever. Away, the empty room is left."""
 
     name = "synthetic://"
     live = True
 
     def __init__(self, scene: Scene) -> None:
-        self._scene, self._path = scene, DemoAssets.open().clip
+        assets = DemoAssets.open()
+        self._scene, self._path = scene, assets.clip
         self._closing, self._index = threading.Event(), 0
         self._clip = open_file(self._path, realtime=False)
         self.fps, self.size = scene.fps or self._clip.fps, self._clip.size
         self._pacer = Pacer(realtime=True)
-        self._empty: UInt8 | None = None
+        self._room = assets.room() if scene.away else None
 
     def _picture(self) -> UInt8:
         frame = self._clip.read()
@@ -67,10 +66,8 @@ class Synthetic(Source):
             return None
         captured = time.monotonic()
         picture = self._picture()
-        if seconds % (self._scene.stay + self._scene.away) >= self._scene.stay:
-            if self._empty is None:
-                self._empty = np.broadcast_to(picture[:8].mean(axis=(0, 1)), picture.shape).astype(np.uint8)
-            picture = self._empty.copy()
+        if self._room is not None and seconds % (self._scene.stay + self._scene.away) >= self._scene.stay:
+            picture = self._room.copy()
         self._index += 1
         return frame_of(picture, self._index - 1, None, captured)
 

@@ -21,7 +21,7 @@ UInt8 = NDArray[np.uint8]
 
 @pytest.fixture(scope="session")
 def person() -> UInt8:
-    """RGB (512, 384, 3)."""
+    """RGB (720, 540, 3)."""
     return DemoAssets.open().person()[0]
 
 

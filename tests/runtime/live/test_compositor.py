@@ -25,7 +25,10 @@ def changed(before: UInt8, after: UInt8) -> NDArray[np.bool_]:
 def test_outside_the_clothes_every_pixel_is_the_cameras(person: UInt8, answer: Answer) -> None:
     result = composite(person, answer)
     old = np.isin(DemoAssets.open().person()[1], lb.clothes()).astype(np.uint8)
-    new = cv2.warpAffine(answer.output.clothes_mask, answer.box.matrix, (384, 512), flags=cv2.WARP_INVERSE_MAP) >= 128
+    new = (
+        cv2.warpAffine(answer.output.clothes_mask, answer.box.matrix, person.shape[1::-1], flags=cv2.WARP_INVERSE_MAP)
+        >= 128
+    )
     near = cv2.dilate(old | new.astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
     assert not changed(person, result)[~near].any()
     assert changed(person, result)[old > 0].mean() > 0.8
@@ -44,7 +47,9 @@ def test_the_garments_own_colour_is_worn(person: UInt8, answer: Answer) -> None:
     """Garment 2 is yellow: much red and green, little blue, in whatever light."""
     result = composite(person, answer)
     worn = cv2.erode((answer.output.clothes_mask >= 128).astype(np.uint8), np.ones((25, 25), np.uint8))
-    inside = cv2.warpAffine(worn, answer.box.matrix, (384, 512), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
+    inside = (
+        cv2.warpAffine(worn, answer.box.matrix, person.shape[1::-1], flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
+    )
     r, g, b = np.median(result[inside], axis=0)
     assert r > 120 and g > 90 and b < 0.5 * r
 
@@ -54,7 +59,7 @@ def test_a_bigger_camera_gives_a_sharper_garment(person: UInt8, answer: Answer) 
     box = replace(answer.box, source=(big.shape[0], big.shape[1]), scale=answer.box.scale / 3)
     result = composite(big, replace(answer, box=box, keypoints=answer.keypoints * np.array([3, 3, 1], np.float32)))
     assert result.shape == big.shape
-    small = cv2.resize(result, (384, 512), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(result, person.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(int) - composite(person, answer)).mean() < 4
     again = cv2.resize(composite(person, answer), (big.shape[1], big.shape[0]), interpolation=cv2.INTER_CUBIC)
     printed = slice(600, 760), slice(480, 720)
@@ -87,9 +92,9 @@ def test_no_background_of_the_garments_picture_is_ever_worn() -> None:
 def test_what_moved_is_moved(person: UInt8, answer: Answer) -> None:
     """An old answer on a frame that is 12 pixels further right is the old result, moved."""
     shift = np.array([[1.0, 0, 12], [0, 1, 0]])
-    now = np.asarray(cv2.warpAffine(person, shift, (384, 512), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    now = np.asarray(cv2.warpAffine(person, shift, person.shape[1::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8)
     result = composite(now, answer, shift)
-    expected = cv2.warpAffine(composite(person, answer), shift, (384, 512), borderMode=cv2.BORDER_REPLICATE)
+    expected = cv2.warpAffine(composite(person, answer), shift, person.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
     assert np.abs(result.astype(int) - expected)[:, 20:].mean() < 1.5
 
 

@@ -139,7 +139,7 @@ def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera,
     box = (slice(top, bottom), slice(left, right))
     image = background(studio, size)
     image[box] = _composite(image[box], lit, found.pixel, crop)
-    image += np.random.default_rng([seed, 9]).standard_normal(image.shape, dtype=np.float32) * np.float32(1.3)
+    image += _grain(size, seed)
 
     fine_labels = np.zeros(crop[0] * crop[1], np.uint8)
     fine_labels[found.pixel] = label
@@ -157,6 +157,15 @@ def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera,
         keypoints=find_keypoints(person, skeleton, camera, depth),
         flow=worn_to_flat,
     )
+
+
+def empty(studio: Studio, size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    """What render() with these arguments shows where nobody stands, (H, W, 3) RGB."""
+    return np.clip(np.rint(background(studio, size) + _grain(size, seed)), 0, 255).astype(np.uint8)
+
+
+def _grain(size: tuple[int, int], seed: int) -> Float:
+    return np.random.default_rng([seed, 9]).standard_normal((*size, 3), dtype=np.float32) * np.float32(1.3)
 
 
 def _bounds(points: Float, size: tuple[int, int], margin: int = 3) -> tuple[int, int, int, int]:

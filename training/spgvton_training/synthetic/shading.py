@@ -27,6 +27,7 @@ class Studio:
 
     light: Float  # (3,) unit vector towards the key light
     seed: int
+    wall: Float | None = None  # (H, W, 3) in [0, 255]: the background; None = one drawn from the seed
 
 
 def sample_studio(rng: np.random.Generator) -> Studio:
@@ -36,7 +37,9 @@ def sample_studio(rng: np.random.Generator) -> Studio:
 
 
 def background(studio: Studio, size: tuple[int, int]) -> Float:
-    """A studio wall (H, W, 3) in [0, 255]: white, grey, a soft gradient, rarely a coloured, textured wall."""
+    """The studio's own wall (H, W, 3) in [0, 255], or else white, grey, a soft gradient, rarely a coloured, textured one."""
+    if studio.wall is not None:
+        return studio.wall.copy()
     height, width = size
     rng = np.random.default_rng([studio.seed, 0])
     kind = rng.choice(["white", "grey", "gradient", "wall"], p=[0.45, 0.35, 0.14, 0.06])

@@ -27,7 +27,7 @@ UInt8 = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]
 
 WAIT: Final = "one moment, please"
-MAX_AGE_S: Final = 1.0  # of an answer; an older one shows where clothes were, not where they are
+MAX_AGE_S: Final = 3.0  # of an answer; an older one shows where clothes were, not where they are
 LEARN_EVERY_S: Final = 0.4  # the clean plate need not see every frame
 EMPTY_EVERY_S: Final = 0.5  # nor of an empty room
 JOIN_S: Final = 2.0

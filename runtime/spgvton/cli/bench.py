@@ -85,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bench_flicker.add_arguments(actions)
     soak = actions.add_parser("soak", help="run a mirror for minutes or hours; do memory, descriptors, threads grow?")
     soak.add_argument("--source", default=SOAK_SOURCE, metavar="URI", help=f"of the mirror ({SOAK_SOURCE})")
+    soak.add_argument("--mode", choices=("live", "pose"), default="live", help="of the mirror (live)")
     soak.add_argument("--minutes", type=float, default=10.0, metavar="M", help="how long (10)")
     bench_engine.add_actions(actions)
     bench_diff.add_arguments(actions)
@@ -224,7 +225,9 @@ def run_soak(args: argparse.Namespace, out: Path) -> int:
         raise UsageError(f"--minutes {args.minutes:g}: give from 0.5 up to a month")
     bundle = Bundle.open(args.bundle)
     seconds = 60 * args.minutes
-    mirror = Mirror(args.source, args.bundle, backend=args.backend, threads=args.threads, wipe_after_s=WIPE_AFTER_S)
+    mirror = Mirror(
+        args.source, args.bundle, mode=args.mode, backend=args.backend, threads=args.threads, wipe_after_s=WIPE_AFTER_S
+    )
     with tqdm(total=round(seconds), unit="s", desc="soak", disable=None, leave=False) as bar:
         soak = Soak(
             mirror, DemoAssets.open().garments(), seconds, out / "soak.csv", on_sample=lambda s: set_bar(bar, s)
@@ -234,7 +237,7 @@ def run_soak(args: argparse.Namespace, out: Path) -> int:
         raise SpgvtonError(f"the mirror gave up: {mirror.status().last_error} (samples: {out / 'soak.csv'})")
     verdict = Verdict.of(soak.samples)
     report = {
-        **verdict.as_dict(), "interrupted": soak.interrupted, "source": args.source,
+        **verdict.as_dict(), "interrupted": soak.interrupted, "source": args.source, "mode": args.mode,
         **context(mirror.status().backend, bundle),
     }  # fmt: skip
     text = json.dumps(report, indent=1)

@@ -30,7 +30,7 @@ WAIT: Final = "one moment, please"
 MAX_AGE_S: Final = 3.0  # of an answer; an older one shows where clothes were, not where they are
 LEARN_EVERY_S: Final = 0.4  # the clean plate need not see every frame
 EMPTY_EVERY_S: Final = 0.5  # nor of an empty room
-JOIN_S: Final = 2.0
+JOIN_S: Final = 5.0  # an answer on a busy machine; a process that ends inside a network is aborted
 
 
 @dataclass(frozen=True)

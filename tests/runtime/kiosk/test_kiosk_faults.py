@@ -136,3 +136,14 @@ def test_a_web_server_that_ends_is_a_reason_to_start_again(
     with serve(tmp_path / "again", tiny_bundle) as kiosk:  # one that is told to end is none
         pass
     assert not kiosk.running.gave_up.is_set()
+
+
+def test_a_garment_that_is_deleted_while_it_is_worn_stays_on(tmp_path: Path, tiny_bundle: Path) -> None:
+    with serve(tmp_path, tiny_bundle) as kiosk:
+        kiosk.client.put("/api/garment", json={"id": "nova"}).raise_for_status()
+        kiosk.client.delete("/api/garments/nova").raise_for_status()
+        before = kiosk.status()["answers"]
+        wait_for(lambda: kiosk.status()["answers"] > before + 1)
+        status = kiosk.status()
+        assert (status["mode"], status["garment"], status["hint"], status["restarts"]) == ("live", "nova", "", 0)
+        kiosk.client.put("/api/garment", json={"id": "flower"}).raise_for_status()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError
 from spgvton.live.garment import LiveGarment
 from spgvton.live.tryon import LiveTryOn
@@ -138,3 +139,17 @@ def said(stage: LiveStage, picture: UInt8, keypoints: Keypoints) -> BaseExceptio
         time.sleep(0.02)
         return e.__cause__
     return None
+
+
+def test_neither_a_customer_who_stands_still_nor_a_bystander_burns_into_the_room(live: LiveTryOn) -> None:
+    picture, labels = DemoAssets.open().person()
+    frame, people = np.hstack([picture, picture[:, ::-1]]), np.hstack([labels, labels[:, ::-1]]) > 0
+    random, parser = np.random.default_rng(0), MulticlassParser(threads=2)
+    for look in range(200):
+        noisy = np.clip(frame + random.normal(0, 3, frame.shape), 0, 255).astype(np.uint8)
+        if look % 20 == 0:
+            free = parser.free(noisy)
+        live.plate.learn(noisy, free)
+    assert live.plate._mean is not None
+    assert not live.plate._seen[people[::2, ::2]].any() and not live.plate._mean[people[::2, ::2]].any()
+    assert (live.plate._seen > 0).mean() > 0.2

@@ -28,6 +28,7 @@ function drawSwitch(id, on, possible) {
 
 function drawStatus(status) {
   view.seen(status);
+  byId("retake").hidden = status.mode === "live"; // there is no picture to take
   byId("recording-badge").hidden = !status.recording;
   drawSwitch("privacy", status.privacy, true);
   drawSwitch("recording", status.recording, status.can_record);
@@ -38,6 +39,7 @@ function drawStatus(status) {
   const dropped = Object.entries(status.dropped).filter(([, count]) => count).map(([stage, count]) => `${stage} ${count}`).join(", ");
   byId("metrics").replaceChildren(
     row("Pictures a second, in / out", `${number(status.fps_in)} / ${number(status.fps_out)}`),
+    row("Mode", status.mode === "live" ? `live, ${number(status.answers_per_s)} answers a second` : status.mode),
     row("Pictures, in / out / made anew", `${status.frames_in} / ${status.frames_out} / ${status.frames_synthesised}`),
     row("Dropped after stage", dropped || "none"),
     row("Age of the newest picture", `${number(status.frame_age_s && 1000 * status.frame_age_s, 0)} ms`),

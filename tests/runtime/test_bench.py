@@ -75,7 +75,9 @@ class MapParser:
 
 
 def soak(bundle: Path, folder: Path, leak: Callable[[float], None] | None = None) -> Soak:
-    mirror = Mirror("synthetic://?stay=3&away=2&fps=10", bundle, threads=1, parser=MapParser(), wipe_after_s=1)
+    mirror = Mirror(
+        "synthetic://?stay=3&away=2&fps=10", bundle, mode="pose", threads=1, parser=MapParser(), wipe_after_s=1
+    )
     made = Soak(
         mirror, DemoAssets.open().garments(), 9.0, folder / "soak.csv", interval_s=0.1, garment_s=1.0, on_sample=leak
     )

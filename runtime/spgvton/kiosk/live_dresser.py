@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -26,6 +27,7 @@ from spgvton.stream.sources import Frame
 
 LOG: Final = logging.getLogger(__name__)
 
+KEPT: Final = 4  # garments that need not be prepared again; each has a texture of up to 7 MB
 STUCK_S: Final = 120.0  # a parser or network that takes longer does not come back
 
 UInt8 = NDArray[np.uint8]
@@ -86,6 +88,8 @@ class LiveDresser:
         self._lock = threading.RLock()  # of the stage
         self._garment: LiveGarment | None = None
         self._worn: LiveGarment | None = None  # what the stage knows of
+        self._prepared: dict[bytes, LiveGarment] = {}  # the one that was chosen last comes last
+        self._preparing = threading.Lock()
         self._forgotten = float("-inf")  # no frame from before is dressed
 
     def describe(self) -> dict[str, str]:
@@ -107,8 +111,14 @@ class LiveDresser:
         return self._stage.times_s if self._stage else {}
 
     def prepare(self, picture: UInt8, mask: UInt8) -> LiveGarment:
-        """The garment of a picture RGB (H, W, 3) and mask (H, W), 255 = garment. Raises SpgvtonError."""
-        return LiveGarment.of(picture, mask, self.size)
+        """The garment of a picture RGB (H, W, 3) and mask (H, W), 255 = garment; the last few are kept. Raises SpgvtonError."""
+        key = hashlib.blake2b(picture.tobytes() + mask.tobytes() + repr(picture.shape).encode()).digest()
+        with self._preparing:
+            garment = self._prepared.pop(key, None) or LiveGarment.of(picture, mask, self.size)
+            self._prepared[key] = garment
+            while len(self._prepared) > KEPT:
+                del self._prepared[next(iter(self._prepared))]
+        return garment
 
     def set_garment(self, garment: LiveGarment) -> None:
         """Wear GARMENT as soon as the networks have seen it."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from spgvton import labels as lb
-from spgvton.bundle import WEIGHTS, locate
+from spgvton.bundle import WEIGHTS, Bundle, locate
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.live.arms import forget_arms
@@ -142,6 +142,8 @@ def test_preset_takes_the_weights_of_realtime() -> None:
     weights = Checkpoint.load(locate("realtime") / WEIGHTS).weights
     assert Checkpoint(network, weights).model().config == network
     assert not preset("realtime").forget_arms and not preset("paper").forget_arms
+    assert Checkpoint.load(locate("live") / WEIGHTS).config == network, "the shipped one is this network"
+    assert Bundle.open("live").forget_arms and not Bundle.open("realtime").forget_arms
 
 
 def test_command_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

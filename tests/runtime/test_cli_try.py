@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from spgvton import image
+from spgvton import labels as lb
 from spgvton.cli import main
 from spgvton.cli.try_on import expand, name_outputs
 from spgvton.demo_assets import DemoAssets
@@ -75,7 +76,8 @@ def test_masks_lie_beside_and_names_do_not_collide(here: Path) -> None:
     [
         (["nobody.jpg", "shop/2.jpg"], 1, "nobody.jpg: no such file"),
         (["me.png", "nothing.jpg"], 1, "nothing.jpg: no such file"),
-        (["shop/2.jpg", "shop/3.jpg"], 1, "the person comes first"),
+        (["shop/2.jpg", "shop/3.jpg"], 1, "the first picture is the person's"),
+        (["dummy.png", "shop/2.jpg"], 1, "the person comes first"),
         (["me.png", "me.png"], 1, "or give --mask"),
         (["grey.png", "shop/2.jpg"], 1, "the first picture is the person's"),
         (["me.png", str(ASSETS / "clip.mp4")], 1, "not a picture"),
@@ -92,6 +94,8 @@ def test_what_is_wrong_is_told_in_one_line(
     here: Path, arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image.write("grey.png", np.full((400, 300, 3), 128, np.uint8))
+    picture, labels = DemoAssets.open().person()
+    image.write("dummy.png", np.where(np.isin(labels, (lb.FACE, lb.HAIR))[..., None], np.uint8(245), picture))
     before = sorted(here.rglob("*"))
     assert main(["try", *arguments]) == code
     stdout, stderr = capsys.readouterr()

@@ -135,7 +135,7 @@ def test_garments_take_equal_turns_and_the_poster_a_moment_of_each() -> None:
     assert put_on == [0, 1, 2]
     assert turns.times_s == {}
     assert [view.frame.index if view else None for view in poster.taken] == [4, 13, 24]
-    drawn = poster.draw("10 frames/s")
+    drawn = poster.draw(demo.CAPTIONS["live"])
     assert [drawn[400, 64 + 270 + i * 568].tolist() for i in range(3)] == [[100] * 3, [101] * 3, [102] * 3]
 
 

@@ -52,6 +52,10 @@ HONEST: Final = (
     "The person, the room and the garments are rendered, and the networks are the small shipped ones: judge the pipeline and "
     "its speed by this. What to expect of photographs of people, the README shows."
 )
+CAPTIONS: Final = {
+    "live": "Person, room and garments are rendered; only the clothes in the large pictures are new.",
+    "pose": "Person, room and garments are rendered; the large pictures are the network's, of 256x192 pixels.",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,8 +164,7 @@ def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str], t
             source, PoseStage(live=args.mode == "live"), turns, compose, [sink], max_frames=frames, on_view=look
         )
         described = session.describe()
-    made = f"Person, room and garments are rendered. {report.fps:.1f} frames/s from pixels to file on this machine."
-    image.write(out / "demo.png", poster.draw(made))
+    image.write(out / "demo.png", poster.draw(CAPTIONS[args.mode]))
     return report, described, source.size
 
 

@@ -124,10 +124,10 @@ def label(garment: ShopGarment) -> UInt8:
     return fit(card(cut, CARD), (CARD, CELL[1]), (255, 255, 255))
 
 
-def people_sheet(folder: Path, garment: Path) -> UInt8:
+def people_sheet(folder: Path, garment: Path, bundle: str | None) -> UInt8:
     """PICTURES of FOLDER, two people in a row, each as photographed and in four garments; the garments on top."""
     shop = [*DemoAssets.open().garments(), shop_photograph(garment)]
-    live = LiveTryOn()
+    live = LiveTryOn(bundle)
     garments = [LiveGarment.of(g.picture, g.mask, live.network.size) for g in shop]
     cells = [
         dressed(live, read_person(folder / person / "assets" / f"{kind}.jpg"), garments)
@@ -139,9 +139,9 @@ def people_sheet(folder: Path, garment: Path) -> UInt8:
     return np.vstack([grid([head * COLUMNS]), grid(rows)])
 
 
-def video_sheet(path: Path, garment: ShopGarment) -> UInt8:
+def video_sheet(path: Path, garment: ShopGarment, bundle: str | None) -> UInt8:
     """Every fifth frame of the video at PATH, camera above result."""
-    live = LiveTryOn()
+    live = LiveTryOn(bundle)
     live.set_garment(garment.picture, mask=garment.mask)
     source = open_source(str(path))
     composer = Composer(source.size, layout="result", live=True)
@@ -199,10 +199,10 @@ def moving_picture(video: Path, out: Path) -> None:
     print(f"{out}: {len(frames)} frames, {out.stat().st_size / 1e3:.0f} kB, quality {quality}")
 
 
-def demo_pictures(out: Path) -> None:
+def demo_pictures(out: Path, bundle: str | None) -> None:
     """live.jpg and live.webp in OUT, of a run of `spgvton demo`. Raises SpgvtonError where that fails."""
     with tempfile.TemporaryDirectory() as folder:
-        if spgvton(["demo", "--out", folder]):
+        if spgvton(["demo", "--out", folder, *(["--bundle", bundle] if bundle else [])]):
             raise SpgvtonError("spgvton demo failed")
         save(out / "live.jpg", image.read(Path(folder) / "demo.png"))
         moving_picture(Path(folder) / "demo.mp4", out / "live.webp")
@@ -213,17 +213,18 @@ def main() -> int:
     parser.add_argument("--people", type=Path, metavar="DIR", help="openpeople's folder data/curated")
     parser.add_argument("--garment", type=Path, metavar="IMG", help="a photograph of a garment, for --people")
     parser.add_argument("--video", type=Path, metavar="MP4")
+    parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
     parser.add_argument("--no-demo", action="store_true", help="leave live.jpg and live.webp as they are")
     parser.add_argument("--out", type=Path, metavar="DIR", default=Path("docs/images"))
     args = parser.parse_args()
     if args.people and not args.garment:
         parser.error("--people needs --garment")
     if args.people:
-        save(args.out / "live-people.jpg", people_sheet(args.people, args.garment))
+        save(args.out / "live-people.jpg", people_sheet(args.people, args.garment, args.bundle))
     if args.video:
-        save(args.out / "live-video.jpg", video_sheet(args.video, DemoAssets.open().garment(3)))
+        save(args.out / "live-video.jpg", video_sheet(args.video, DemoAssets.open().garment(3), args.bundle))
     if not args.no_demo:
-        demo_pictures(args.out)
+        demo_pictures(args.out, args.bundle)
     return 0
 
 

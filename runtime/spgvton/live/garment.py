@@ -17,6 +17,7 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 
 MAX_SIDE: Final = 1536  # pixels: a shirt on a 1080x1920 mirror is 700 wide
+LOOKED_AT: Final = 384  # pixels of the long side
 EDGE: Final = 0.05  # of the long side: how deep a mask may be wrong
 ALIKE: Final = 24.0  # levels of Lab as OpenCV has it
 PALE: Final = 0.08  # share of the edge that has the background's colour, from which on the garment itself has it
@@ -69,12 +70,19 @@ def bleed(picture: UInt8, mask: UInt8) -> UInt8:
 
 def _like_background(picture: UInt8, mask: UInt8) -> Mask:
     """What near the edge of MASK has the background's colour after all, as between sleeve and body; nothing of pale garments."""
-    garment, depth = mask >= 128, max(2, round(EDGE * max(mask.shape)))
-    outside = ~grow(garment, 2)
+    h, w = mask.shape
+    scale = min(1.0, LOOKED_AT / max(h, w))  # wide morphology takes seconds at full size
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+    garment, depth = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA)) >= 128, EDGE * max(size)
+    outside = ~grow(garment, 1)
     edge = garment & ~shrink(garment, depth)
     if not outside.any() or not edge.any():
-        return np.zeros_like(garment)
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+        return np.zeros((h, w), bool)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     around = grow(garment, depth) & outside
     alike = np.linalg.norm(lab - np.median(lab[around if around.any() else outside], axis=0), axis=2) < ALIKE
-    return edge & alike if (edge & alike).sum() < PALE * edge.sum() else np.zeros_like(garment)
+    found = (edge & alike).astype(np.uint8)
+    if found.sum() >= PALE * edge.sum():
+        return np.zeros((h, w), bool)
+    return np.asarray(cv2.resize(grow(found > 0, 1).astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST)) > 0

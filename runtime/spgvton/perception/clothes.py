@@ -130,7 +130,7 @@ def find_waist(body: Mask, lab: Float, skeleton: Skeleton) -> Waist:
     return Waist(_shadow(along, pixels[:, 0]) if len(pixels) >= MIN_PIXELS else WAIST)
 
 
-def _slices(along: Float, values: Float, height: float) -> tuple[Float, Float]:
+def _slices(along: Float, values: Float, height: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(weight (N,), mean (N, C)) of VALUES (M, C) in slices of HEIGHT from TOP to BOTTOM."""
     index, count = ((along - TOP) / height).astype(int), round((BOTTOM - TOP) / height) + 1
     weight = np.bincount(index, minlength=count).astype(np.float64)

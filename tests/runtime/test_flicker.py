@@ -92,6 +92,9 @@ def test_bench_flicker(tiny_bundle: Path, tmp_path: Path, capsys: pytest.Capture
     assert candidate["frames_synthesised"] < 8
     assert plain["torso_floor"] == candidate["torso_floor"] > 0
     assert 0.9 < data["ssim_to_plain"]["torso"] <= 1
+    live, calmed = data["live"], data["live with options"]
+    assert live["frames_synthesised"] == 8 > calmed["frames_synthesised"]
+    assert live["torso_floor"] == plain["torso_floor"]
     assert "with options" in stderr and "machine" in stderr
     assert main([*arguments, "--json"]) == 0
     assert "with options" not in json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""`spgvton bench flicker`: temporal flicker of the try-on, as it is and with the options that are asked for."""
+"""`spgvton bench flicker`: temporal flicker of the try-on in both modes, as it is and with the options that are asked for."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from spgvton.cli.run import positive
 from spgvton.demo_assets import GARMENTS, DemoAssets
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.live.layers import Answer
+from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import place
 from spgvton.session import TryOn
@@ -29,8 +31,11 @@ from spgvton.stream.sources import KINDS as SOURCES
 from spgvton.stream.sources import Source, open_source
 
 UInt8 = NDArray[np.uint8]
-PLAIN: Final = "plain"
+Float = NDArray[np.float32]
+PLAIN: Final = "plain"  # pose mode
 WITH: Final = "with options"
+LIVE: Final = "live"
+LIVE_WITH: Final = "live with options"
 
 
 def add_arguments(actions: Any) -> None:
@@ -58,9 +63,10 @@ class Candidate:
         self.seconds: list[float] = []
         self._last: UInt8 | None = None
 
-    def __call__(self, keypoints: NDArray[np.float32], size: tuple[int, int]) -> UInt8:
+    def __call__(self, frame: UInt8, keypoints: Float) -> UInt8:
+        """What it makes of FRAME, at the network's size."""
         start = time.process_time()
-        picture = self.session(keypoints, size)
+        picture = self.session(keypoints, (frame.shape[0], frame.shape[1]))
         self.seconds.append(time.process_time() - start)
         self.synthesised += picture is not self._last
         self._last = picture
@@ -70,6 +76,27 @@ class Candidate:
         """Flicker, pictures made, mean processor time of a frame in ms."""
         mean = 1e3 * float(np.mean(self.seconds[1:]))  # the first has the garment's share
         return {**self.flicker.as_dict(), "frames_synthesised": self.synthesised, "cpu_ms": round(mean, 2)}
+
+
+class LiveCandidate(Candidate):
+    """The same of live mode; an answer that was given before counts as no new picture."""
+
+    def __init__(self, live: LiveTryOn, framed_by: TryOn) -> None:
+        self.live, self._framed_by = live, framed_by
+        self.flicker, self.synthesised, self.seconds = Flicker(), 0, []
+        self._answer: Answer | None = None
+
+    def __call__(self, frame: UInt8, keypoints: Float) -> UInt8:
+        start = time.process_time()
+        try:
+            answer = self.live.answer(frame, keypoints)
+            picture = self.live.compose(frame, answer)
+        except SpgvtonError:  # shown as it is, as `run` does
+            answer, picture = None, frame
+        self.seconds.append(time.process_time() - start)
+        self.synthesised += answer is not None and answer is not self._answer
+        self._answer = answer
+        return np.asarray(self._framed_by.box.apply(picture), np.uint8)
 
 
 def measure(args: argparse.Namespace, bundle: Bundle) -> tuple[dict[str, Any], dict[str, str]]:
@@ -94,6 +121,12 @@ def measure(args: argparse.Namespace, bundle: Bundle) -> tuple[dict[str, Any], d
             if not args.source:
                 set_person(session)
             candidates[name] = Candidate(session)
+        for name, setting in zip((LIVE, LIVE_WITH), settings.values()):
+            if "live" in bundle.modes:
+                live = backend.open_live(args, bundle, threads=args.threads, economy=setting)
+                stack.callback(live.close)
+                live.set_garment(garment.picture, mask=garment.mask)
+                candidates[name] = LiveCandidate(live, candidates[PLAIN].session)
         likeness = _play(source, candidates, args.frames, bundle.size, needs_person=bool(args.source))
         described = candidates[PLAIN].session.describe()
         name = source.name
@@ -131,7 +164,7 @@ def _play(
             for candidate in candidates.values():
                 candidate.session.set_person(frame.image, keypoints=keypoints)
             needs_person = False
-        pictures = {name: candidate(keypoints, shape) for name, candidate in candidates.items()}
+        pictures = {name: candidate(frame.image, keypoints) for name, candidate in candidates.items()}
         box = candidates[PLAIN].session.box
         camera, placed = np.asarray(box.apply(frame.image), np.uint8), place(keypoints, box)
         for name, picture in pictures.items():
@@ -148,13 +181,13 @@ def table(report: dict[str, Any]) -> list[str]:
     lines = [
         f"source   {report['source']}, garment {report['garment']}, {report['frames']} frames; options: {options}",
         "mean absolute difference of 255, last picture moved along the camera's motion",
-        "                     torso   camera   excess   picture   camera   excess   synthesised   CPU ms",
+        "                       torso   camera   excess   picture   camera   excess   synthesised   CPU ms",
     ]
-    for name in (PLAIN, WITH):
+    for name in (PLAIN, WITH, LIVE, LIVE_WITH):
         if name in report:
             f = report[name]
             lines.append(
-                f"  {name:<16}{f['torso']:8.2f} {f['torso_floor']:8.2f} {f['torso_excess']:8.2f} {f['picture']:9.2f} "
+                f"  {name:<18}{f['torso']:8.2f} {f['torso_floor']:8.2f} {f['torso_excess']:8.2f} {f['picture']:9.2f} "
                 f"{f['picture_floor']:8.2f} {f['picture_excess']:8.2f} {f['frames_synthesised']:13} {f['cpu_ms']:8.1f}"
             )
     if "ssim_to_plain" in report:

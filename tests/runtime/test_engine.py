@@ -67,7 +67,7 @@ def bundle_of(folder: Path, model: onnx.ModelProto | bytes, precision: str = "fp
     """A bundle whose joint graph is MODEL."""
     folder.mkdir(exist_ok=True)
     (folder / "tryon.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    (folder / WEIGHTS).write_bytes(b"")
+    (folder / WEIGHTS).write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     network = {"label_set": "cihp", "height": 16, "width": 12}
     return write_manifest(folder, {"network": network, "precision": precision}, ["tryon.onnx", WEIGHTS])
 

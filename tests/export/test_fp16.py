@@ -101,7 +101,8 @@ def test_error_is_small_and_recorded(half: tuple[Bundle, Report]) -> None:
     for outputs in recorded["outputs"].values():
         for output, error in outputs.items():
             assert 0 <= error["mean"] <= error["max"] and error["psnr"] > (30 if output == "semantic" else 50)
-            assert error["max"] < 3 or output == "semantic", "of labels the number does not matter"
+            limit = 6 if output == "rendered" else 3  # before it is composed with the garment
+            assert error["max"] < limit or output == "semantic", "of labels the number does not matter"
     assert any(e["max"] > 0 for outputs in recorded["outputs"].values() for e in outputs.values()), "it is float16"
     worst = recorded["worst_layers"]
     assert len(worst) == fp16_check.WORST and worst[0]["relative_rms"] >= worst[-1]["relative_rms"] > 0

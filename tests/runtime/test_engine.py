@@ -24,9 +24,9 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from override import main
 
 from spgvton.bundle import GRAPHS, MODES, WEIGHTS, Bundle, shipped, write_manifest
-from spgvton.cli import main
 from spgvton.engine import build as build_module
 from spgvton.engine import cache
 from spgvton.engine.build import Options, build, check_memory

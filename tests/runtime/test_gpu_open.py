@@ -45,7 +45,7 @@ def a_gpu_answers(monkeypatch: pytest.MonkeyPatch, device: Gpu | None = DEVICE) 
 
 
 @pytest.mark.parametrize("name", ["tensorrt", RTX])
-@pytest.mark.parametrize("verb", [["doctor", "--gpu"], ["demo"]])
+@pytest.mark.parametrize("verb", [["doctor", "--gpu"], ["demo", "--mode", "pose"]])
 def test_without_a_gpu_it_is_one_line_and_exit_1(
     name: str, verb: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -272,7 +272,7 @@ def test_run_on_the_gpu(gpu: FakeGpu, tiny: Bundle, capsys: pytest.CaptureFixtur
 
 
 def test_demo_on_the_gpu(gpu: FakeGpu, tiny: Bundle, tmp_path: Path) -> None:
-    arguments = ["demo", "--bundle", str(tiny.folder), "--seconds", "0.4", "--out", str(tmp_path)]
+    arguments = ["demo", "--mode", "pose", "--bundle", str(tiny.folder), "--seconds", "0.4", "--out", str(tmp_path)]
     assert main([*arguments, "--backend", RTX]) == 0
     report = json.loads((tmp_path / "demo.json").read_text())
     assert (report["backend"]["backend"], report["frames_out"], gpu.ran) == (RTX, 6, 6)

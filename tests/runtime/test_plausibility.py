@@ -124,7 +124,7 @@ WRONG_POINTS: dict[str, tuple[Callable[[Float], Float], str]] = {
     "x and y": (lambda k: k[:, [1, 0, 2]], "x and y exchanged"),
     "upside down": (lambda k: np.stack([k[:, 0], 511 - k[:, 1], k[:, 2]], 1), "upside down"),
     "left and right": (lambda k: k[list(kp.FLIP)], "sides exchanged"),
-    "mirrored": (lambda k: np.stack([383 - k[:, 0], k[:, 1], k[:, 2]], 1), "sides exchanged"),
+    "mirrored": (lambda k: np.stack([2 * k[kp.NECK, 0] - k[:, 0], k[:, 1], k[:, 2]], 1), "sides exchanged"),
     "head mirrored": (lambda k: k[[*range(14), 15, 14, 17, 16]], "contradict"),
 }
 

@@ -336,7 +336,7 @@ class FakeScreen:
         for name in ("namedWindow", "resizeWindow", "setWindowProperty"):
             monkeypatch.setattr(sinks.cv2, name, lambda *_: None)
         monkeypatch.setattr(sinks.cv2, "imshow", self.show)
-        monkeypatch.setattr(sinks.cv2, "waitKey", lambda _: self.key)
+        monkeypatch.setattr(sinks.cv2, "waitKeyEx", lambda _: self.key)
         monkeypatch.setattr(sinks.cv2, "getWindowProperty", self.property)
         monkeypatch.setattr(sinks.cv2, "destroyAllWindows", self.destroy)
 

@@ -25,7 +25,7 @@ from spgvton_calibration.qdq import LEVELS, Int8Weight, prune, usable_scale
 from spgvton_export.shared_weights import attach_weights, detach_weights
 
 CONTRIB: Final = "com.microsoft"  # ONNX Runtime's own operators: QLinearAdd
-_LARGEST_BIAS: Final = 2.0**30  # of int32
+_LARGEST_BIAS: Final = 2.0**30 - 2**10  # of int32; scales are rounded to float32, which may add some steps
 REWRITES: Final = ("batch-norm", "static-channels", "channel-padding", "softmax")  # the others take convolutions apart
 
 

@@ -18,7 +18,9 @@ def latest(arguments: Sequence[str]) -> list[str]:
             groups.append([])
         groups[-1].append(argument)
     last = {group[0]: i for i, group in enumerate(groups) if group}
-    kept = (g for i, g in enumerate(groups) if not g or g[0] in REPEATABLE or not g[0].startswith("--") or last[g[0]] == i)
+    kept = (
+        g for i, g in enumerate(groups) if not g or g[0] in REPEATABLE or not g[0].startswith("--") or last[g[0]] == i
+    )
     return [argument for group in kept for argument in group]
 
 

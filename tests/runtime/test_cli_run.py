@@ -133,7 +133,6 @@ def test_garment_mask_is_found_and_alpha_is_taken(
         (["--garment", str(ASSETS / "garment_2.jpg")], 2, "one mask per garment"),
         (["--mode", "live", "--person", "me.jpg"], 2, "--mode pose"),
         (["--mode", "live", "--record-calibration", "9"], 2, "--mode pose"),
-        (["--mode", "live"], 1, "has no live mode"),
         (["--garment-seconds", "3"], 2, "more than once"),
         (["--garment-seconds", "-3"], 2, "0.1"),
         (["--parser", str(ASSETS / "person.jpg")], 1, "person.jpg"),

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from override import latest, main
 
 import spgvton
 from spgvton import image
-from override import latest, main
 from spgvton.demo_assets import DemoAssets
 from spgvton.recording import EVERY, Recording
 from spgvton.stream.sinks import FileSink

@@ -91,7 +91,8 @@ def test_a_keypoint_that_comes_or_goes_is_a_motion() -> None:
 def test_what_is_shown_is_never_further_from_the_pose_than_the_threshold(
     steps: list[tuple[int, float]], threshold: float
 ) -> None:
-    rule, pose, shown_pose = StillRule(threshold), np.ones((18, 3), np.float32), None
+    rule: StillRule[object] = StillRule(threshold)
+    pose, shown_pose = np.ones((18, 3), np.float32), None
     for joint, dx in steps:
         pose = pose.copy()
         pose[joint, 0] += dx

@@ -78,7 +78,7 @@ def test_the_picture_under_the_old_clothes_is_not_seen(network: LiveNetwork, sam
     picture = samples[0]["picture"][0].copy()
     picture[clothes_mask(samples[0]["labels"][0])[0] > 0] = (255, 0, 255)
     a, b = wear(network, samples[0]), wear(network, {**samples[0], "picture": picture[None]})
-    assert all((x == y).all() for x, y in zip(a, b))
+    assert all(np.array_equal(np.asarray(x), np.asarray(y)) for x, y in zip(a, b))
 
 
 @pytest.mark.parametrize(("backend", "form"), [("onnxruntime", "joint"), ("openvino", "pair"), ("openvino", "joint")])
@@ -113,7 +113,8 @@ def test_bare_arms_are_forgotten_where_the_bundle_says_so(
     forgetful = LiveNetwork(bundle.folder, threads=1)
     plain = wear(network, samples[0])
     assert all(
-        np.array_equal(a, b) for a, b in zip(wear(forgetful, samples[0]), network(picture, forgotten, keypoints))
+        np.array_equal(np.asarray(a), np.asarray(b))
+        for a, b in zip(wear(forgetful, samples[0]), network(picture, forgotten, keypoints))
     )
     assert not close_to(wear(forgetful, samples[0]), plain)
 
@@ -137,7 +138,7 @@ def test_siblings_have_their_own_garment(network: LiveNetwork, samples: list[Sam
         thread.start()
     for thread in threads:
         thread.join()
-    assert all((x == y).all() for a, b in zip(found, expected) for x, y in zip(a, b))
+    assert all(np.array_equal(np.asarray(x), np.asarray(y)) for a, b in zip(found, expected) for x, y in zip(a, b))
 
 
 def test_wrong_use_is_told(network: LiveNetwork, samples: list[Sample]) -> None:

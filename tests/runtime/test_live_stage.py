@@ -16,7 +16,7 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.pose import PoseEstimator
-from spgvton.stream.live_stage import LiveStage
+from spgvton.stream.live_stage import MAX_AGE_S, LiveStage
 from spgvton.stream.loop import COMPOSE, PARSE, SYNTHESIS, Unusable
 from spgvton.stream.sources import Frame
 
@@ -138,7 +138,7 @@ def test_an_answer_that_is_too_old_shows_the_camera(
     dressed(stage, person, keypoints)
     live.go.clear()
     with pytest.raises(Unusable):
-        stage(frame_of(person, captured=1.5), keypoints)
+        stage(frame_of(person, captured=MAX_AGE_S + 0.5), keypoints)
 
 
 def test_a_parser_that_fails_in_mid_stream_is_a_hint_and_then_over(

@@ -38,8 +38,8 @@ def test_nothing_in_the_folder_can_freeze_or_leak(tmp_path: Path, shirt: bytes) 
     (outside / "secret.txt").write_text("the password")
     (outside / "foreign.png").write_bytes(shirt)
     raw = os.fsencode(folder)
-    for name in (b"caf\xe9.png", b"\xff\xfe.png"):
-        Path(os.fsdecode(raw + b"/" + name)).write_bytes(shirt)
+    for odd in (b"caf\xe9.png", b"\xff\xfe.png"):
+        Path(os.fsdecode(raw + b"/" + odd)).write_bytes(shirt)
     for name in ("pipe.png", "shirt_mask.png", "shirt.txt", "dress.txt"):
         os.mkfifo(folder / name)
     for name, target in (
@@ -147,7 +147,7 @@ def test_thumbnails_are_drawn_in_the_background_and_kept(
     assert "bad.png" in str(found.get("bad").problem)  # type: ignore[union-attr]
     reads: list[object] = []
     real = catalogue.image.read
-    monkeypatch.setattr(catalogue.image, "read", lambda path, **more: (reads.append(path), real(path, **more))[1])
+    monkeypatch.setattr(catalogue.image, "read", lambda path, **more: reads.append(path) or real(path, **more))  # type: ignore[func-returns-value]
     again = Catalogue(folder, kept)
     for _ in range(10):
         again._check_next()

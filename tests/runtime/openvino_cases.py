@@ -203,15 +203,17 @@ def test_int8_is_computed_in_int8(tmp_path: Path, samples: list[Sample], monkeyp
             return backend.describe(), psnr(picture(backend, samples[0]), wanted)
 
     described, likeness = shown()
-    assert {part.split()[0] for part in described["convolutions"].split(", ")} & {"i8", "u8"} and not said
-    if machine.cpu_flags() & VNNI_FLAGS:
+    has_vnni = bool(machine.cpu_flags() & VNNI_FLAGS)
+    assert {part.split()[0] for part in described["convolutions"].split(", ")} & {"i8", "u8"} and bool(said) != has_vnni
+    said.clear()
+    if has_vnni:
         assert likeness > 40 and "int8_weights" not in described
     # as if there were VNNI alone: unsigned activations, the same numbers
     monkeypatch.setattr(machine, "is_x86", lambda: True)
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx512_vnni"}))
     assert Settings.of(bundle, 1) == Settings(1, unsigned=True)
     described, likeness = shown()
-    assert likeness > 40 and "int8_weights" not in described
+    assert "int8_weights" not in described and (likeness > 40 or not has_vnni)  # without it, products saturate
     # and without it: weights of seven bits besides, and told so
     monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset({"avx2"}))
     assert Settings.of(bundle, 1) == Settings(1, unsigned=True, halve_weights=True)

@@ -20,6 +20,7 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
+NEAR: Final = 14  # pixels of the network round people seen in a whole picture that may be theirs, too
 WORK_SIDE: Final = 512  # pixels of the map in which a picture's person is labelled
 OUTSIDE: Final = 12.0  # the background's logit where no crop reaches
 GAMMA: Final = 0.7  # brightens the network's picture: it takes black hair and black leggings for background otherwise
@@ -87,7 +88,8 @@ class MulticlassParser:
         size = (picture.shape[0], picture.shape[1])
         scale = self._side / max(size)
         box = Letterbox.fit(size, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
-        return human_parsing.free(self._logits(_check(picture), Region.whole(size), box))
+        found = human_parsing.free(self._logits(_check(picture), Region.whole(size), box))
+        return np.asarray(cv2.erode(found, np.ones((2 * NEAR + 1,) * 2, np.uint8)))  # hands are not seen at that size
 
     def _logits(self, picture: UInt8, region: Region, box: Letterbox) -> Float:
         """The network's logits (6, H, W) of REGION, a square of PICTURE, brought into BOX's frame."""

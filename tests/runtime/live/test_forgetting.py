@@ -145,7 +145,7 @@ def test_neither_a_customer_who_stands_still_nor_a_bystander_burns_into_the_room
     picture, labels = DemoAssets.open().person()
     frame, people = np.hstack([picture, picture[:, ::-1]]), np.hstack([labels, labels[:, ::-1]]) > 0
     random, parser = np.random.default_rng(0), MulticlassParser(threads=2)
-    for look in range(200):
+    for look in range(80):
         noisy = np.clip(frame + random.normal(0, 3, frame.shape), 0, 255).astype(np.uint8)
         if look % 20 == 0:
             free = parser.free(noisy)

@@ -68,10 +68,10 @@ def test_graphs_are_known_by_their_inputs(mini: Bundle) -> None:
         graph_for(mini, {k: (*shape[:-1], 7) for k, shape in fixed.items()})
 
 
-@pytest.mark.parametrize("name", ["g1", "gmm2", "live"])  # the page has tryon and g3
-def test_pytorch_agrees_on_what_the_chain_gives(mini: Bundle, name: str, capsys: Capture) -> None:
-    """Both runners get real inputs, and real ones are what the graphs before this one gave."""
-    options = ["--iterations", "2", "--atol", "5e-3", "--check-error-stat", "max"]
+@pytest.mark.parametrize(("name", "limit"), [("g1", "5e-3"), ("gmm2", "5e-3"), ("live", "1")])  # the page has tryon, g3
+def test_pytorch_agrees_on_what_the_chain_gives(mini: Bundle, name: str, limit: str, capsys: Capture) -> None:
+    """Both runners get real inputs, and real ones are what the graphs before this one gave; live gives rounded bytes."""
+    options = ["--iterations", "2", "--atol", limit, "--check-error-stat", "max"]
     assert run(mini.graph(name), "--onnxrt", "--spgvton-torch", "--spgvton-bundle", mini.folder, *options) == 0
     assert "Passed: 2/2 iterations" in capsys.readouterr().out
 

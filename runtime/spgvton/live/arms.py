@@ -19,7 +19,7 @@ UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
 # Label of an arm; its shoulder, elbow and wrist.
-_ARMS: Final = (
+ARMS: Final = (
     (lb.RIGHT_ARM, (kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST)),
     (lb.LEFT_ARM, (kp.L_SHOULDER, kp.L_ELBOW, kp.L_WRIST)),
 )
@@ -38,7 +38,7 @@ def forget_arms(labels: UInt8, keypoints: Float) -> UInt8:
     nothing. LABELS is not changed.
     """
     out = labels.copy()
-    for label, points in _ARMS:
+    for label, points in ARMS:
         shoulder, elbow, wrist = keypoints[list(points)]
         if min(shoulder[2], elbow[2]) <= 0:
             continue

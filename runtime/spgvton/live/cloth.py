@@ -29,8 +29,8 @@ def worn_lining(positions: Float, garment: LiveGarment) -> Mask | None:
 def texture_positions(positions: Float, garment: LiveGarment, worn: Mask) -> Float:
     """For each pixel of the network's frame (x, y) in GARMENT's texture: float32 (H, W, 2).
 
-    positions (H, W, 2): the spline's, in the network's cloth picture. The spline is never exact: where the garment is WORN (H, W) but the spline looks beside its picture, the picture is reflected
-    at its own edge, as if there were more of the same cloth.
+    positions (H, W, 2): the spline's, in the network's cloth picture. It is never exact: where the garment is WORN (H, W) but the
+    spline looks beside its picture, the picture is reflected at its own edge, as if there were more of the same cloth.
     """
     mask = garment.network.mask[0]
     reached = cv2.remap(mask, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)

@@ -9,17 +9,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton import keypoints as kp
-from spgvton import labels as lb
+from spgvton.live.arms import ARMS
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SIDES: Final = (
-    (lb.RIGHT_ARM, kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST),
-    (lb.LEFT_ARM, kp.L_SHOULDER, kp.L_ELBOW, kp.L_WRIST),
-)
 BINS: Final = 20  # from shoulder (0) over elbow (1) to wrist (2) and beyond
 MIN_PIXELS: Final = 6  # of a bin
 ANSWERS: Final = 15
@@ -44,8 +39,8 @@ def along_arm(points: Float, shoulder: Float, elbow: Float, wrist: Float | None)
 
 def _arms(labels: UInt8, keypoints: Float) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], Float]]:
     """For each arm whose bones are seen: rows and columns of its bare pixels, and where along the arm they lie."""
-    for label, *joints in SIDES:
-        shoulder, elbow, wrist = keypoints[joints]
+    for label, joints in ARMS:
+        shoulder, elbow, wrist = keypoints[list(joints)]
         if min(shoulder[2], elbow[2]) > 0:
             rows, columns = np.nonzero(labels == label)
             points = np.stack([columns, rows], 1).astype(np.float32)

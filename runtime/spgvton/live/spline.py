@@ -1,4 +1,4 @@
-"""The thin-plate spline of the networks, evaluated with numpy: where each pixel of the frame finds its cloth.
+"""The thin-plate spline in numpy: its matrices, which training and export take from here, and where each pixel finds its cloth.
 
 The convention is that of docs/tps-grid-sample.md: theta (2, G*G) maps OUTPUT to INPUT, normalised (x, y), -1 and 1 being the
 centres of the first and the last pixel; control point k lies at column k mod G and row k div G of a regular grid.
@@ -7,6 +7,7 @@ centres of the first and the last pixel; control point k lies at column k mod G 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +15,47 @@ from numpy.typing import NDArray
 Float = NDArray[np.float32]
 
 
+@cache
+def control_points(grid_size: int = 5) -> NDArray[np.float64]:
+    """Positions (2, G*G) of the control points, rows x and y, row-major."""
+    axis = np.linspace(-1.0, 1.0, grid_size)
+    x, y = np.meshgrid(axis, axis)
+    return np.stack([x.ravel(), y.ravel()])
+
+
 def _radial(r2: NDArray[np.float64]) -> NDArray[np.float64]:
     return r2 * np.log(np.where(r2 > 0, r2, 1.0))
 
 
 @cache
-def _basis(grid_size: int, size: tuple[int, int]) -> Float:
-    """Influence (H*W, G*G) of every control value on every pixel."""
-    axis = np.linspace(-1.0, 1.0, grid_size)
-    x, y = (a.ravel() for a in np.meshgrid(axis, axis))
-    n = grid_size**2
-    affine = np.vstack([np.ones(n), x, y])
-    system = np.zeros((n + 3, n + 3))
-    system[:n, :n] = _radial((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2)
-    system[n:, :n], system[:n, n:] = affine, affine.T
-    px, py = (a.ravel() for a in np.meshgrid(np.linspace(-1, 1, size[1]), np.linspace(-1, 1, size[0])))
-    radial = _radial((px[:, None] - x) ** 2 + (py[:, None] - y) ** 2)
-    terms = np.hstack([radial, np.stack([np.ones_like(px), px, py], 1)])
-    return (terms @ np.linalg.inv(system)[:, :n]).astype(np.float32)
+def inverse(grid_size: int = 5) -> NDArray[np.float64]:
+    """Matrix (G*G + 3, G*G) that turns the values at the control points into spline coefficients.
+
+    The first G*G coefficients belong to the radial terms, the last three to 1, x and y.
+    """
+    p = control_points(grid_size)
+    k = p.shape[1]
+    system = np.zeros((k + 3, k + 3))
+    system[:k, :k] = _radial(((p[:, :, None] - p[:, None, :]) ** 2).sum(0))
+    affine = np.vstack([np.ones(k), p])
+    system[k:, :k] = affine
+    system[:k, k:] = affine.T
+    return np.linalg.inv(system)[:, :k]
+
+
+@cache
+def basis(
+    size: tuple[int, int], grid_size: int = 5, align_corners: bool = True, dtype: str = "float32"
+) -> NDArray[np.floating[Any]]:
+    """Influence (H*W, G*G) of every control value on every output pixel: grid = basis @ theta."""
+    h, w = size
+    axes = [np.linspace(-1.0, 1.0, n) if align_corners else (2 * np.arange(n) + 1) / n - 1 for n in (w, h)]
+    if align_corners:
+        axes = [a if len(a) > 1 else np.zeros(1) for a in axes]
+    x, y = (a.ravel() for a in np.meshgrid(*axes))
+    p = control_points(grid_size)
+    u = _radial((x[:, None] - p[0]) ** 2 + (y[:, None] - p[1]) ** 2)
+    return np.hstack([u, np.ones((h * w, 1)), x[:, None], y[:, None]]).dot(inverse(grid_size)).astype(dtype)
 
 
 def cloth_positions(theta: Float, size: tuple[int, int]) -> Float:
@@ -44,5 +68,5 @@ def cloth_positions(theta: Float, size: tuple[int, int]) -> Float:
         raise ValueError(f"theta must have shape (2, G*G) with G in 2..5, got {theta.shape}")
     h, w = size
     scale = np.array([(w - 1) / 2, (h - 1) / 2], np.float32)
-    positions: Float = ((_basis(grid_size, size) @ theta.T.astype(np.float32) + 1) * scale).reshape(h, w, 2)
-    return positions
+    normalised = basis(size, grid_size) @ theta.T.astype(np.float32)
+    return np.asarray((normalised + 1) * scale, np.float32).reshape(h, w, 2)

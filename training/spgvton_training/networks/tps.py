@@ -13,57 +13,13 @@ Convention
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from spgvton.live.spline import basis, control_points, inverse
 
-@cache
-def control_points(grid_size: int = 5) -> NDArray[np.float64]:
-    """Positions (2, G*G) of the control points, rows x and y, row-major."""
-    axis = np.linspace(-1.0, 1.0, grid_size)
-    x, y = np.meshgrid(axis, axis)
-    return np.stack([x.ravel(), y.ravel()])
-
-
-def _radial(r2: NDArray[np.float64]) -> NDArray[np.float64]:
-    return r2 * np.log(np.where(r2 > 0, r2, 1.0))
-
-
-@cache
-def inverse(grid_size: int = 5) -> NDArray[np.float64]:
-    """Matrix (G*G + 3, G*G) that turns the values at the control points into spline coefficients.
-
-    The first G*G coefficients belong to the radial terms, the last three to 1, x and y.
-    """
-    p = control_points(grid_size)
-    k = p.shape[1]
-    system = np.zeros((k + 3, k + 3))
-    system[:k, :k] = _radial(((p[:, :, None] - p[:, None, :]) ** 2).sum(0))
-    affine = np.vstack([np.ones(k), p])
-    system[k:, :k] = affine
-    system[:k, k:] = affine.T
-    return np.linalg.inv(system)[:, :k]
-
-
-@cache
-def basis(
-    size: tuple[int, int], grid_size: int = 5, align_corners: bool = True, dtype: str = "float32"
-) -> NDArray[np.floating[Any]]:
-    """Influence (H*W, G*G) of every control value on every output pixel: grid = basis @ theta."""
-    h, w = size
-    axes = [np.linspace(-1.0, 1.0, n) if align_corners else (2 * np.arange(n) + 1) / n - 1 for n in (w, h)]
-    if align_corners:
-        axes = [a if len(a) > 1 else np.zeros(1) for a in axes]
-    x, y = (a.ravel() for a in np.meshgrid(*axes))
-    p = control_points(grid_size)
-    u = _radial((x[:, None] - p[0]) ** 2 + (y[:, None] - p[1]) ** 2)
-    return np.hstack([u, np.ones((h * w, 1)), x[:, None], y[:, None]]).dot(inverse(grid_size)).astype(dtype)
+__all__ = ["basis", "control_points", "inverse", "tps_grid", "tps_grid_sample"]
 
 
 def tps_grid(theta: Tensor, size: tuple[int, int], align_corners: bool = True) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.bench.statistics import describe
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
@@ -24,7 +25,7 @@ from spgvton.stream.live_stage import LiveStage
 from spgvton.stream.loop import CAPTURE, COMPOSE, PARSE, POSE, PRESENT, SYNTHESIS, Loop, View
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import NullSink
-from spgvton.stream.sources import Frame, Source
+from spgvton.stream.sources import Frame, Source, Wrapped
 from spgvton.stream.stages import PoseStage
 from spgvton.video import cv2
 
@@ -42,17 +43,12 @@ MIN_FPS: Final = 10.0
 MAX_AGE_MS: Final = 120.0  # at the 95th percentile
 
 
-class Fitted(Source):
+class Fitted(Wrapped):
     """SOURCE, its frames scaled to lie whole in frames of SIZE (height, width), as if the camera gave that."""
 
     def __init__(self, source: Source, size: tuple[int, int]) -> None:
-        self._source, self.size = source, size
-        self.name, self.fps, self.live, self.count = source.name, source.fps, source.live, source.count
-
-    @property
-    def problem(self) -> str | None:  # type: ignore[override]
-        """See Source."""
-        return self._source.problem
+        super().__init__(source)
+        self.size = size
 
     def read(self) -> Frame | None:
         """The next frame; what is beside it takes the colour of its corner."""
@@ -67,10 +63,6 @@ class Fitted(Source):
         out[:] = frame.image[0, 0]
         cv2.resize(frame.image, inner, dst=out[y : y + inner[1], x : x + inner[0]], interpolation=cv2.INTER_LINEAR)
         return replace(frame, image=out)
-
-    def close(self) -> None:
-        """See Source."""
-        self._source.close()
 
 
 class Watched(LiveTryOn):
@@ -128,8 +120,8 @@ class Measured:
         show the garment; the others show the camera as it is, while no answer is there that is young enough.
         """
         seconds = self.finished[-1] - self.finished[WARM_UP]
-        fps, latency = (self.counted - 1) / seconds, _percentiles(self.ages[WARM_UP:])
-        stages = {name: _percentiles(column) for name, column in zip(STAGES, np.array(self.rows).T)}
+        fps, latency = (self.counted - 1) / seconds, describe(1e3 * np.asarray(self.ages[WARM_UP:]))
+        stages = {name: describe(1e3 * column) for name, column in zip(STAGES, np.array(self.rows).T)}
         limit = TARGETS_MS.get(self.size[0] * self.size[1])
         return {
             **self.report.as_dict(),
@@ -141,13 +133,6 @@ class Measured:
                 **({"compositing_cpu_ms": [limit, self.compositing_cpu_ms.get("p50", 0) <= limit]} if limit else {}),
             },
         }  # fmt: skip
-
-
-def _percentiles(seconds: Any) -> dict[str, float]:
-    values = 1e3 * np.asarray(seconds)
-    found = np.percentile(values, (50, 90, 95, 99), method="inverted_cdf")
-    names = ("p50", "p90", "p95", "p99")
-    return {**{q: round(float(v), 2) for q, v in zip(names, found)}, "max": round(float(values.max()), 2)}
 
 
 def measure(

@@ -67,6 +67,23 @@ class Source(ABC):
         """Give the device or file back. May be called twice, and from another thread than the reader's."""
 
 
+class Wrapped(Source):
+    """A source whose frames are SOURCE's, changed by read(); everything else is SOURCE's own."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name, self.fps, self.live = source.name, source.fps, source.live
+        self.size, self.count = source.size, source.count
+
+    @property
+    def problem(self) -> str | None:  # type: ignore[override]
+        """See Source."""
+        return self._source.problem
+
+    def close(self) -> None:
+        self._source.close()
+
+
 class Pacer:
     """Hands frames out at the pace they were taken, as a camera would."""
 

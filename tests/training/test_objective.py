@@ -405,3 +405,19 @@ def test_loss_values_on_known_cases() -> None:
     flow[:, :8] = float("nan")
     assert torch.isclose(losses.warp_flow(grid, flow), torch.tensor(0.3), atol=1e-4)
     assert losses.warp_flow(grid, torch.full_like(flow, float("nan"))) == 0
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_stage_0_matches_the_mask_that_it_is_told_to(predicted: bool) -> None:
+    config = small(losses={"predicted_matching": predicted})
+    made, _ = objective(config)
+    batch = random_batch(config)
+    made.requires_grad_(False).eval()
+    made.model.gmm1.requires_grad_(True).train()
+    terms, _, made_of = made._step(batch, 0, 0.0, torch.Generator())
+    worn = (batch.target_labels == lb.UPPER_CLOTHES)[:, None].float()
+    wanted = made.model.stages(batch.inputs).coarse.mask if predicted else worn
+    assert made_of.mask is not None and torch.allclose(made_of.mask, wanted, atol=1e-6)
+    assert not made_of.mask.requires_grad, "G1 and G2 learn nothing in stage 0"
+    torch.stack(list(terms.values())).sum().backward()
+    assert all(p.grad is not None for p in made.model.gmm1.parameters())

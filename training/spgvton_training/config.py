@@ -52,6 +52,7 @@ class LossConfig:
     distill_semantic: float = 0.0
     distill_grid: float = 0.0
     distill_features: float = 0.0
+    predicted_matching: bool = False  # stage 0 learns on the masks that G1 and G2, trained before, predict
     true_mask_until: float = (
         0.0  # share of stage 2 in which the GMMs see true masks: the predicted one is noise at first
     )
@@ -90,7 +91,7 @@ class OptimiserConfig:
     clip: float | None = None  # largest gradient norm, of each network by itself
     ema: float | None = None  # decay of the running average of the weights, which is then what is saved
     accumulate: int = 1  # parts into which each batch is cut to save memory
-    matching_iterations: int = 0  # of a stage 0: the GMMs alone, on true masks
+    matching_iterations: int = 0  # of a stage 0: the GMMs alone
     matching_batch_size: int = 32
     matching_learning_rate: float = 1e-3
 

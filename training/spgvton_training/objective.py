@@ -15,7 +15,7 @@ from spgvton_training.config import DiscriminatorConfig, LossConfig, RunConfig
 from spgvton_training.data.mpv import Batch
 from spgvton_training.distill import Distillation, Made, trunks
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator
-from spgvton_training.networks.joint import JointModel, Person, Stages
+from spgvton_training.networks.joint import Inputs, JointModel, Person, Stages
 from spgvton_training.networks.tps import tps_grid
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
@@ -122,8 +122,9 @@ class Objective(nn.Module):
         m, c, x = self.model, self.config.losses, batch.inputs
         target_mask = (1 - m.not_clothes[0, :, 0, 0])[batch.target_labels][:, None]
         if stage == 0:
-            theta, _, terms = self._warp_terms(batch, target_mask, target_mask)
-            return terms, {}, Made(mask=target_mask, theta=theta)
+            mask = self._predicted_mask(x) if c.predicted_matching else target_mask
+            theta, _, terms = self._warp_terms(batch, mask, target_mask)
+            return terms, {}, Made(mask=mask, theta=theta)
         person = m.person(x)
         with torch.set_grad_enabled(stage != 2 and torch.is_grad_enabled()):
             logits = m.semantic_logits(person, x.cloth_mask, x.keypoints)
@@ -154,6 +155,14 @@ class Objective(nn.Module):
         self._image_pairs(pairs, made, batch, target_mask)
         self._fool(terms, pairs)
         return terms, pairs, Made(logits if stage != 2 else None, matched, theta, made)
+
+    @torch.no_grad()
+    def _predicted_mask(self, x: Inputs) -> Tensor:
+        """M_p^C (N, 1, H, W) of G1 and G2 as they are."""
+        m = self.model
+        person = m.person(x)
+        semantic = m.semantic_logits(person, x.cloth_mask, x.keypoints).softmax(1)
+        return m.coarse(semantic, m.fill(person.body, person.hidden, semantic), x.cloth, x.keypoints).mask
 
     # --- reconstruction ----------------------------------------------------------------------------------------------
     def _semantic_labels(self, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Parse: soft masks from labels alone, and parsers that cannot frame by themselves."""
+"""Parse: what is free by labels alone, and parsers that cannot frame by themselves."""
 
 from __future__ import annotations
 
@@ -8,33 +8,19 @@ import pytest
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
-from spgvton.perception.parse import SOFT, Parse, framed
+from spgvton.perception.parse import Parse, framed, most_likely
 
 
-def drawn() -> np.ndarray:
-    labels = np.zeros((256, 192), np.uint8)
-    labels[20:60, 80:112] = lb.HAIR
-    labels[30:60, 85:107] = lb.FACE
-    labels[70:150, 60:132] = lb.COAT
-    labels[70:150, 90:102] = lb.UPPER_CLOTHES
-    labels[150:240, 70:122] = lb.PANTS
-    labels[70:150, 40:60] = lb.RIGHT_ARM
-    return labels
-
-
-def test_soft_masks_of_hard_labels() -> None:
-    labels = drawn()
+def test_background_is_free() -> None:
+    labels = np.zeros((64, 48), np.uint8)
+    labels[20:60, 10:30] = lb.COAT
     parse = Parse.of(labels)
-    truth = {
-        "person": labels > 0,
-        "clothes": np.isin(labels, (lb.UPPER_CLOTHES, lb.COAT, lb.DRESS)),
-        "skin": np.isin(labels, (lb.FACE, lb.RIGHT_ARM)),
-        "hair": labels == lb.HAIR,
-    }
-    for mask, name in zip(parse.soft, SOFT):
-        assert ((mask > 127) == truth[name]).mean() > 0.999, name
-    assert parse.soft[1, 110, 96] == 255 and parse.soft[1, 200, 96] == 0
-    assert 0 < parse.soft[1, 149, 96] < 255  # lightly smoothed
+    assert (parse.labels == labels).all() and ((parse.free == 255) == (labels == 0)).all()
+
+
+def test_most_likely_is_argmax() -> None:
+    scores = np.random.default_rng(0).integers(0, 9, (21, 40, 30)).astype(np.uint8)  # with ties
+    assert (most_likely(scores) == scores.argmax(0)).all()
 
 
 def test_labels_that_are_none_are_refused() -> None:
@@ -52,4 +38,4 @@ def test_any_parser_can_be_framed() -> None:
     box = Letterbox.fit((100, 100), (256, 192))  # a square picture: borders above and below
     parse = framed(Plain(), np.zeros((100, 100, 3), np.uint8), np.zeros((18, 3), np.float32), box)
     assert parse.labels.shape == (256, 192) and parse.labels[128, 96] == lb.DRESS and parse.labels[4, 96] == 0
-    assert parse.soft[1, 128, 96] == 255 and parse.soft[1, 4, 96] == 0
+    assert parse.free[4, 96] == 255 and parse.free[128, 96] == 0

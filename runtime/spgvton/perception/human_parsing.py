@@ -17,7 +17,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.perception import skeleton as sk
 from spgvton.perception.clothes import colours, label_clothes
 from spgvton.perception.customer import customer
-from spgvton.perception.parse import SOFT, Parse
+from spgvton.perception.parse import Parse, most_likely
 from spgvton.perception.skeleton import Skeleton
 from spgvton.video import cv2
 
@@ -31,8 +31,7 @@ NUM_CLASSES: Final = 6
 NOBODY: Final = "nobody is seen at the keypoints: choose a picture that shows the person clearly"
 FREE: Final = 2.2  # by how much the background's logit leads (9 to 1) where surely nobody is
 AROUND: Final = 1.5  # torso lengths beyond the keypoints in which hair, hands and clothes are looked for
-MARGIN: Final = 8  # pixels round the person's own, for soft outlines
-UNSURE: Final = 0.15  # a probability below it is 0, one above 1 - it is 1: the network is never quite sure
+MARGIN: Final = 8  # pixels round the person's own
 BARE: Final = 0.4  # share of a bone on bare skin from which on the limb is bare; a hand covers a quarter of a thigh
 BAREFOOT: Final = 0.25  # share of a foot
 SKIN_CHROMA: Final = 12.0  # of Lab: how far a limb's colour may be from the face's
@@ -47,11 +46,10 @@ KNEE: Final = 1.25  # along the torso: skin below it and away from the hands is 
 UNSEEN_ARM: Final = 50.0  # half widths: skin that is far from everything else belongs to the arm of its side
 FOOT: Final = 3.5  # half widths of a shin: how far a foot reaches from its bones
 EYES: Final = 0.13  # of the torso: how far glasses reach from the eyes
-SHARE: Final = (9, 9)  # pixels around one in which a division of the labels is carried on
 
 
 def parse(logits: Float, picture: UInt8, keypoints: Float) -> Parse:
-    """The customer's labels and soft masks.
+    """The customer's labels, and where nobody is.
 
     logits: float32 (6, H, W) of the classes. picture: RGB uint8 (H, W, 3). keypoints: (18, 3) in its pixels.
     Raises SpgvtonError where nobody is seen at the keypoints.
@@ -60,12 +58,11 @@ def parse(logits: Float, picture: UInt8, keypoints: Float) -> Parse:
     rows, columns = _surroundings(classes != BACKGROUND, keypoints)
     k = keypoints - np.array([columns.start, rows.start, 0], np.float32)
     k[keypoints[:, 2] <= 0] = 0
-    labels, soft = np.zeros(classes.shape, np.uint8), np.zeros((len(SOFT), *classes.shape), np.uint8)
-    labels[rows, columns], soft[:, rows, columns] = _parse(
-        softmax(logits[:, rows, columns]), np.ascontiguousarray(classes[rows, columns]),
-        np.ascontiguousarray(picture[rows, columns]), k,
-    )  # fmt: skip
-    return Parse(labels, soft, free(logits))
+    labels = np.zeros(classes.shape, np.uint8)
+    labels[rows, columns] = _parse(
+        np.ascontiguousarray(classes[rows, columns]), np.ascontiguousarray(picture[rows, columns]), k
+    )
+    return Parse(labels, free(logits))
 
 
 def _surroundings(people: Mask, keypoints: Float) -> tuple[slice, slice]:
@@ -80,32 +77,14 @@ def _surroundings(people: Mask, keypoints: Float) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _parse(probabilities: Float, classes: UInt8, picture: UInt8, keypoints: Float) -> tuple[UInt8, UInt8]:
-    """(labels, soft) of what parse() looks at."""
+def _parse(classes: UInt8, picture: UInt8, keypoints: Float) -> UInt8:
+    """The labels (H, W) of what parse() looks at."""
     skeleton = Skeleton.of(keypoints, (picture.shape[0], picture.shape[1]))
-    everybody = classes != BACKGROUND
-    mine = customer(everybody, (classes == HAIR) | (classes == FACE_SKIN), skeleton)
+    mine = customer(classes != BACKGROUND, (classes == HAIR) | (classes == FACE_SKIN), skeleton)
     if not mine.any():
         raise SpgvtonError(NOBODY)
     classes[~mine] = BACKGROUND
-    labels = label(classes, picture, skeleton)
-    return labels, soft_masks(probabilities, labels, mine, everybody)
-
-
-def softmax(logits: Float) -> Float:
-    """Probabilities (C, H, W) of LOGITS (C, H, W)."""
-    e = np.asarray(cv2.exp((logits - logits.max(axis=0)).reshape(len(logits), -1)), np.float32).reshape(logits.shape)
-    e /= e.sum(axis=0)
-    return e
-
-
-def most_likely(logits: Float) -> UInt8:
-    """The class (H, W) of the highest of LOGITS (C, H, W); NumPy's argmax takes five times as long along that axis."""
-    best, classes = logits[0].copy(), np.zeros(logits.shape[1:], np.uint8)
-    for i, channel in enumerate(logits[1:], start=1):
-        classes[channel > best] = i
-        np.maximum(best, channel, out=best)
-    return classes
+    return label(classes, picture, skeleton)
 
 
 def label(classes: UInt8, picture: UInt8, skeleton: Skeleton) -> UInt8:
@@ -256,28 +235,6 @@ def _near_eyes(skeleton: Skeleton) -> Mask:
         return np.zeros((h, w), bool)
     line = sk.draw([k[[kp.R_EYE, kp.L_EYE], :2]], (h, w), max(1, round(2 * EYES * skeleton.torso)))
     return np.asarray(line > 0)
-
-
-def soft_masks(probabilities: Float, labels: UInt8, mine: Mask, everybody: Mask) -> UInt8:
-    """The masks of parse.SOFT, uint8 (4, H, W): the classes' probabilities, as far as they are the customer's."""
-    own = _share(mine, everybody)
-    upper, low = np.isin(labels, lb.clothes("cihp")), np.isin(labels, (lb.PANTS, lb.SKIRT))
-    hat = labels == lb.HAT
-    masks = np.empty((4, *labels.shape), np.float32)
-    masks[0] = 1 - probabilities[BACKGROUND]
-    masks[1] = probabilities[CLOTHES] * _share(upper, upper | low | hat)
-    masks[2] = probabilities[BODY_SKIN] + probabilities[FACE_SKIN]
-    masks[3] = probabilities[HAIR]
-    if hat.any():
-        masks[3] += (probabilities[OTHERS] + probabilities[CLOTHES]) * _share(hat, mine & ~(labels == lb.HAIR))
-    masks = (masks - UNSURE) / (1 - 2 * UNSURE) * own
-    return np.asarray(np.rint(np.clip(masks, 0, 1) * 255), np.uint8)
-
-
-def _share(part: Mask, whole: Mask) -> Float:
-    """How much of WHOLE near each pixel is PART, 0...1: a division of the labels carried on beyond their outline."""
-    p, q = (cv2.boxFilter(m.astype(np.float32), -1, SHARE) for m in (part & whole, whole))
-    return np.asarray(p / np.maximum(q, 1e-3), np.float32)
 
 
 def free(logits: Float) -> UInt8:

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from spgvton import labels as lb
 from spgvton.live.plate import View
-from spgvton.live.regions import ARMS, LOWER, Mask, Regions, grow, shrink
-from spgvton.perception.parse import SKIN
+from spgvton.live.regions import ARMS, LOWER, SKIN, Mask, Regions, grow, shrink
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]

@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 HEAD: Final = (lb.FACE, lb.HAIR, lb.HAT, lb.SUNGLASSES, lb.GLOVE)
 ARMS: Final = (lb.LEFT_ARM, lb.RIGHT_ARM)
+SKIN: Final = (lb.TORSO_SKIN, lb.FACE, *ARMS, lb.LEFT_LEG, lb.RIGHT_LEG)
 LOWER: Final = (lb.PANTS, lb.SKIRT, lb.SOCKS)
 THIN: Final = 4.0 / 92  # of the torso: what differs by less than twice that takes the old outline
 SMALL: Final = 0.06  # of the torso squared: a hole of that size is a slip of the network

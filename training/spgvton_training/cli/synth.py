@@ -2,14 +2,17 @@
 
 Example: spgvton synth --out data/synthetic --count 2000 --seed 1 --unpaired --workers 4
          spgvton synth --out data/synthetic --count 200 --seed 1 --unpaired --split test --contact-sheet
-
          spgvton synth --out data/synthetic --count 2000 --seed 1 --unpaired --workers 4 --estimate-pose
+         spgvton synth --out data/synthetic --count 20000 --seed 1 --unpaired --fabrics cloth --shard 3/16
 
 With --estimate-pose the keypoints are those that the runtime's pose estimator sees in the pictures, which is what a
 network that will be used with it should be trained on; the exact ones are kept in pose_exact/.
 
+With --fabrics three garments in five are made of real cloth: of the middle of a photograph in that folder, or of a cut-out
+(RGBA). One picture in eight belongs to the test split.
+
 Each item is made from its seed, split and index alone, so a run may be stopped and called again: items that are there
-are not made again, and --start lets several machines share the work.
+are not made again, and --shard lets several machines share the work.
 """
 
 from __future__ import annotations
@@ -21,8 +24,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from spgvton.errors import UsageError
+
+if TYPE_CHECKING:
+    from spgvton_training.synthetic.fabric import Fabrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "test"), default="train", help="no person or garment is in both")
     parser.add_argument("--size", default="256x192", metavar="HxW", help="height x width (default 256x192)")
     parser.add_argument("--start", type=int, default=0, metavar="I", help="index of the first item (default 0)")
+    parser.add_argument("--shard", metavar="I/N", help="only every Nth item, from the Ith: 1/N to N/N make them all")
+    parser.add_argument("--fabrics", type=Path, metavar="DIR", help="photographs of cloth that garments are made of")
     parser.add_argument("--unpaired", action="store_true", help="also photo C: the person of B in another garment")
     parser.add_argument("--workers", type=int, default=1, metavar="W", help="processes (default 1)")
     parser.add_argument("--contact-sheet", action="store_true", help="write DIR/contact_sheet.png of the first 8 items")
@@ -51,6 +60,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """ "3/16" -> (3, 16); None is all, (1, 1). Raises UsageError."""
+    parts = (text or "1/1").split("/")
+    if len(parts) != 2 or not all(p.isdecimal() for p in parts) or not 1 <= int(parts[0]) <= int(parts[1]):
+        raise UsageError(f"--shard {text}: give I/N, I from 1 to N, for example 3/16")
+    return int(parts[0]), int(parts[1])
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     # Read by numpy when it loads, here and in the workers: its threads only get in the way of the processes.
@@ -60,18 +77,21 @@ def run(args: argparse.Namespace) -> int:
 
     from spgvton import files, image
     from spgvton_training.synthetic import contact_sheet, dataset
+    from spgvton_training.synthetic.fabric import Fabrics
 
     size = parse_size(args.size)
     for name, least in (("count", 1), ("workers", 1), ("start", 0), ("seed", 0)):
         if getattr(args, name) < least:
             raise UsageError(f"--{name} must be at least {least}, got {getattr(args, name)}")
+    first, step = parse_shard(args.shard)
+    fabrics = Fabrics.of(args.fabrics, args.split) if args.fabrics else None
     root: Path = files.own_folder(args.out, dataset.SETTINGS)
-    dataset.check_settings(root, size)
+    dataset.check_settings(root, size, fabrics)
 
-    indices = range(args.start, args.start + args.count)
+    indices = range(args.start, args.start + args.count)[first - 1 :: step]
     names = [dataset.item_name(args.seed, args.split, i) for i in indices]
     todo = [i for i, n in zip(indices, names) if not dataset.is_complete(root, n, unpaired=args.unpaired)]
-    jobs = [(str(root), args.seed, args.split, i, size, args.unpaired) for i in todo]
+    jobs = [Job(str(root), args.seed, args.split, i, size, args.unpaired, fabrics) for i in todo]
     workers = min(args.workers, max(1, len(jobs)))
     began = time.perf_counter()
     for _ in tqdm(_map(jobs, workers), total=len(jobs), unit="item", file=sys.stderr, mininterval=1.0):
@@ -88,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     speed = len(jobs) / seconds / workers if jobs else None
     if args.json:
         result = {
-            "count": args.count,
+            "count": len(indices),
             "made": len(jobs),
             "seconds": round(seconds, 3),
             "triplets_per_second_per_core": round(speed, 3) if speed else None,
@@ -97,11 +117,20 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(result))
     else:
         rate = f", {speed:.2f} triplets per second and core" if speed else ""
-        print(f"{root}: {len(jobs)} items made, {args.count - len(jobs)} were there; {seconds:.1f} s{rate}")
+        print(f"{root}: {len(jobs)} items made, {len(indices) - len(jobs)} were there; {seconds:.1f} s{rate}")
     return 0
 
 
-Job = tuple[str, int, str, int, tuple[int, int], bool]
+class Job(NamedTuple):
+    """One item to be made."""
+
+    root: str
+    seed: int
+    split: str
+    item: int
+    size: tuple[int, int]
+    unpaired: bool
+    fabrics: Fabrics | None
 
 
 def _map(jobs: list[Job], workers: int) -> Iterator[None]:
@@ -126,10 +155,12 @@ def _work(job: Job) -> None:
     from spgvton.video import cv2
     from spgvton_training.synthetic import dataset
 
-    root, seed, split, index, size, unpaired = job
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        dataset.write_item(Path(root), dataset.make_item(seed, split, index, size=size, unpaired=unpaired))
+        item = dataset.make_item(
+            job.seed, job.split, job.item, size=job.size, unpaired=job.unpaired, fabrics=job.fabrics
+        )
+        dataset.write_item(Path(job.root), item)
     finally:
         cv2.setNumThreads(threads)

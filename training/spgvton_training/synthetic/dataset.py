@@ -23,7 +23,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from spgvton import files, image, keypoints, labels
 from spgvton.errors import UsageError
 from spgvton_training.synthetic import RENDERER_VERSION
+from spgvton_training.synthetic.fabric import Fabrics
 from spgvton_training.synthetic.flow import write_flow
 from spgvton_training.synthetic.garment import Garment, make_garment, sample_dress, sample_garment
 from spgvton_training.synthetic.person import Person, sample_identity
@@ -64,7 +65,10 @@ def item_name(seed: int, split: str, index: int) -> str:
     return f"s{SPLITS[split]}{seed}i{index:06d}"
 
 
-def make_item(seed: int, split: str, index: int, *, size: tuple[int, int] = image.SIZE, unpaired: bool = False) -> Item:
+def make_item(
+    seed: int, split: str, index: int, *, size: tuple[int, int] = image.SIZE, unpaired: bool = False,
+    fabrics: Fabrics | None = None,
+) -> Item:  # fmt: skip
     """Render item INDEX of SPLIT at SIZE (height, width). The same arguments give the same item."""
 
     def stream(purpose: int) -> np.random.Generator:
@@ -75,6 +79,9 @@ def make_item(seed: int, split: str, index: int, *, size: tuple[int, int] = imag
     dressed = person.identity.female and stream(7).random() < _DRESSES
     sample = sample_dress if dressed else sample_garment
     specs = {"a": sample(stream(1)), "b": sample(stream(2))}
+    if fabrics is not None:
+        rng = stream(8)
+        specs = {name: replace(spec, design=spec.design.of(fabrics.sample(rng))) for name, spec in specs.items()}
     poses = {1: sample_pose(stream(3)), 2: sample_pose(stream(4))}
     studio = sample_studio(stream(5))
     rng = stream(6)
@@ -196,10 +203,12 @@ def write_pairs(root: Path) -> None:
             files.write_text(path, "\n".join(kept + rows) + "\n")
 
 
-def check_settings(root: Path, size: tuple[int, int]) -> None:
-    """Record size and renderer version in ROOT; refuse to mix them. Raises UsageError."""
+def check_settings(root: Path, size: tuple[int, int], fabrics: Fabrics | None = None) -> None:
+    """Record size, renderer version and fabrics in ROOT; refuse to mix them. Raises UsageError."""
     path = root / SETTINGS
-    wanted = {"height": size[0], "width": size[1], "renderer": RENDERER_VERSION}
+    wanted: dict[str, object] = {"height": size[0], "width": size[1], "renderer": RENDERER_VERSION}
+    if fabrics is not None:
+        wanted["fabrics"] = fabrics.digest()
     if path.exists():
         try:
             present = json.loads(path.read_text())

@@ -1,20 +1,24 @@
-"""What is printed on a garment: stripes, checks, dots, flowers, colour blocks, prints, and a logo on the chest."""
+"""What is printed on a garment: stripes, checks, dots, flowers, colour blocks, prints, real cloth, and a logo on the chest."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
+from spgvton_training.synthetic.fabric import draw_fabric
 from spgvton_training.synthetic.texture import blotches, noise
 
 PATTERNS: Final = (
     "plain", "plain", "plain", "stripe_h", "stripe_v", "check", "dots", "photo", "block", "floral", "heather", "band",
 )  # fmt: skip
+FABRIC: Final = "fabric"  # the pattern of a garment that is made of a photographed cloth
+_FABRIC_WIDTH: Final = 4.0  # decimetres of a patch for each of PERIOD: 1 to 3.6
 LOGOS: Final = ("none", "text", "circle", "star", "picture")
 WORDS: Final = ("NOVA", "URBAN", "1984", "WAVE", "LUX", "HELLO", "RUN", "MUSE")
 _FONTS: Final = (0, 2, 3, 4)
@@ -33,6 +37,11 @@ class Print:
     word: str
     font: int
     seed: int
+    fabric: Path | None = None  # the photograph of the cloth that it is made of
+
+    def of(self, fabric: Path | None) -> Print:
+        """This print on FABRIC, whose own print takes the pattern's place; without a fabric as it is."""
+        return self if fabric is None else replace(self, pattern=FABRIC, fabric=fabric, logo="none")
 
 
 def sample_print(rng: np.random.Generator, *, logos: bool = True) -> Print:
@@ -80,6 +89,8 @@ def _draw_pattern(design: Print, x: Float, y: Float) -> Float:
     out = np.empty((height, width, 3), np.float32)
     out[:] = base
     u, v = x / design.period, y / design.period
+    if design.fabric is not None:
+        return draw_fabric(design.fabric, x, y, _FABRIC_WIDTH * design.period, rng)
     if design.pattern == "stripe_h":
         out[(v % 1 < 0.45)[:, 0]] = other
     elif design.pattern == "stripe_v":

@@ -39,29 +39,37 @@ class Checkpoint:
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
         """Write atomically. HALF stores floating-point weights as float16 (half the size; loaded as float32)."""
-        weights = {k: v.detach().cpu().contiguous() for k, v in self.weights.items()}
-        if half:
-            weights = {k: v.half() if v.is_floating_point() else v for k, v in weights.items()}
-        header = {
-            "format": FORMAT,
-            "config": json.dumps(self.config.to_dict()),
-            "provenance": json.dumps(self.provenance),
-        }
-        write_bytes(path, serialise(weights, header))
+        weights = {k: v.half() if half and v.is_floating_point() else v for k, v in self.weights.items()}
+        write_weights(path, FORMAT, self.config.to_dict(), weights, self.provenance)
 
     @staticmethod
     def load(path: str | Path) -> Checkpoint:
         """Raises SpgvtonError for a missing, damaged or foreign file."""
-        try:
-            with safe_open(path, framework="pt") as f:
-                header = f.metadata() or {}
-                if header.get("format") != FORMAT:
-                    raise SpgvtonError(f"{path} is not an spgvton checkpoint (format {header.get('format')})")
-                weights = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
-            config = NetworkConfig.from_dict(json.loads(header["config"]))
-            return Checkpoint(config, weights, json.loads(header["provenance"]))
-        except (OSError, SafetensorError, KeyError, ValueError) as e:
-            raise SpgvtonError(f"cannot load checkpoint {path}: {e}") from e
+        config, weights, provenance = read_weights(path, FORMAT)
+        return Checkpoint(NetworkConfig.from_dict(config), weights, provenance)
+
+
+def write_weights(
+    path: str | Path, form: str, config: dict[str, Any], weights: dict[str, Tensor], provenance: dict[str, Any]
+) -> None:
+    """Write a safetensors file atomically, whose header says its FORM, and the network's CONFIG and PROVENANCE as JSON."""
+    header = {"format": form, "config": json.dumps(config), "provenance": json.dumps(provenance)}
+    write_bytes(path, serialise({k: v.detach().cpu().contiguous() for k, v in weights.items()}, header))
+
+
+def read_weights(path: str | Path, form: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """(config, weights, provenance) of a file of FORM. Raises SpgvtonError for a missing, damaged or foreign file."""
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = f.metadata() or {}
+            if header.get("format") != form:
+                raise SpgvtonError(
+                    f"{path} is no checkpoint of this kind: its format is {header.get('format')}, not {form}"
+                )
+            weights = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+        return json.loads(header["config"]), weights, json.loads(header["provenance"])
+    except (OSError, SafetensorError, KeyError, ValueError) as e:
+        raise SpgvtonError(f"cannot load checkpoint {path}: {e}") from e
 
 
 def save_state(path: str | Path, state: dict[str, Any]) -> None:

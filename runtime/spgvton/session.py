@@ -19,8 +19,9 @@ from spgvton.files import check_output, make_folder
 from spgvton.image import Letterbox
 from spgvton.keypoints import check_keypoints
 from spgvton.live.tryon import LiveTryOn
+from spgvton.machine import cores
 from spgvton.perception.garment_mask import garment_mask
-from spgvton.perception.multiclass import MulticlassParser
+from spgvton.perception.parser_options import FOR_PICTURES, SHIPPED
 from spgvton.perception.parsing import Parser
 from spgvton.perception.plausibility import check_plausible
 from spgvton.perception.pose import PoseEstimator, why_unusable
@@ -44,7 +45,7 @@ class TryOn:
     bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle's pose mode; close() closes either. threads: of a back end given by name. On the CPU each mode is opened when it
     is first used.
-    parser: makes a semantic map where set_person() is given none; None = the shipped one, MulticlassParser.
+    parser: makes a semantic map where set_person() is given none; None = the shipped one for pictures.
     economy: for streams. When a picture may be given again instead of a new one (it is the same object then), and whether
     pictures are calmed. None = neither.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
@@ -146,7 +147,7 @@ class TryOn:
             raise SpgvtonError(f"the person's picture cannot be used: {reason}")
         if labels is None:
             if self._parser is None:
-                self._parser = MulticlassParser()
+                self._parser = SHIPPED[FOR_PICTURES](None)
             if self._parser.label_set != self.bundle.label_set:
                 raise SpgvtonError(
                     f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.bundle.label_set}"
@@ -219,8 +220,9 @@ class TryOn:
         if not self._live_may:
             raise SpgvtonError("no garment is set yet: live mode needs its picture, by set_garment()")
         if self._live is None:
+            parser = self._parser or SHIPPED[FOR_PICTURES](self._threads or cores())
             self._live = LiveTryOn(
-                self.bundle, backend=self._name, threads=self._threads, parser=self._parser, economy=self._economy
+                self.bundle, backend=self._name, threads=self._threads, parser=parser, economy=self._economy
             )
         if self._shop is not None:
             self._live.set_garment(self._shop[0], mask=self._shop[1])

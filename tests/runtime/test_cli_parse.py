@@ -67,7 +67,7 @@ def test_outputs_never_replace_an_input(photos: Path, tmp_path: Path, capsys: py
     ("arguments", "code", "words"),
     [
         (["missing.jpg"], 1, "missing.jpg"),
-        ([str(DATA / "person_front.jpg"), "--parser", "missing.onnx"], 1, "missing.onnx is missing"),
+        ([str(DATA / "person_front.jpg"), "--parser", "missing.onnx"], 1, "missing.onnx: no such file"),
         ([str(DATA / "person_front.jpg"), "--label-set", "lip"], 2, "belongs to --parser"),
     ],
 )

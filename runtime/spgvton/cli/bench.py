@@ -35,7 +35,7 @@ from spgvton.bench.report import context, context_lines, say
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
 from spgvton.bench.trend import BLOCK_S, MIN_BLOCKS
 from spgvton.bundle import Bundle
-from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker, bench_live
+from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker, bench_live, parser_options
 from spgvton.cli.demo import set_person
 from spgvton.cli.run import positive
 from spgvton.demo_assets import DemoAssets
@@ -43,6 +43,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
 from spgvton.image import write as write_picture
 from spgvton.kiosk.mirror import Mirror
+from spgvton.perception.parser_options import FOR_STREAMS
 from spgvton.session import TryOn
 from spgvton.stream.compose import Composer
 from spgvton.stream.loop import View
@@ -82,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="live mode: of the networks' answer that a frame is dressed by (1000)",
     )
     loop.add_argument("--frames", type=positive, default=150, metavar="N", help="of each of the two passes (150)")
+    parser_options.add_choice(loop, FOR_STREAMS)
     bench_flicker.add_arguments(actions)
     soak = actions.add_parser("soak", help="run a mirror for minutes or hours; do memory, descriptors, threads grow?")
     soak.add_argument("--source", default=SOAK_SOURCE, metavar="URI", help=f"of the mirror ({SOAK_SOURCE})")
@@ -295,8 +297,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action in bench_engine.ACTIONS:
         return bench_engine.run(args, make_folder(args.out) if args.out else None)
     if args.action == "loop":
-        if args.size and args.mode != "live":
-            raise UsageError("--size is of live mode: add --mode live")
+        for name in ("size", "parser"):
+            if getattr(args, name) and args.mode != "live":
+                raise UsageError(f"--{name} is of live mode: add --mode live")
         measured = bench_live.run if args.mode == "live" else run_loop
         return measured(args, make_folder(args.out) if args.out else None)
     return run_soak(args, make_folder(args.out or "."))

@@ -14,12 +14,14 @@ from tqdm import tqdm
 from spgvton.bench import live_loop
 from spgvton.bench.report import context, context_lines, say
 from spgvton.bundle import Bundle
-from spgvton.cli import backend
+from spgvton.cli import backend, parser_options
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import write_text
 from spgvton.image import MAX_PIXELS
 from spgvton.live.garment import LiveGarment
+from spgvton.machine import cores
+from spgvton.perception.parser_options import FOR_STREAMS
 from spgvton.stream.loop import View
 from spgvton.stream.sources import open_source
 
@@ -45,7 +47,8 @@ def measure(args: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
         stack.callback(source.close)
         if args.size:
             source = live_loop.Fitted(source, args.size)
-        live = backend.open_live(args, bundle, threads=args.threads)
+        parser = parser_options.open_parser(args, FOR_STREAMS, args.threads or cores())
+        live = backend.open_live(args, bundle, threads=args.threads, parser=parser)
         stack.callback(live.close)
         shop = DemoAssets.open().garment(1)
         bar = stack.enter_context(tqdm(total=args.frames, unit="frame", desc="live", disable=None, leave=False))
@@ -68,7 +71,8 @@ def measure(args: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
             f"{source.name}: of {len(measured.ages)} frames none was dressed ({most}): give more --frames, or on a slow machine a "
             "longer --max-age"
         )
-    return {**measured.as_dict(), "source": source.name, **context(described, bundle)}
+    chosen = {"source": source.name, "parser": args.parser or FOR_STREAMS}
+    return {**measured.as_dict(), **chosen, **context(described, bundle)}
 
 
 def table(report: dict[str, Any]) -> list[str]:
@@ -76,6 +80,7 @@ def table(report: dict[str, Any]) -> list[str]:
     height, width = report["size"]
     age = "  ".join(f"{name} {ms:.0f}" for name, ms in report["latency_ms"].items())
     lines = [
+        f"parser   {report['parser']}",
         (
             f"frames   {width}x{height}: {report['frames_in']} in, {report['frames_counted']} counted, "
             f"{report['dressed']} of them dressed, {report['dropped']} dropped"

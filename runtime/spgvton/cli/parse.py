@@ -3,6 +3,7 @@
 examples:
   spgvton parse me.jpg --out parsed --overlay
   spgvton parse photos --out parsed --json
+  spgvton parse photos --out parsed --parser small
   spgvton parse a.jpg b.jpg --out parsed --parser schp.onnx --label-set lip
 
 Written for PHOTO.jpg: OUT/PHOTO_labels.png (one channel of label ids, 0 to 19, of the picture's size), OUT/PHOTO_keypoints.json
@@ -30,7 +31,6 @@ from spgvton import labels as lb
 from spgvton.cli import parser_options
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
-from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.stream.compose import draw_keypoints
@@ -38,7 +38,6 @@ from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
 
-SHIPPED: Final = "multiclass"
 OVERLAY_SIDE: Final = 1024  # pixels on the long side of an overlay
 OVERLAY_COLOUR: Final = 0.6  # of the labels; the rest is the picture
 
@@ -48,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of what is written")
     parser.add_argument("--overlay", action="store_true", help="write coloured overlays, too")
-    parser.add_argument(
-        "--parser", default=SHIPPED, metavar="FILE", help="your parser in ONNX (default: multiclass, the shipped one)"
-    )
+    parser_options.add_choice(parser)
     parser.add_argument(
         "--label-set", choices=tuple(lb.LABEL_SETS), default="cihp", help="of --parser FILE (default cihp)"
     )
@@ -60,13 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb. Raises SpgvtonError."""
-    if args.parser == SHIPPED and args.label_set != "cihp":
-        raise UsageError("the shipped parser gives cihp labels: --label-set belongs to --parser FILE")
     pictures = list(find(args.pictures, args.out))
+    parser = parser_options.open_parser(args)
     out = make_folder(args.out)
-    parser: Parser = (
-        MulticlassParser() if args.parser == SHIPPED else parser_options.options(args).open(args.parser, args.label_set)
-    )
     pose = PoseEstimator(smooth=False)
     files: list[dict[str, str]] = []
     failed = 0

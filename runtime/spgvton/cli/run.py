@@ -10,7 +10,7 @@ Two modes. live (default): the person of the frame itself, at the camera's own r
 with --person or --parsing): the person of one picture in the pose of every frame, at the network's size. docs/live.md has more.
 
 Several garments: in the window 1 to 9, n, p or the arrows change between them; --garment-seconds does so by itself.
-What tells clothes from skin and hair is the shipped parser (`spgvton parse` shows what it sees), or yours (--parser, an ONNX human
+What tells clothes from skin and hair is a shipped parser (`spgvton parse` shows what it sees), or yours (--parser, an ONNX human
 parser). In pose mode the person is --person, or else the first frame with a usable pose, and --parsing is the semantic map of
 --person (a PNG of label ids).
 Cameras and streams show the latest frame and drop what the machine cannot follow (--policy latest); files are processed without
@@ -39,6 +39,7 @@ from spgvton.cli import economy as economy_arguments
 from spgvton.cli.run_stages import Dresser
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
+from spgvton.perception.parser_options import FOR_STREAMS
 from spgvton.stream.compose import LAYOUTS, Composer, Layout
 from spgvton.stream.loop import View, run_loop
 from spgvton.stream.report import Report
@@ -86,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", metavar="IMG", help="pose mode: its person; otherwise the first usable frame")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--parsing", metavar="PNG", help="pose mode: semantic map of --person, label ids 0 to 19")
-    how.add_argument("--parser", metavar="ONNX", help="human parser; otherwise the shipped one")
+    parser_options.add_choice(how, FOR_STREAMS)
     parser.add_argument(
         "--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of --parsing or --parser (cihp)"
     )
@@ -152,7 +153,7 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
     files = [("--garment", path) for path in args.garment] + [
         ("--garment-mask", path) for path in args.garment_mask or ()
     ]
-    for name, path in (*files, ("--person", args.person), ("--parsing", args.parsing), ("--parser", args.parser)):
+    for name, path in (*files, ("--person", args.person), ("--parsing", args.parsing)):
         if path and not Path(path).is_file():  # before a camera is opened and models are loaded
             raise SpgvtonError(f"{name} {path}: no such file")
     garments.pair_masks(args.garment, args.garment_mask)

@@ -15,7 +15,8 @@ from spgvton.cli.garments import ShopPicture
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.live.garment import LiveGarment
-from spgvton.perception.multiclass import MulticlassParser
+from spgvton.machine import cores
+from spgvton.perception.parser_options import FOR_PICTURES, FOR_STREAMS
 from spgvton.perception.parsing import LabelMapParser, Parser
 from spgvton.perception.pose import person_present
 from spgvton.person import Garment
@@ -50,15 +51,15 @@ class Dresser:
         return perception
 
 
-def choose_parser(args: argparse.Namespace, label_set: str, threads: int | None = None) -> Parser:
-    """The parser that --parsing and --parser ask for. Raises SpgvtonError where it and the bundle's LABEL_SET differ."""
+def choose_parser(
+    args: argparse.Namespace, label_set: str, threads: int | None = None, *, default: str = FOR_PICTURES
+) -> Parser:
+    """The parser that --parsing and --parser ask for, else DEFAULT. Raises SpgvtonError where it and the bundle's LABEL_SET differ."""
     parser: Parser
     if getattr(args, "parsing", None):
         parser = LabelMapParser(args.parsing, args.label_set)
-    elif args.parser:
-        parser = parser_options.options(args).open(args.parser, args.label_set)
     else:
-        parser = MulticlassParser(threads)
+        parser = parser_options.open_parser(args, default, threads)
     if parser.label_set != label_set:
         raise SpgvtonError(
             f"the semantic map has {parser.label_set} labels, the bundle was trained on {label_set}: use a {label_set} "
@@ -73,7 +74,7 @@ def open_live(
 ) -> Dresser:  # fmt: skip
     """Live mode for frames of FRAME_SIZE; STACK closes it. Raises UsageError, SpgvtonError."""
     bundle = Bundle.open(args.bundle)
-    parser = choose_parser(args, bundle.label_set, args.threads) if args.parser else None
+    parser = choose_parser(args, bundle.label_set, args.threads or cores(), default=FOR_STREAMS)
     live = backend.open_live(args, bundle, threads=args.threads, parser=parser, economy=economy)
     stack.callback(live.close)
     pieces = [Piece(str(g.path), g.card, LiveGarment.of(g.picture, g.mask, bundle.size)) for g in garments]

@@ -31,7 +31,7 @@ from spgvton import image, machine
 from spgvton import labels as lb
 from spgvton.backends import CPU_BACKENDS
 from spgvton.bundle import Bundle
-from spgvton.cli import backend, garments
+from spgvton.cli import backend, garments, parser_options
 from spgvton.cli.run import positive
 from spgvton.cli.run_stages import choose_parser
 from spgvton.errors import SpgvtonError, UsageError
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask", dest="garment_mask", action="append", metavar="PNG",
         help="white where the garment is; one per garment, in the same order",
     )  # fmt: skip
-    parser.add_argument("--parser", metavar="ONNX", help="human parser; otherwise the shipped one")
+    parser_options.add_choice(parser)
     parser.add_argument("--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of --parser (cihp)")
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
     parser.add_argument("--backend", choices=(*CPU_BACKENDS, "auto"), default=CPU_BACKENDS[0], help="(onnxruntime)")
@@ -208,7 +208,7 @@ def try_one(
 
 def run(args: argparse.Namespace) -> int:
     """`spgvton try`. Returns the exit code; raises SpgvtonError."""
-    for path in (args.person, *args.garments, *(args.garment_mask or ()), args.parser):
+    for path in (args.person, *args.garments, *(args.garment_mask or ())):
         if path and not Path(path).exists():
             raise SpgvtonError(f"{path}: no such file")
     pairs = expand(args.garments, args.garment_mask)
@@ -218,7 +218,7 @@ def run(args: argparse.Namespace) -> int:
     sheet = Sheet(photo) if sheet_path else None
     with ExitStack() as stack:
         bundle = Bundle.open(args.bundle)
-        parser = choose_parser(args, bundle.label_set, args.threads) if args.parser else None
+        parser = choose_parser(args, bundle.label_set, args.threads or machine.cores())
         live = backend.open_live(args, bundle, threads=args.threads, parser=parser)
         stack.callback(live.close)
         work = list(zip(pairs, outs))

@@ -19,7 +19,7 @@ from spgvton.economy import MAX_STILL
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import read_file
 from spgvton.labels import LABEL_SETS
-from spgvton.perception.parser_options import SIZE
+from spgvton.perception.parser_options import SHIPPED, SIZE
 from spgvton.stream.slot import Policy
 
 MAX_BYTES: Final = 64 * 2**10
@@ -61,6 +61,10 @@ def _network(text: str) -> str:
     return text
 
 
+def _parser(which: str | None, info: ValidationInfo) -> str | None:
+    return which if which is None or which in SHIPPED else str(_beside(Path(which), info))
+
+
 ConfigPath = Annotated[Path, AfterValidator(_beside)]
 
 
@@ -71,7 +75,7 @@ class Section(BaseModel):
 
 
 class MirrorConfig(Section):
-    """How the loop runs. mode: see Mirror. parser: an ONNX human parser; without it the shipped one.
+    """How the loop runs. mode: see Mirror. parser: an ONNX human parser, or the name of one that ships; without it live mode's own.
 
     parser_size ("HxW"), parser_colour, parser_normalisation: how it wants its picture.
     rotate: degrees clockwise, of a camera that hangs on its side.
@@ -88,7 +92,7 @@ class MirrorConfig(Section):
     mirrored: bool = True
     view: Literal["side-by-side", "result"] = "result"
     wipe_after_s: float = Field(default=10.0, ge=1, le=3600)
-    parser: Annotated[ConfigPath | None, Field(strict=False)] = None
+    parser: Annotated[str | None, AfterValidator(_parser)] = None
     label_set: Annotated[str, AfterValidator(_label_set)] = "cihp"
     parser_size: str | None = Field(default=None, pattern=SIZE)
     parser_colour: Literal["bgr", "rgb"] = "bgr"

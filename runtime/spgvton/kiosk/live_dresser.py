@@ -47,6 +47,8 @@ class OutlivedParser:
         self.label_set: str = parser.label_set
         if hasattr(parser, "free"):
             self.free: Callable[[UInt8], UInt8] = lambda picture: self._try(lambda: parser.free(picture))
+        if hasattr(parser, "maps"):
+            self.maps: Callable[..., UInt8] = lambda *view: self._try(lambda: parser.maps(*view))
 
     def __call__(self, image: UInt8, keypoints: Float) -> UInt8:
         return self._try(lambda: self._parser(image, keypoints))

@@ -30,7 +30,8 @@ from spgvton.kiosk.source_capture import SourceCapture
 from spgvton.kiosk.view import MirrorView
 from spgvton.live.network import LiveNetwork
 from spgvton.live.tryon import LiveTryOn
-from spgvton.perception.multiclass import MulticlassParser
+from spgvton.machine import cores
+from spgvton.perception.parser_options import FOR_PICTURES, FOR_STREAMS, SHIPPED
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator
 from spgvton.session import TryOn
@@ -122,7 +123,7 @@ def _live(
     engine: Callable[[], tuple[Bundle, Backend]], parser: Parser | None, economy: Economy
 ) -> Callable[[], LiveTryOn]:
     """Opens what live mode needs; the parser once."""
-    outlived = OutlivedParser(parser or MulticlassParser(len(os.sched_getaffinity(0))))
+    outlived = OutlivedParser(parser or SHIPPED[FOR_STREAMS](cores()))
 
     def open_live() -> LiveTryOn:
         bundle, backend = engine()
@@ -201,7 +202,7 @@ class Mirror:
             )  # fmt: skip
             capture = None
         else:
-            parser = parser or MulticlassParser()
+            parser = parser or SHIPPED[FOR_PICTURES](None)
             self._dresser = Dresser(
                 cast("Callable[[], Session] | None", open_session) or _posing(open_engine, parser, self._economy)
             )

@@ -28,6 +28,7 @@ from spgvton.kiosk.mirror import EXIT_GAVE_UP, Mirror
 from spgvton.kiosk.mjpeg import Viewers
 from spgvton.kiosk.state import StateFile, obtain_token, only_one
 from spgvton.kiosk.web_sink import WebSink
+from spgvton.machine import cores
 from spgvton.perception.parser_options import ParserOptions, parse_size
 from spgvton.stream.sinks import Sink, WindowSink
 
@@ -181,7 +182,8 @@ def make_mirror(config: KioskConfig) -> Mirror:
     options = config.mirror
     size = parse_size(options.parser_size) if options.parser_size else None
     wants = ParserOptions(size, options.parser_colour, options.parser_normalisation)
-    parser = wants.open(str(options.parser), options.label_set) if options.parser else None
+    threads = options.threads or cores()
+    parser = wants.open(options.parser, options.label_set, threads) if options.parser else None
     return Mirror(
         config.source, config.bundle, mode=options.mode, rotate=options.rotate, threads=options.threads, policy=options.policy,
         wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view,

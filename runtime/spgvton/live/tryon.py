@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +20,14 @@ from spgvton.live.framing import LiveFraming, is_long
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.network import LiveNetwork
+from spgvton.live.parse_stream import ParseStream
 from spgvton.live.plate import CleanPlate
 from spgvton.live.sleeves import SleeveLength, sleeve_end
 from spgvton.live.steady import Steady
 from spgvton.live.timewarp import similarity
+from spgvton.machine import cores
 from spgvton.perception.garment_mask import garment_mask
-from spgvton.perception.multiclass import MulticlassParser
-from spgvton.perception.parse import framed
+from spgvton.perception.parser_options import FOR_STREAMS, SHIPPED
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, seen_from_behind, why_unusable
 from spgvton.person import place
@@ -69,12 +69,13 @@ class LiveTryOn:
         self.network = (
             bundle if isinstance(bundle, LiveNetwork) else LiveNetwork(bundle, backend=backend, threads=threads)
         )
-        self._parser = parser or MulticlassParser(threads or len(os.sched_getaffinity(0)))
+        self._parser = parser or SHIPPED[FOR_STREAMS](threads or cores())
         if self._parser.label_set != self.network.label_set:
             raise SpgvtonError(
                 f"the parser gives {self._parser.label_set} labels, the bundle was trained on {self.network.label_set}"
             )
         economy = economy or Economy()
+        self._parse = ParseStream(self._parser)
         self._economy = economy
         self._still = StillRule[Answer](economy.still_threshold)
         self._steady = Steady() if economy.steady else None
@@ -108,6 +109,7 @@ class LiveTryOn:
         self._still.reset()
         self._framing.reset()
         self._sleeves.reset()
+        self._parse.reset()
         if self._steady:
             self._steady.reset()
         if self._pose:
@@ -149,14 +151,15 @@ class LiveTryOn:
         if known is not None and known.garment is garment and known.box == box:
             return known
         start = time.monotonic()
-        parse = framed(self._parser, frame, keypoints, box)
+        picture = np.asarray(box.apply(frame), np.uint8)
+        parse = self._parse(frame, keypoints, box, picture)
         if self._framing.widen(parse.labels):
             box = self._frame(frame, keypoints)
-            placed, parse = place(keypoints, box), framed(self._parser, frame, keypoints, box)
+            placed, picture = place(keypoints, box), np.asarray(box.apply(frame), np.uint8)
+            parse = self._parse(frame, keypoints, box, picture)
         if self._framing.too_close(parse.labels):
             raise Undressable(TOO_CLOSE)
         parsed = time.monotonic()
-        picture = np.asarray(box.apply(frame), np.uint8)
         output = self.network(picture, parse.labels, placed)
         if not np.isfinite(output.theta).all():
             raise SpgvtonError("the network gave NaN: the bundle is damaged, export it again")
@@ -181,7 +184,7 @@ class LiveTryOn:
     def learn_empty_room(self, frame: UInt8) -> None:
         """Take FRAME, in which no customer was found, into the clean plate where the parser sees nobody either.
 
-        Only the shipped parser can tell; with another one nothing is learnt. Raises SpgvtonError.
+        Only shipped parsers can tell; with another one nothing is learnt. Raises SpgvtonError.
         """
         free = getattr(self._parser, "free", None)
         if free is not None:
@@ -213,4 +216,5 @@ class LiveTryOn:
             raise SpgvtonError(f"no usable pose in the frame: {reason}")
         self._still.reset()
         self._sleeves.reset()
+        self._parse.reset()
         return self.compose(frame, self.answer(frame, keypoints))

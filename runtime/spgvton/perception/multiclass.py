@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton import keypoints as kp
 from spgvton import person
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
 from spgvton.perception import human_parsing
+from spgvton.perception.crops import check_person, check_picture, feathered, head_to_hips, square, whole_person
 from spgvton.perception.onnx_session import open_session, shipped_model
 from spgvton.perception.parse import Parse
 from spgvton.perception.pose import Region, crop
@@ -25,9 +25,6 @@ WORK_SIDE: Final = 512  # pixels of the map in which a picture's person is label
 OUTSIDE: Final = 12.0  # the background's logit where no crop reaches
 GAMMA: Final = 0.7  # brightens the network's picture: it takes black hair and black leggings for background otherwise
 SECOND_CROP: Final = 0.7  # of the person's height: a head-to-hips crop smaller than this shows more than the whole
-FEATHER: Final = 0.08  # of a crop: over which it passes into the other one
-
-UPPER_BODY: Final = tuple(i for i in range(kp.NUM_KEYPOINTS) if i not in (kp.R_KNEE, kp.R_ANKLE, kp.L_KNEE, kp.L_ANKLE))
 _BRIGHTER: Final = np.rint(255 * (np.arange(256) / 255) ** GAMMA).astype(np.uint8)
 
 
@@ -49,9 +46,9 @@ class MulticlassParser:
         The network looks at the whole person and, where the legs are seen too, at head to hips once more. Raises SpgvtonError when
         there is nobody at the keypoints.
         """
-        image, k = _check(image), _check_person(keypoints)
+        image, k = check_picture(image), check_person(keypoints)
         h, w = image.shape[:2]
-        whole, upper = _whole_person((h, w), k), _head_to_hips(k)
+        whole, upper = square(whole_person((h, w), k)), square(head_to_hips(k))
         scale = min(1.0, WORK_SIDE / whole.side)
         size = (max(1, round(min(whole.side, h) * scale)), max(1, round(min(whole.side, w) * scale)))
         middle = ((size[1] - 1) / 2, (size[0] - 1) / 2)
@@ -67,7 +64,7 @@ class MulticlassParser:
         For streams: one pass of the network, nothing at the picture's size. Raises SpgvtonError when there is nobody at the
         keypoints.
         """
-        picture, k = _check(picture), _check_person(keypoints)
+        picture, k = check_picture(picture), check_person(keypoints)
         (rows, columns), (left, top) = box.target, box.pad
         middle = ((columns / 2 - left) / box.scale - 0.5, (rows / 2 - top) / box.scale - 0.5)
         return self._parse(picture, k, box, [Region(*middle, max(rows, columns) / box.scale)])
@@ -76,7 +73,8 @@ class MulticlassParser:
         """The customer in BOX's frame, from one pass of the network for each of REGIONS; a later one lies over the earlier ones."""
         logits = self._logits(picture, regions[0], box)
         for region in regions[1:]:
-            weight = _feathered(region, box)
+            side, left, top = _placed(region, box)
+            weight = feathered((left, top), (side, side), box)
             logits += weight * (self._logits(picture, region, box) - logits)
         return human_parsing.parse(logits, np.asarray(box.apply(picture), np.uint8), person.place(k, box))
 
@@ -88,7 +86,7 @@ class MulticlassParser:
         size = (picture.shape[0], picture.shape[1])
         scale = self._side / max(size)
         box = Letterbox.fit(size, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
-        found = human_parsing.free(self._logits(_check(picture), Region.whole(size), box))
+        found = human_parsing.free(self._logits(check_picture(picture), Region.whole(size), box))
         return np.asarray(cv2.erode(found, np.ones((2 * NEAR + 1,) * 2, np.uint8)))  # hands are not seen at that size
 
     def _logits(self, picture: UInt8, region: Region, box: Letterbox) -> Float:
@@ -111,47 +109,3 @@ def _placed(region: Region, box: Letterbox) -> tuple[float, float, float]:
     """(side, left, top) of REGION in BOX's frame; edges, not pixel centres."""
     left, top = (box.scale * (c - region.side / 2 + 0.5) + pad for c, pad in zip(region[:2], box.pad))
     return region.side * box.scale, left, top
-
-
-def _feathered(region: Region, box: Letterbox) -> Float:
-    """Weight (H, W) of a crop of REGION in BOX's frame: 1 inside, falling to 0 at its edge, but not at the picture's."""
-    side, left, top = _placed(region, box)
-    weights = []
-    for start, count in ((top, box.target[0]), (left, box.target[1])):
-        at = np.arange(count, dtype=np.float32) + 0.5
-        weights.append(np.clip(np.minimum(at - start, start + side - at) / (FEATHER * side), 0, 1))
-    return np.asarray(weights[0][:, None] * weights[1][None], np.float32)
-
-
-def _check(picture: UInt8) -> UInt8:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise SpgvtonError(f"a picture to parse must be RGB uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
-    return picture
-
-
-def _check_person(keypoints: Float) -> Float:
-    k = kp.check_keypoints(keypoints)
-    if kp.torso_length(k) < 1:
-        raise SpgvtonError("no person at the keypoints: both shoulders must be seen")
-    return k
-
-
-def _whole_person(size: tuple[int, int], k: Float) -> Region:
-    """A square round what a picture of SIZE (height, width) shows of the person of KEYPOINTS (18, 3)."""
-    torso, seen = kp.torso_length(k), k[k[:, 2] > 0, :2]
-    head, feet = np.array([0.5, 0.7]) * torso, np.array([0.5, 0.4]) * torso
-    low = np.maximum(seen.min(axis=0) - head, -0.5)
-    high = np.minimum(seen.max(axis=0) + feet, (size[1] - 0.5, size[0] - 0.5))
-    if not (k[[kp.R_KNEE, kp.L_KNEE, kp.R_ANKLE, kp.L_ANKLE], 2] > 0).any():
-        high[1] = size[0] - 0.5  # the picture ends above the knees
-    middle = (low + high) / 2
-    return Region(float(middle[0]), float(middle[1]), float((high - low).max()))
-
-
-def _head_to_hips(k: Float) -> Region:
-    """A square from above the head of the person of KEYPOINTS (18, 3) to below the hips, with the arms."""
-    torso, seen = kp.torso_length(k), [i for i in UPPER_BODY if k[i, 2] > 0]
-    low = k[seen, :2].min(axis=0) - np.array([0.35, 0.7]) * torso
-    high = k[seen, :2].max(axis=0) + np.array([0.35, 0.5]) * torso
-    middle = (low + high) / 2
-    return Region(float(middle[0]), float(middle[1]), float((high - low).max()))

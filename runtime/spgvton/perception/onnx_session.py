@@ -32,6 +32,11 @@ def open_session(path: str | Path, threads: int = 1) -> ort.InferenceSession:
         raise SpgvtonError(f"{file} is not an ONNX model that can be loaded: {reason}") from e
 
 
+def input_names(path: str | Path) -> tuple[str, ...]:
+    """Names of the inputs of the ONNX model at PATH. Raises SpgvtonError as open_session() does."""
+    return tuple(i.name for i in open_session(path).get_inputs())
+
+
 def shipped_model(name: str) -> Path:
     """Path of a model under spgvton/assets/models. Raises SpgvtonError when the installation lacks it."""
     with as_file(files("spgvton") / "assets" / "models" / name) as path:  # a real path: wheels are unpacked

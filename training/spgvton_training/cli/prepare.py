@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DATA", help="folder of the data set")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--parser", metavar="ONNX", help="your human parser (default: the shipped one)")
+    parser_options.add_choice(how)
     how.add_argument("--parsing", metavar="DIR", help="label maps: DIR/<person>/<photo>.png")
     parser.add_argument("--label-set", choices=tuple(LABEL_SETS), default="cihp", help="of the maps (default cihp)")
     parser_options.add_arguments(parser)

@@ -21,8 +21,7 @@ from spgvton import files, image
 from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton.perception.multiclass import MulticlassParser
-from spgvton.perception.parser_options import ParserOptions
+from spgvton.perception.parser_options import FOR_PICTURES, SHIPPED, ParserOptions
 from spgvton.perception.parsing import LabelMapParser, Parser
 from spgvton.perception.plausibility import why_inconsistent
 from spgvton.perception.pose import PoseEstimator, why_unusable
@@ -42,7 +41,7 @@ SECOND_PERSON: Final = 0.4  # of the first one's torso; who is smaller stands in
 
 
 class Settings(NamedTuple):
-    """How photos are perceived. parser: an ONNX file; parsing: a folder of label maps; neither: the shipped parser."""
+    """How photos are perceived. parser: a shipped one's name or an ONNX file; parsing: a folder of label maps; neither: the default."""
 
     size: tuple[int, int] = image.SIZE
     label_set: str = "cihp"
@@ -52,8 +51,8 @@ class Settings(NamedTuple):
 
     def describe(self) -> dict[str, object]:
         """What a data set must not mix. Raises SpgvtonError when the parser cannot be read."""
-        how = "maps" if self.parsing else "multiclass"
-        if self.parser:
+        how = "maps" if self.parsing else self.parser or FOR_PICTURES
+        if self.parser and self.parser not in SHIPPED:
             try:
                 how = f"onnx sha256 {sha256(Path(self.parser).read_bytes()).hexdigest()}"
             except OSError as e:
@@ -89,10 +88,8 @@ class Perceiver:
         self.settings = settings
         self._pose = PoseEstimator(smooth=False)
         self._parser: Parser | None = None
-        if settings.parser:
-            self._parser = settings.options.open(settings.parser, settings.label_set)
-        elif not settings.parsing:
-            self._parser = MulticlassParser()
+        if not settings.parsing:
+            self._parser = settings.options.open(settings.parser or FOR_PICTURES, settings.label_set)
 
     def __call__(self, photo: UInt8, labels: str = "") -> Seen:
         """The one person in PHOTO, RGB uint8 (h, w, 3). LABELS: its map under Settings.parsing, where that is used.

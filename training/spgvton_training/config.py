@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from spgvton.files import write_bytes
 from spgvton_training.networks.config import NetworkConfig
 from spgvton_training.networks.config import preset as network_preset
 
+Run = TypeVar("Run")
 STAGES: Final = (0, 1, 2, 3)  # 0 is an extension: OptimiserConfig.matching_iterations
 
 
@@ -167,36 +168,46 @@ class RunConfig:
 
         Checked once, when all are in place: fields that need one another may come in any order. Raises UsageError.
         """
-        return parse(reduce(_merge, trees, self.to_dict()))
+        return parse(reduce(merge, trees, self.to_dict()))
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """BASE with the values of CHANGES, a tree of some of its fields."""
     merged = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if nested else value
+        merged[key] = merge(merged[key], value) if nested else value
     return merged
 
 
-def parse(values: Any, origin: str = "configuration") -> RunConfig:
-    """A tree of fields -> RunConfig; those not named keep their defaults. Raises UsageError with the first mistake."""
+def validated(kind: type[Run], values: Any, origin: str) -> Run:
+    """A tree of fields -> KIND; those not named keep their defaults. Raises UsageError with the first mistake."""
     try:
-        return TypeAdapter(RunConfig).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise UsageError(f"{origin}: {where}: {first['msg'].lower()} (got {str(first['input'])[:60]!r})") from e
 
 
-def load(path: str | Path) -> RunConfig:
-    """Read a YAML file. Raises SpgvtonError when it cannot be read, UsageError naming the field that is wrong."""
+def parse(values: Any, origin: str = "configuration") -> RunConfig:
+    """validated() as a run of the joint model."""
+    return validated(RunConfig, values, origin)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds. Raises SpgvtonError when it cannot be read, UsageError when it is none."""
     try:
-        values = yaml.safe_load(Path(path).read_text())
+        return yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError) as e:
         raise SpgvtonError(f"cannot read configuration {path}: {e}") from e
     except yaml.YAMLError as e:
         raise UsageError(f"{path} is not YAML: {' '.join(str(e).split())}") from e
-    return parse(values, str(path))
+
+
+def load(path: str | Path) -> RunConfig:
+    """Read a YAML file. Raises SpgvtonError when it cannot be read, UsageError naming the field that is wrong."""
+    return parse(read_yaml(path), str(path))
 
 
 def assignment(text: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from spgvton_training.config import STAGES, RunConfig, parse
 from spgvton_training.data.layout import Triple
 from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads
 from spgvton_training.distill import Distillation, Teacher, check_teacher, inherit
-from spgvton_training.monitor import Monitor
+from spgvton_training.monitor import Monitor, Samples
 from spgvton_training.networks.joint import Inputs, JointModel, build_model
 from spgvton_training.objective import Critics, Objective, Pair, critic_names
 from spgvton_training.pretrained.face import FaceEncoder
@@ -237,7 +237,7 @@ class Trainer:
         if c.optimiser.ema is not None:
             update = get_ema_multi_avg_fn(c.optimiser.ema)
             self.average = AveragedModel(self.model, multi_avg_fn=update, use_buffers=True)
-        self.monitor = Monitor(self.folder, self.dataset, active=self.fabric.is_global_zero)
+        self.monitor = Monitor(self.folder, Samples(self.dataset), active=self.fabric.is_global_zero)
         self.hours = 0.0
         self.stage, self.iteration = STAGES[0], 0
 

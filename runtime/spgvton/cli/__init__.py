@@ -33,6 +33,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "prepare": ("spgvton_training.cli.prepare", "train", "your own photos, or DeepFashion -> a data set in MPV layout"),
     "check-data": ("spgvton_training.cli.check_data", "train", "list the triples of a data set that cannot be used"),
     "train": ("spgvton_training.cli.train", "train", "train the joint model"),
+    "train-parser": ("spgvton_training.cli.train_parser", "train", "train the small human parser of live mode"),
     "evaluate": ("spgvton_training.cli.evaluate", "train", "score a checkpoint on a test split; contact sheet"),
     "export": (
         "spgvton_export.cli",
@@ -46,7 +47,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 # Arguments that name files and folders: what is read, which no output may replace (spgvton.files), and what is written.
 INPUTS: Final = frozenset(
     ("source", "garment", "garment_mask", "person", "parsing", "parser", "pictures", "bundle", "data", "persons", "photos", "garments",
-     "deepfashion", "exclude", "config", "checkpoint", "init", "distill_from", "qat", "ranges", "reference", "plugin",
+     "deepfashion", "exclude", "config", "checkpoint", "evaluate", "init", "validate", "photographs", "distill_from", "qat", "ranges", "reference", "plugin",
      "perceptual_weights", "face_weights", "inception_weights", "lpips_weights", "lpips_heads", "before", "after")
 )  # fmt: skip
 OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "root", "folder"))

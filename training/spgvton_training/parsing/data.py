@@ -1,0 +1,199 @@
+"""Training samples: a labelled picture, framed as the runtime frames it, in any clothes, room, light and company."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ConfigDict
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from spgvton import image as im
+from spgvton.errors import SpgvtonError, UsageError
+from spgvton.video import cv2
+from spgvton_training.parsing import appearance, scene
+from spgvton_training.parsing.framing import draw_matrix, flipped, warp
+from spgvton_training.parsing.network import STRIDE
+from spgvton_training.parsing.sources import SUFFIXES, Item, Labelled, find
+
+UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
+BORDER = 255  # image.Letterbox's, beyond the camera's picture
+PHOTOGRAPH_SIDE = 384  # pixels to which a photograph for backgrounds is reduced
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """How often what is changed in a rendered picture; PHOTOS' probabilities hold for all folders but those in MPV layout."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    recolour: float = 0.9
+    upper_cloth: float = 0.3  # another cloth for the upper clothes
+    lower_cloth: float = 0.15
+    coat: float = 0.08
+    scarf: float = 0.04
+    room: float = 0.85  # another background
+    bystander: float = 0.3
+    thing: float = 0.25
+    nobody: float = 0.06  # people are in the picture, but there are no keypoints
+    empty: float = 0.03  # a room alone
+
+
+RENDERED = SceneConfig()
+PHOTOS = SceneConfig(recolour=0.6, upper_cloth=0.15, lower_cloth=0.1, coat=0.03, scarf=0.02, room=0.5)
+
+
+class ParserBatch(NamedTuple):
+    """One sample, or a batch of them (N, ...)."""
+
+    picture: Tensor  # uint8 (3, H, W), RGB
+    keypoints: Tensor  # float32 (18, 3)
+    labels: Tensor  # uint8 (4, H / 2, W / 2): of the four pixels of each of the logits; 255 is not learnt
+
+    def normalised(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """(picture float32 in [-1, 1], keypoints, labels int64) on DEVICE."""
+        picture, keypoints, labels = (t.to(device, non_blocking=True) for t in self)
+        return picture.float() / 127.5 - 1, keypoints, labels.long()
+
+
+def pack(person: Labelled) -> ParserBatch:
+    """A framed person as one sample."""
+    h, w = person.labels.shape
+    cells = person.labels.reshape(h // STRIDE, STRIDE, w // STRIDE, STRIDE).transpose(1, 3, 0, 2)
+    return ParserBatch(
+        torch.from_numpy(np.ascontiguousarray(person.picture.transpose(2, 0, 1))),
+        torch.from_numpy(np.ascontiguousarray(person.keypoints, np.float32)),
+        torch.from_numpy(np.ascontiguousarray(cells.reshape(STRIDE**2, h // STRIDE, w // STRIDE))),
+    )
+
+
+class Photographs:
+    """Pictures without people, for backgrounds and cloth, reduced and kept in memory as they are needed."""
+
+    def __init__(self, folders: Sequence[str | Path]) -> None:
+        self.files = sorted(p for f in folders for p in Path(f).rglob("*") if p.suffix.lower() in SUFFIXES)
+        if folders and not self.files:
+            raise SpgvtonError(f"{folders[0]} holds no photograph")
+        self._read: dict[Path, UInt8] = {}
+
+    def draw(self, rng: np.random.Generator) -> UInt8:
+        """One of them, RGB uint8 (h, w, 3). Raises SpgvtonError."""
+        file = self.files[int(rng.integers(len(self.files)))]
+        if file not in self._read:
+            picture = im.read(file)
+            scale = min(1.0, PHOTOGRAPH_SIDE / max(picture.shape[:2]))
+            size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+            self._read[file] = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return self._read[file]
+
+
+class ParserData(Dataset[ParserBatch]):
+    """Endless samples; the same for the same (seed, index), whatever worker makes them.
+
+    roots: folders (sources.find); shares: how often each is drawn, default: by the square root of its size. photographs:
+    folders of pictures without people. Raises SpgvtonError for a folder without labelled pictures.
+    """
+
+    def __init__(
+        self, roots: Sequence[str | Path], size: tuple[int, int], *, label_set: str = "cihp",
+        shares: Sequence[float] = (), photographs: Sequence[str | Path] = (), seed: int = 0,
+        rendered: SceneConfig = RENDERED, photos: SceneConfig = PHOTOS,
+    ) -> None:  # fmt: skip
+        if shares and len(shares) != len(roots):
+            raise UsageError(f"--shares has {len(shares)} numbers for {len(roots)} folders of --data")
+        self.size, self.seed = size, seed
+        self.roots = [find(root, label_set) for root in roots]
+        self.scenes = [rendered if (Path(root) / "parse_cihp").is_dir() else photos for root in roots]
+        weights = np.array(shares or [len(items) ** 0.5 for items in self.roots], float)
+        if (weights < 0).any() or weights.sum() <= 0:
+            raise UsageError(f"--shares must be positive, got {list(shares)}")
+        self.shares = weights / weights.sum()
+        self.photographs = Photographs(photographs)
+
+    @property
+    def items(self) -> list[Item]:
+        return [item for items in self.roots for item in items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> ParserBatch:
+        return pack(self.sample(index))
+
+    def sample(self, index: int) -> Labelled:
+        """Sample INDEX, framed and changed."""
+        rng = np.random.default_rng((self.seed, index))
+        person, outside, config = self._draw(rng)
+        if rng.random() < config.empty:
+            room = scene.room(rng, self.size, self._photograph(rng)).astype(np.float32)
+            seen = appearance.camera(appearance.light(room, rng), rng)
+            return Labelled(seen, np.zeros(self.size, np.uint8), np.zeros_like(person.keypoints))
+        person = self._dressed(person, config, rng)
+        person, alone = self._placed(person, outside, config, rng), rng.random() < config.nobody
+        if not alone and rng.random() < config.thing:
+            person = scene.add_thing(person, rng, self._photograph(rng))
+        if alone:
+            person = scene.nobody(person)
+        lit = appearance.light(person.picture.astype(np.float32), rng)
+        keypoints = appearance.worse_keypoints(person.keypoints, rng, self.size[0] / 256)
+        return Labelled(appearance.camera(lit, rng), person.labels, keypoints)
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Labelled, NDArray[np.bool_], SceneConfig]:
+        """A framed person, where the frame lies outside of the picture, and what may be done to it."""
+        root = int(rng.choice(len(self.roots), p=self.shares))
+        items = self.roots[root]
+        person = items[int(rng.integers(len(items)))].read(int(rng.integers(2)))
+        matrix = draw_matrix(rng, person.keypoints, person.labels.shape, self.size)
+        framed, outside = warp(person, matrix, self.size)
+        if rng.random() < 0.5:
+            framed, outside = flipped(framed), outside[:, ::-1]
+        return framed, outside, self.scenes[root]
+
+    def _cloth(self, rng: np.random.Generator) -> UInt8:
+        """The middle of a photograph, which shows a garment most of the time, or a pattern."""
+        if not self.photographs.files or rng.random() < 0.4:
+            return appearance.pattern(rng)
+        picture = self.photographs.draw(rng)
+        h, w = picture.shape[:2]
+        half = rng.uniform(0.1, 0.35)
+        y, x = (0.5 + rng.uniform(-0.1, 0.1, 2)) * (h, w)
+        return picture[int(y - half * h) : int(y + half * h) + 1, int(x - half * w) : int(x + half * w) + 1]
+
+    def _photograph(self, rng: np.random.Generator) -> scene.Photograph | None:
+        return (lambda: self.photographs.draw(rng)) if self.photographs.files else None
+
+    def _dressed(self, person: Labelled, config: SceneConfig, rng: np.random.Generator) -> Labelled:
+        picture, labels, keypoints = person
+        if rng.random() < config.recolour:
+            picture = appearance.recolour(picture, labels, rng, rng.uniform(0.3, 1))
+        for ids, chance in ((appearance.UPPER, config.upper_cloth), (appearance.LOWER, config.lower_cloth)):
+            if rng.random() < chance:
+                picture = appearance.clothe(picture, np.isin(labels, ids), self._cloth(rng), rng)
+        if rng.random() < config.coat:
+            picture, labels = appearance.open_coat(picture, labels, keypoints, self._cloth(rng), rng)
+        person = Labelled(picture, labels, keypoints)
+        return scene.add_scarf(person, self._cloth(rng), rng) if rng.random() < config.scarf else person
+
+    def _placed(
+        self, person: Labelled, outside: NDArray[np.bool_], config: SceneConfig, rng: np.random.Generator
+    ) -> Labelled:  # fmt: skip
+        changed = rng.random() < config.room
+        if changed or outside.any():
+            share = 1.0 if rng.random() < 0.8 else float(rng.uniform(0.3, 1))
+            background = scene.room(rng, self.size, self._photograph(rng)).copy()
+            if rng.random() < 0.5:
+                background[outside] = BORDER
+            person = scene.put_before(person, background, outside, share if changed else 0.0)
+        if rng.random() < config.bystander:
+            other, beyond, its = self._draw(rng)
+            other = self._dressed(other, its, rng)
+            labels = np.where(beyond | (other.labels == 255), np.uint8(0), other.labels)
+            person = scene.add_bystander(person, other._replace(labels=labels), rng)
+        return person

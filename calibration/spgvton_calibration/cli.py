@@ -5,13 +5,15 @@
   spgvton calibrate --data session.npz --persons data/synth --samples 100 --held-out 40 --out bundles/mini-int8
   spgvton calibrate --data data/synth --ranges edited.json --keep-float 'g3.conv10' 'gmm1.*' --out bundles/mini-int8
   spgvton calibrate --bundle bundles/qat --data data/synth --ranges qat --out bundles/qat-int8     # of spgvton train --qat
+  spgvton calibrate --bundle bundles/parser --data data/synth --out bundles/parser-int8     # of spgvton export --parser
 
 --data is a data set in MPV layout (spgvton synth, spgvton prepare; ranges from its training split, judged on its test
 split) or a session recorded by spgvton run --record-calibration, whose poses the people of --persons take. The whole chain is run, in float and once more in INT8.
 First and last layers of each network, everything that is no convolution, and --keep-float stay float.
 
 The bundle is written if SSIM falls by at most --max-ssim-drop on the whole picture, on the clothes and on the face;
-otherwise the layers that cost most go back to float until it does. OUT/calibration/calibration.md tells all.
+otherwise the layers that cost most go back to float until it does. OUT/calibration/calibration.md tells all. A human parser is judged
+by its labels instead: mIoU against the true maps of the test photographs may fall by 0.01.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton_calibration.calibrate import REPORT, Outcome, Settings, calibrate, result
 from spgvton_calibration.data import load
 from spgvton_calibration.histogram import METHODS
+from spgvton_calibration.parser import calibrate_parser
 from spgvton_calibration.quality import REGIONS
 from spgvton_calibration.ranges import TRAINED
 
@@ -99,10 +102,29 @@ def summary(outcome: Outcome) -> list[str]:
     return lines
 
 
+def run_parser(args: argparse.Namespace, settings: Settings, source: Bundle) -> int:
+    """`spgvton calibrate` of a parser's bundle."""
+    for name in ("persons", "ranges", "reference"):
+        if getattr(args, name):
+            raise UsageError(f"--{name} is of try-on bundles, {source.folder} is a parser's: leave it out")
+    outcome = calibrate_parser(source, args.out, settings, args.data, args.samples, args.held_out)
+    facts = outcome.facts()
+    words = (
+        f"mIoU {facts['miou_float']} -> {facts['miou_int8']} (Q/DQ), {facts['miou_integer']} (ONNX Runtime's integers)"
+    )
+    layers = f"{len(outcome.chosen)} layers in INT8, {len(facts['layers_float'])} float; {words}"
+    print(f"{layers}\nwrote {args.out}, report in {args.out / REPORT}", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"bundle": str(args.out), **facts, "layers_given_up": outcome.given_up}))
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """`spgvton calibrate`. Returns the exit code."""
     settings = check_arguments(args)
     source = Bundle.open(args.bundle)
+    if source.is_parser:
+        return run_parser(args, settings, source)
     reference = Bundle.open(args.reference) if args.reference else None
     if reference is not None and (reference.size, reference.label_set) != (source.size, source.label_set):
         raise SpgvtonError(f"--reference {reference.folder} is of another size or label set than {source.folder}")

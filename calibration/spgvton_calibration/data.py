@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,6 +160,34 @@ def _sample(photos: _Photos, triple: Triple, label_set: str) -> Sample:
     }  # fmt: skip
     arrays = {name: np.ascontiguousarray(a, np.float32)[None] for name, a in inputs.items()}
     return Sample(Path(triple.target).stem, arrays, photos.picture(triple.target), target_labels)
+
+
+class Photo(NamedTuple):
+    """inputs: of a human parser's graph. labels: the true map (H, W)."""
+
+    inputs: dict[str, NDArray[Any]]
+    labels: UInt8
+
+
+def photos(root: Path, split: str, count: int, size: tuple[int, int]) -> list[Photo]:
+    """COUNT photographs of SPLIT of the data set ROOT at SIZE (height, width), each of another person and garment as far as there are.
+
+    Raises SpgvtonError for a data set that has fewer, or that is missing or damaged.
+    """
+    if not root.is_dir():
+        raise SpgvtonError(f"{root} is no folder: give a data set in MPV layout (spgvton synth, spgvton prepare)")
+    names = list(dict.fromkeys(t.target for t in sorted(read_pairs(root, split, **_lists(root)), key=_order)))
+    if len(names) < count:
+        raise SpgvtonError(f"{root} has {len(names)} {split} photographs, {count} were asked for: ask for fewer")
+    read, found = _Photos(root, size), []
+    for name in names[:count]:
+        labels, keypoints = read.labels_and_keypoints(name)
+        inputs: dict[str, NDArray[Any]] = {
+            "picture": read.picture(name)[None],
+            "keypoints": keypoints[None].astype(np.float32),
+        }
+        found.append(Photo(inputs, labels))
+    return found
 
 
 def load(

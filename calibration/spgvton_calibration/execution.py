@@ -18,7 +18,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.machine import cores
 from spgvton_calibration.histogram import Histogram
 
-Inputs = dict[str, NDArray[np.float32]]
+Inputs = dict[str, NDArray[Any]]
 Array = NDArray[Any]
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
   spgvton export --checkpoint runs/mini/model.safetensors --out bundles/mini
   spgvton export --preset paper --out bundles/paper-untrained
   spgvton export --bundle bundles/mini --precision fp16 --out bundles/mini-fp16
+  spgvton export --parser runs/parser/model.safetensors --out bundles/parser
 
 tryon.onnx dresses one person in the pose of every frame, live.onnx the person of the frame itself, with the same weights.
 session.onnx and frame.onnx, live_garment.onnx and live_frame.onnx are the two once more, in two and rewritten for ONNX
@@ -10,6 +11,7 @@ Runtime on a CPU; they are compared with them. Of a checkpoint, every graph is r
 With --precision fp16 the networks compute in float16 (for TensorRT; on a CPU that is slower), coordinates, divisions,
 softmax and statistics in float32; every output and layer is compared with float32, on the shipped demo or on --samples
 test triples of --data. A difference above tolerance is an error and leaves no bundle.
+With --parser the bundle is that of a human parser (spgvton train-parser): human_parser.onnx alone, which --parser of other verbs takes.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spgvton.bench.inputs import live_samples
-from spgvton.bundle import PAIRS, WEIGHTS, Bundle, shipped
+from spgvton.bundle import PAIRS, PARSER, WEIGHTS, Bundle, shipped
 from spgvton.errors import UsageError
 from spgvton_export.fp16_bundle import convert_bundle
+from spgvton_export.parser_export import convert_parser
 from spgvton_export.samples import data_samples, demo_samples
 
 if TYPE_CHECKING:  # converting a bundle needs no torch
@@ -40,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--checkpoint", type=Path, default=shipped() / WEIGHTS, help="default: the shipped weights")
     source.add_argument("--preset", metavar="NAME", help="an untrained network, for latency work")
     source.add_argument("--bundle", type=Path, help="an fp32 bundle to convert")
+    source.add_argument(
+        "--parser", type=Path, metavar="CHECKPOINT", help="a human parser's weights, for a bundle of its own"
+    )
     parser.add_argument("--out", required=True, type=Path, help="folder of the bundle")
     parser.add_argument(
         "--equalise",
@@ -116,6 +122,28 @@ def export_float32(args: argparse.Namespace, out: Path) -> Bundle:
     return bundle
 
 
+def export_human_parser(args: argparse.Namespace, out: Path) -> Bundle:
+    """The bundle of --parser in folder OUT."""
+    from spgvton_export.parser_export import export_parser
+    from spgvton_training.parsing.checkpoint import ParserCheckpoint
+
+    bundle = export_parser(ParserCheckpoint.load(args.parser), out, half_storage=args.storage == "fp16")
+    for name, outputs in bundle.manifest["error_against_pytorch"].items():
+        _print_errors(name, outputs)
+    return bundle
+
+
+def to_float16(args: argparse.Namespace, source: Bundle) -> Bundle:
+    """SOURCE, of whichever kind, converted into --out."""
+    if not source.is_parser:
+        return export_float16(args, source)
+    if args.data:
+        raise UsageError("a parser is compared on the shipped demo: leave --data out")
+    bundle = convert_parser(source, args.out)
+    _print_errors(PARSER, bundle.manifest["error_against_fp32"]["outputs"][PARSER], " (float16 to float32)")
+    return bundle
+
+
 def _print_errors(graph: str, outputs: dict[str, dict[str, float]], than: str = "") -> None:
     for output, error in outputs.items():
         words = "  ".join(f"{what} {value:.2e}" for what, value in error.items())
@@ -155,7 +183,8 @@ def result(bundle: Bundle) -> dict[str, Any]:
         more: dict[str, Any] = {}
     else:
         errors = m["error_against_fp32"]["outputs"]
-        more = {k: m["error_against_fp32"][k] for k in ("worst_layers", "largest_activation")}
+        facts = m["error_against_fp32"]
+        more = {k: facts[k] for k in ("worst_layers", "largest_activation") if k in facts}
     graphs = {
         name: {
             **m["files"][f"{name}.onnx"],
@@ -173,15 +202,18 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("a bundle can only be converted: add --precision fp16")
     if args.bundle and args.equalise:
         raise UsageError("--equalise changes weights: give --checkpoint BUNDLE/weights.safetensors, not --bundle")
+    if args.parser and (args.equalise or args.data or args.rewrites != "all"):
+        raise UsageError("--equalise, --data and --rewrites are not of --parser: leave them out")
+    make = export_human_parser if args.parser else export_float32
     if args.precision == "fp32":
         if args.data:
             raise UsageError("--data is what --precision fp16 is measured on: add that, or leave --data out")
-        bundle = export_float32(args, args.out)
+        bundle = make(args, args.out)
     elif args.bundle:
-        bundle = export_float16(args, Bundle.open(args.bundle))
+        bundle = to_float16(args, Bundle.open(args.bundle))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            bundle = export_float16(args, export_float32(args, Path(folder) / "fp32"))
+            bundle = to_float16(args, make(args, Path(folder) / "fp32"))
     print(f"wrote {bundle.folder}", file=sys.stderr)
     if args.json:
         print(json.dumps(result(bundle)))

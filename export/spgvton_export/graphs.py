@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spgvton_export.joint_graph import LIVE_OUTPUTS
 from spgvton_training.networks.joint import Inputs, JointModel
 from spgvton_training.networks.live import LiveInputs, LiveStages, live_person, live_stages, to_bytes
+from spgvton_training.parsing.network import ParserNetwork
 
 
 class Graph(NamedTuple):
@@ -131,6 +132,24 @@ class LiveReference(_Wrapper):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         stages = live_stages(self.model, LiveInputs(*tensors))
         return (*to_bytes(self.model, stages), stages.theta)
+
+
+class HumanParser(nn.Module):
+    """What spgvton.perception.small feeds and reads: bytes in, bytes out."""
+
+    def __init__(self, parser: ParserNetwork) -> None:
+        super().__init__()
+        self.parser = parser
+
+    def forward(self, picture: Tensor, keypoints: Tensor) -> Tensor:
+        """uint8 (N, H, W, 3) RGB, float32 (N, 18, 3) -> uint8 (N, 21, h, w): probabilities of 255."""
+        x = picture.float().permute(0, 3, 1, 2) / 127.5 - 1  # bytes first: TensorRT moves none
+        return (self.parser(x, keypoints).softmax(1) * 255).round().to(torch.uint8)
+
+
+def parser_graph(parser: ParserNetwork, inputs: dict[str, Tensor]) -> Graph:
+    """The graph of PARSER; INPUTS: an example of what it takes, by name."""
+    return Graph(HumanParser(parser).eval(), inputs, ("probabilities",))
 
 
 @torch.no_grad()

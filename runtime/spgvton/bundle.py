@@ -9,6 +9,10 @@
     g1 g2 gmm1 gmm2 g3 .onnx   the modules one by one, as the paper has them
     weights.safetensors   every weight, once; the graphs refer to it as ONNX external data
 
+The bundle of a human parser holds one graph, with its weights inside, and no mode:
+
+    human_parser.onnx     framed picture and keypoints -> soft maps of the labels (spgvton.perception.small)
+
 Every later stage reads a bundle and nothing else. Hashes are checked whenever a bundle is opened.
 """
 
@@ -36,6 +40,7 @@ MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon", "live")
+PARSER: Final = "human_parser"  # the graph of a parser's bundle
 MODES: Final = {"live": "live", "pose": "tryon"}  # mode -> its joint graph
 # Joint graph -> what it is in two: computed when person or garment change, and for every frame. Optional.
 PAIRS: Final = {"tryon": ("session", "frame"), "live": ("live_garment", "live_frame")}
@@ -161,6 +166,11 @@ class Bundle:
         return tuple(name for name in GRAPHS if f"{name}.onnx" in self.manifest["files"])
 
     @property
+    def is_parser(self) -> bool:
+        """Whether this is the bundle of a human parser."""
+        return f"{PARSER}.onnx" in self.manifest["files"]
+
+    @property
     def modes(self) -> tuple[str, ...]:
         """Those of MODES that the bundle has the graph for."""
         return tuple(mode for mode, joint in MODES.items() if joint in self.graphs)
@@ -171,7 +181,7 @@ class Bundle:
         return names if all(f"{name}.onnx" in self.manifest["files"] for name in names) else None
 
     def graph(self, name: str) -> Path:
-        """Path of graph NAME, one of GRAPHS or of PAIRS. Raises SpgvtonError when the bundle has none."""
+        """Path of graph NAME, one of GRAPHS or of PAIRS, or PARSER. Raises SpgvtonError when the bundle has none."""
         file = f"{name}.onnx"
         if file in self.manifest["files"]:
             return self.folder / file

@@ -11,6 +11,7 @@ else the function.
 examples:
   spgvton build --precision fp32 --plugin build/native/libspgvton_plugin.so
   spgvton build --bundle bundles/mini-fp16 --precision fp16 --backend tensorrt-rtx --sm 86 89
+  spgvton build --bundle bundles/parser-fp16 --precision fp16     human_parser.onnx of spgvton export --parser
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 import sys
 from pathlib import Path
 
-from spgvton.bundle import GRAPHS, Bundle
+from spgvton.bundle import GRAPHS, PARSER, Bundle
 from spgvton.engine.build import Built, Options, build, explain
 from spgvton.engine.flavour import MODULES, WARPS
 from spgvton.errors import SpgvtonError
@@ -28,7 +29,7 @@ from spgvton.errors import SpgvtonError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", help="folder of the bundle (default: the shipped one)")
-    parser.add_argument("--graph", choices=GRAPHS, default="tryon", help="default: tryon, which the runtime uses")
+    parser.add_argument("--graph", choices=(*GRAPHS, PARSER), help=f"default: tryon; of a parser's bundle {PARSER}")
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="must be the bundle's")
     parser.add_argument("--backend", choices=tuple(MODULES), default="tensorrt")
     parser.add_argument("--warp", choices=WARPS, help="default: plugin with tensorrt where one is given, else function")
@@ -47,11 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`spgvton build`. Returns the exit code."""
+    bundle = Bundle.open(args.bundle)
+    graph = args.graph or (PARSER if bundle.is_parser else Options.graph)
     options = Options(
-        args.precision, args.backend, args.graph, args.warp, args.plugin, args.max_batch, tuple(args.sm), args.workspace,
+        args.precision, args.backend, graph, args.warp, args.plugin, args.max_batch, tuple(args.sm), args.workspace,
         args.out, args.explain,
     )  # fmt: skip
-    built = build(Bundle.open(args.bundle), options)
+    built = build(bundle, options)
     report = built.report()
     if args.json:
         print(json.dumps(report, indent=1))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton import labels as lb
+from spgvton.bundle import PARSER
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
 from spgvton.perception import crops
@@ -27,7 +28,7 @@ UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Corners = tuple[Float, Float]
 
-FILE: Final = "human_parser.onnx"
+FILE: Final = f"{PARSER}.onnx"
 INPUTS: Final = ("picture", "keypoints")
 WORK: Final = 2  # times the network's size: where a whole picture's person is labelled
 SECOND_LOOK: Final = 1.25  # a head-to-hips crop that shows less than so much more is not worth its pass

@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spgvton import image as im
+from spgvton import keypoints as kp
+from spgvton import labels as lb
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.video import cv2
 from spgvton_training.parsing import appearance, scene
 from spgvton_training.parsing.framing import draw_matrix, flipped, warp
 from spgvton_training.parsing.network import STRIDE
-from spgvton_training.parsing.sources import SUFFIXES, Item, Labelled, find
+from spgvton_training.parsing.sources import SUFFIXES, UNKNOWN, Item, Labelled, find
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -130,31 +132,38 @@ class ParserData(Dataset[ParserBatch]):
     def sample(self, index: int) -> Labelled:
         """Sample INDEX, framed and changed."""
         rng = np.random.default_rng((self.seed, index))
-        person, outside, config = self._draw(rng)
+        root = self._root(rng)
+        config = self.scenes[root]
         if rng.random() < config.empty:
-            room = scene.room(rng, self.size, self._photograph(rng)).astype(np.float32)
-            seen = appearance.camera(appearance.light(room, rng), rng)
-            return Labelled(seen, np.zeros(self.size, np.uint8), np.zeros_like(person.keypoints))
-        person = self._dressed(person, config, rng)
-        person, alone = self._placed(person, outside, config, rng), rng.random() < config.nobody
-        if not alone and rng.random() < config.thing:
-            person = scene.add_thing(person, rng, self._photograph(rng))
-        if alone:
-            person = scene.nobody(person)
+            room = scene.room(rng, self.size, self._photograph(rng))
+            person = Labelled(room, np.zeros(self.size, np.uint8), np.zeros((kp.NUM_KEYPOINTS, 3), np.float32))
+        elif rng.random() < config.nobody:
+            person = scene.nobody(self._person(root, rng, far=rng.random() < 0.5))
+        else:
+            person = self._person(root, rng)
+            if rng.random() < config.thing:
+                person = scene.add_thing(person, rng, self._photograph(rng))
         lit = appearance.light(person.picture.astype(np.float32), rng)
         keypoints = appearance.worse_keypoints(person.keypoints, rng, self.size[0] / 256)
         return Labelled(appearance.camera(lit, rng), person.labels, keypoints)
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Labelled, NDArray[np.bool_], SceneConfig]:
-        """A framed person, where the frame lies outside of the picture, and what may be done to it."""
-        root = int(rng.choice(len(self.roots), p=self.shares))
+    def _person(self, root: int, rng: np.random.Generator, *, far: bool = False) -> Labelled:
+        """Somebody of folder ROOT in other clothes, in a room, with or without others. far: small, anywhere."""
+        person, outside = self._framed(root, rng, far)
+        return self._placed(self._dressed(person, self.scenes[root], rng), outside, self.scenes[root], rng, far)
+
+    def _root(self, rng: np.random.Generator) -> int:
+        return int(rng.choice(len(self.roots), p=self.shares))
+
+    def _framed(self, root: int, rng: np.random.Generator, far: bool = False) -> tuple[Labelled, NDArray[np.bool_]]:
+        """A person of folder ROOT, and where the frame lies outside of the picture."""
         items = self.roots[root]
         person = items[int(rng.integers(len(items)))].read(int(rng.integers(2)))
-        matrix = draw_matrix(rng, person.keypoints, person.labels.shape, self.size)
+        matrix = draw_matrix(rng, person.keypoints, person.labels.shape, self.size, far=far)
         framed, outside = warp(person, matrix, self.size)
         if rng.random() < 0.5:
             framed, outside = flipped(framed), outside[:, ::-1]
-        return framed, outside, self.scenes[root]
+        return framed, outside
 
     def _cloth(self, rng: np.random.Generator) -> UInt8:
         """The middle of a photograph, which shows a garment most of the time, or a pattern."""
@@ -182,18 +191,19 @@ class ParserData(Dataset[ParserBatch]):
         return scene.add_scarf(person, self._cloth(rng), rng) if rng.random() < config.scarf else person
 
     def _placed(
-        self, person: Labelled, outside: NDArray[np.bool_], config: SceneConfig, rng: np.random.Generator
+        self, person: Labelled, outside: NDArray[np.bool_], config: SceneConfig, rng: np.random.Generator, far: bool
     ) -> Labelled:  # fmt: skip
-        changed = rng.random() < config.room
+        changed = far or rng.random() < config.room
         if changed or outside.any():
             share = 1.0 if rng.random() < 0.8 else float(rng.uniform(0.3, 1))
             background = scene.room(rng, self.size, self._photograph(rng)).copy()
-            if rng.random() < 0.5:
+            if not far and rng.random() < 0.5:
                 background[outside] = BORDER
             person = scene.put_before(person, background, outside, share if changed else 0.0)
         if rng.random() < config.bystander:
-            other, beyond, its = self._draw(rng)
-            other = self._dressed(other, its, rng)
-            labels = np.where(beyond | (other.labels == 255), np.uint8(0), other.labels)
+            root = self._root(rng)
+            other, beyond = self._framed(root, rng, far)
+            other = self._dressed(other, self.scenes[root], rng)
+            labels = np.where(beyond | (other.labels == UNKNOWN), np.uint8(lb.BACKGROUND), other.labels)
             person = scene.add_bystander(person, other._replace(labels=labels), rng)
         return person

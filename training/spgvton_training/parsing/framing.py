@@ -21,11 +21,14 @@ Float = NDArray[np.float32]
 NECK_ROW: Final = 80.0  # person.framing's, at height 256
 NEAREST_TORSO: Final = 190.0  # pixels at height 256
 SMALLEST_TORSO: Final = 45.0
+FAR_TORSO: Final = 14.0
 FLOATING: Final = 0.12  # of the pictures may be smaller than the frame, with borders that show nothing
 
 
-def draw_torso(rng: np.random.Generator) -> float:
-    """Length of the torso in pixels at height 256: mostly live mode's two, sometimes anything."""
+def draw_torso(rng: np.random.Generator, *, far: bool = False) -> float:
+    """Length of the torso in pixels at height 256: mostly live mode's two, sometimes anything. far: of people across a room."""
+    if far:
+        return float(np.exp(rng.uniform(np.log(FAR_TORSO), np.log(FAR))))
     kind = rng.random()
     if kind < 0.5:
         return float(CLOSE * np.exp(rng.normal(0, 0.15)))
@@ -34,20 +37,27 @@ def draw_torso(rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(SMALLEST_TORSO), np.log(NEAREST_TORSO))))
 
 
-def draw_matrix(rng: np.random.Generator, keypoints: Float, source: tuple[int, int], size: tuple[int, int]) -> Float:
-    """2x3 matrix from pixels of SOURCE (height, width) to the frame of SIZE."""
+def draw_matrix(
+    rng: np.random.Generator, keypoints: Float, source: tuple[int, int], size: tuple[int, int], *, far: bool = False
+) -> Float:
+    """2x3 matrix from pixels of SOURCE (height, width) to the frame of SIZE. far: she stands anywhere in it, and small."""
     (h, w), (rows, columns), unit = source, size, size[0] / 256
     fits = max(rows / h, columns / w)
     torso = kp.torso_length(keypoints)
-    scale = draw_torso(rng) * unit / torso if torso > 1 else fits * rng.uniform(1.0, 1.5)
-    if rng.random() > FLOATING:
+    scale = draw_torso(rng, far=far) * unit / torso if torso > 1 else fits * rng.uniform(1.0, 1.5)
+    if not far and rng.random() > FLOATING:
         scale = max(scale, fits)
     seen = keypoints[keypoints[:, 2] > 0, :2]
     neck = (
         keypoints[kp.NECK, :2] if keypoints[kp.NECK, 2] > 0 else seen.mean(0) if len(seen) else np.array([w / 2, h / 3])
     )
     to = ((columns - 1) / 2 + rng.normal(0, 9) * unit, (NECK_ROW + rng.normal(0, 10)) * unit)
-    box = Letterbox.around(source, scale, (float(neck[0]), float(neck[1])), to, size)
+    if far:
+        to = (rng.uniform(0.1, 0.9) * columns, rng.uniform(0.15, 0.75) * rows)
+        pad = tuple(float(t + 0.5 - scale * (n + 0.5)) for t, n in zip(to, neck))
+        box = Letterbox(source, size, scale, (pad[0], pad[1]))
+    else:
+        box = Letterbox.around(source, scale, (float(neck[0]), float(neck[1])), to, size)
     angle, stretch = np.deg2rad(rng.normal(0, 3.5)), np.exp(rng.normal(0, 0.05))
     turn = np.array([[np.cos(angle) * stretch, -np.sin(angle)], [np.sin(angle) * stretch, np.cos(angle)]])
     centre = box.matrix[:, :2] @ neck + box.matrix[:, 2]

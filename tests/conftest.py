@@ -9,6 +9,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import ctypes
 import faulthandler
+import fcntl
 import importlib
 import importlib.util
 import re
@@ -35,6 +36,25 @@ TpsHost = Callable[..., NDArray[np.float32]]
 CRASHES = ROOT / ".pytest_cache" / "crashes"  # what xdist's workers print when they die: their stderr reaches nobody
 
 
+# With --dist loadfile whoever gets a long file last keeps everybody waiting, so these come first, the longest before.
+LONG = (
+    "calibration/test_calibrate.py", "export/test_fp16.py", "training/test_train.py", "runtime/test_openvino.py",
+    "runtime/test_engine.py", "export/test_rewrites.py", "test_plugin.py",
+)  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # xdist's own order: files of many tests first, however quick they are
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(ROOT / "tests").as_posix()
+        return LONG.index(path) if path in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
 def pytest_sessionstart() -> None:
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
         CRASHES.mkdir(parents=True, exist_ok=True)
@@ -55,6 +75,30 @@ def lacking(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+Make = Callable[[Path], None]
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """f(name, make): folder NAME of this run, which MAKE(folder) fills once for all of xdist's workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def get(name: str, make: Make) -> Path:
+        folder = shared / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one makes it, the others wait; closing the file gives it back
+            if not (shared / f"{name}.made").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # half made by one that failed
+                folder.mkdir()
+                make(folder)
+                (shared / f"{name}.made").touch()
+        return folder
+
+    return get
+
+
 @pytest.fixture(scope="session")
 def tensorrt_headers() -> Path | None:
     """Folder that CMake searches for TensorRT's headers: $TensorRT_ROOT, or the wheel that carries them for tests."""
@@ -66,7 +110,7 @@ def tensorrt_headers() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def native_build(tmp_path_factory: pytest.TempPathFactory, tensorrt_headers: Path | None) -> Path:
+def native_build(shared_folder: Callable[[str, Make], Path], tensorrt_headers: Path | None) -> Path:
     """The folder into which CMake built the C++ side."""
     if not (os.environ.get("CXX") or any(shutil.which(name) for name in ("c++", "g++", "clang++"))):
         lacking("no C++ compiler: apt-get install g++")
@@ -74,18 +118,21 @@ def native_build(tmp_path_factory: pytest.TempPathFactory, tensorrt_headers: Pat
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     cmake = shutil.which("cmake", path=path)
     assert cmake, "no cmake: pip install -e '.[dev]'"
-    build = tmp_path_factory.mktemp("native")
-    generator = ["-G", "Ninja"] if shutil.which("ninja", path=path) else []
     strict = "ON" if os.environ.get("CI") else "OFF"
-    options = [f"-DTensorRT_ROOT={tensorrt_headers}"] if tensorrt_headers else []
-    environment = os.environ | {"PATH": path}
-    for command in (
-        [cmake, "-S", str(ROOT), "-B", str(build), f"-DCMAKE_COMPILE_WARNING_AS_ERROR={strict}", *options, *generator],
-        [cmake, "--build", str(build), "--parallel", "2"],
-    ):
-        done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
-    return build
+    options = [f"-DCMAKE_COMPILE_WARNING_AS_ERROR={strict}"]
+    options += [f"-DTensorRT_ROOT={tensorrt_headers}"] if tensorrt_headers else []
+    options += ["-G", "Ninja"] if shutil.which("ninja", path=path) else []
+
+    def build(folder: Path) -> None:
+        for command in (
+            [cmake, "-S", str(ROOT), "-B", str(folder), *options],
+            [cmake, "--build", str(folder), "--parallel", "2"],
+        ):
+            environment = os.environ | {"PATH": path}
+            done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+    return shared_folder("native", build)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
 """Small exported bundles that several files of tests share: exporting takes longer than the tests."""
 
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,39 +17,57 @@ from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.networks.config import preset
 from spgvton_training.networks.joint import build_model
 
+Shared = Callable[[str, Callable[[Path], None]], Path]
+
+# Between them every option of the presets but realtime's, which is shipped. live has lite's blocks: depthwise convolutions.
+SMALL: dict[str, dict[str, Any]] = {
+    "mini": {"trunk_blocks": 1},
+    "paper": {},
+    "live": {"separable_blocks": True},
+}
+
 
 def checkpoint(name: str) -> Checkpoint:
     """Preset NAME, untrained, four channels wide, at 128x96."""
-    config = preset(name, ngf=4, gmm_ngf=4, height=128, width=96)
+    config = preset(name, ngf=4, gmm_ngf=4, height=128, width=96, **SMALL[name])
     torch.manual_seed(0)
     return Checkpoint(config, dict(build_model(config).state_dict()), {"test": True})
 
 
 @pytest.fixture(scope="session")
-def mini_by_verb(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]:
+def mini_by_verb(shared_folder: Shared) -> tuple[Bundle, str]:
     """`spgvton export` of a small `mini`, weights stored as float16, and what --json printed."""
-    folder = tmp_path_factory.mktemp("mini")
-    checkpoint("mini").save(folder / "m.safetensors")
-    arguments = ["export", "--checkpoint", str(folder / "m.safetensors"), "--out", str(folder / "bundle")]
-    with redirect_stdout(StringIO()) as printed:
-        assert main([*arguments, "--storage", "fp16", "--json"]) == 0
-    return Bundle.open(folder / "bundle"), printed.getvalue()
+
+    def make(folder: Path) -> None:
+        checkpoint("mini").save(folder / "m.safetensors")
+        arguments = ["export", "--checkpoint", str(folder / "m.safetensors"), "--out", str(folder / "bundle")]
+        with redirect_stdout(StringIO()) as printed:
+            assert main([*arguments, "--storage", "fp16", "--json"]) == 0
+        (folder / "printed.json").write_text(printed.getvalue())
+
+    folder = shared_folder("mini", make)
+    return Bundle.open(folder / "bundle"), (folder / "printed.json").read_text()
 
 
-@pytest.fixture(scope="session", params=["mini", "paper", "realtime", "lite"])
-def small_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """FP32 bundles of a small `mini`, `paper`, `realtime` and `lite`."""
+def exported(name: str, shared_folder: Shared) -> Bundle:
+    """FP32 bundle of `checkpoint(name)`."""
+    c = checkpoint(name)
+
+    def make(folder: Path) -> None:
+        onnx_export.export(c, folder / "bundle", real_inputs(c.config), real_live_inputs(c.config))
+
+    return Bundle.open(shared_folder(name, make) / "bundle")
+
+
+@pytest.fixture(scope="session", params=SMALL)
+def small_bundle(request: pytest.FixtureRequest, shared_folder: Shared) -> Bundle:
+    """FP32 bundles of a small `mini`, `paper` and `live`."""
     if request.param == "mini":
         return request.getfixturevalue("mini_by_verb")[0]  # type: ignore[no-any-return]
-    c = checkpoint(request.param)
-    return onnx_export.export(
-        c, tmp_path_factory.mktemp(request.param) / "bundle", real_inputs(c.config), real_live_inputs(c.config)
-    )
+    return exported(request.param, shared_folder)
 
 
 @pytest.fixture(scope="session")
-def live_preset(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def live_preset(shared_folder: Shared) -> Bundle:
     """FP32 bundle of a small `live`: a network without source alignment that fills the background and forgets arms."""
-    c = checkpoint("live")
-    folder = tmp_path_factory.mktemp("live") / "bundle"
-    return onnx_export.export(c, folder, real_inputs(c.config), real_live_inputs(c.config))
+    return exported("live", shared_folder)

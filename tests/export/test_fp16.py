@@ -7,6 +7,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from spgvton.bundle import GRAPHS, MANIFEST, WEIGHTS, Bundle, write_manifest
+from spgvton.bundle import GRAPHS, MANIFEST, PAIRS, WEIGHTS, Bundle, write_manifest
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
 from spgvton.engine.build import Options, build
@@ -42,6 +43,18 @@ def source(small_bundle: Bundle) -> Bundle:
 def half(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Report]:
     folder = tmp_path_factory.mktemp("half") / "fp16"
     return convert_bundle(small_bundle, folder, SAMPLES[::4], inputs="shipped demo", seconds=0)
+
+
+@pytest.fixture(scope="module")
+def half_by_verb(
+    mini_by_verb: tuple[Bundle, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, dict[str, Any], str]:
+    """`spgvton export --bundle --precision fp16` of a small `mini`, what --json printed, and what went to stderr."""
+    out = tmp_path_factory.mktemp("verb") / "b"
+    arguments = ["export", "--bundle", str(mini_by_verb[0].folder), "--precision", "fp16", "--out", str(out), "--json"]
+    with redirect_stdout(StringIO()) as printed, redirect_stderr(StringIO()) as err:
+        assert main(arguments) == 0
+    return Bundle.open(out), json.loads(printed.getvalue()), err.getvalue()
 
 
 def types_of(path: Path) -> tuple[onnx.ModelProto, dict[str, int]]:
@@ -154,14 +167,12 @@ def test_joint_graph_is_the_chain(half: tuple[Bundle, Report]) -> None:
         assert np.abs(chain - joint).max() <= 1 and np.abs(chain - joint).mean() < 0.05
 
 
-@pytest.mark.parametrize(
-    ("graph", "warp"), [*((g, "function") for g in GRAPHS), ("tryon", "plugin"), ("live", "plugin")]
-)
+@pytest.mark.parametrize(("graph", "warp"), [(g, w) for g in PAIRS for w in ("function", "plugin")])
 def test_both_precisions_build(
     rtx: object, source: Bundle, half: tuple[Bundle, Report], graph: str, warp: str, tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
-    """TensorRT-RTX's parser and builder take every graph. At full size: tests/runtime/test_engine.py, docs/engines.md."""
+    """TensorRT-RTX's parser and builder take the joint graphs. At full size: tests/runtime/test_engine.py, docs/engines.md."""
     library = request.getfixturevalue("plugin") if warp == "plugin" else None
     for bundle in (source, half[0]):
         options = Options(bundle.precision, "tensorrt-rtx", graph, warp, library, sm=("89",), folder=tmp_path)
@@ -169,6 +180,16 @@ def test_both_precisions_build(
         assert built.facts["plugin_layers"] == (warp == "plugin"), "PLUGIN_V3 layers of the network"
         assert (b"TpsGridSample" in built.engine.read_bytes()) == (warp == "plugin")
         assert ("HALF" in built.facts["layers"]) == (bundle.precision == "fp16")
+
+
+@pytest.mark.parametrize("graph", [g for g in GRAPHS if g not in PAIRS])
+def test_parts_build(
+    rtx: object, mini_by_verb: tuple[Bundle, str], half_by_verb: tuple[Bundle, Any, str], graph: str, tmp_path: Path
+) -> None:
+    """Their nodes stand in the joint graphs; here they have inputs and outputs of their own."""
+    for bundle in (mini_by_verb[0], half_by_verb[0]):
+        options = Options(bundle.precision, "tensorrt-rtx", graph, "function", None, sm=("89",), folder=tmp_path)
+        assert ("HALF" in build(bundle, options).facts["layers"]) == (bundle.precision == "fp16")
 
 
 def test_emulation_rounds_every_layer(source: Bundle, tmp_path: Path) -> None:
@@ -273,18 +294,17 @@ def test_damaged_and_foreign_bundles(source: Bundle, half: tuple[Bundle, Report]
         Bundle.open(tmp_path / "c")
 
 
-def test_verb(mini_by_verb: tuple[Bundle, str], tmp_path: Path) -> None:
-    source = mini_by_verb[0]
-    arguments = ["export", "--bundle", str(source.folder), "--out", str(tmp_path / "b")]
+def test_verb(
+    mini_by_verb: tuple[Bundle, str], half_by_verb: tuple[Bundle, dict[str, Any], str], tmp_path: Path
+) -> None:
+    _, printed, err = half_by_verb
+    assert printed["precision"] == "fp16" and set(printed["graphs"]) == set(GRAPHS)
+    assert set(printed["graphs"]["tryon"]) == {"sha256", "bytes", "max_abs_error"}
+    assert "worst layers" in err and "MB ->" in err
+    arguments = ["export", "--bundle", str(mini_by_verb[0].folder), "--out", str(tmp_path / "b")]
     assert main(arguments) == 2
     assert main([*arguments, "--precision", "fp16", "--samples", "0"]) == 2
     assert main(["export", "--preset", "none", "--out", str(tmp_path / "b")]) == 2
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        assert main([*arguments, "--precision", "fp16", "--json"]) == 0
-    printed = json.loads(out.getvalue())
-    assert printed["precision"] == "fp16" and set(printed["graphs"]) == set(GRAPHS)
-    assert set(printed["graphs"]["tryon"]) == {"sha256", "bytes", "max_abs_error"}
-    assert "worst layers" in err.getvalue() and "MB ->" in err.getvalue()
     assert main([*arguments, "--precision", "fp16", "--data", str(tmp_path / "none")]) == 1
 
 

@@ -106,3 +106,10 @@ def test_a_parser_of_ones_own_that_cannot_be_read(capsys: pytest.CaptureFixture[
     assert main([*source, "--parser", str(ASSETS / "person.jpg")]) == 1
     assert "person.jpg" in capsys.readouterr().err.splitlines()[-1]
     assert main([*source, "--label-set", "lip", "--mode", "live", "--parsing", "x.png"]) == 2
+
+
+def test_a_camera_that_ends_before_the_first_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--source", "synthetic://", *garment(1), "--sink", "null", "--max-frames", "1"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "(one moment, please): it ended before the networks' first answer; let it run longer\n"
+    )

@@ -41,6 +41,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
 from spgvton.perception.parser_options import FOR_STREAMS
 from spgvton.stream.compose import LAYOUTS, Composer, Layout
+from spgvton.stream.live_stage import WAIT
 from spgvton.stream.loop import View, run_loop
 from spgvton.stream.report import Report
 from spgvton.stream.rotate import TURNS, Rotated
@@ -239,5 +240,8 @@ def run(args: argparse.Namespace) -> int:
         raise SpgvtonError(f"{source.name}: no frame was presented")
     if sum(report.unusable.values()) == report.frames_out:
         most = max(report.unusable, key=lambda reason: report.unusable[reason])
-        raise SpgvtonError(f"no frame could be dressed ({most}): one person should stand before the camera, seen whole")
+        advice = "one person should stand before the camera, seen whole"
+        if most == WAIT:
+            advice = "it ended before the networks' first answer; let it run longer"
+        raise SpgvtonError(f"no frame could be dressed ({most}): {advice}")
     return 130 if report.interrupted and not source.live else 0

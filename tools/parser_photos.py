@@ -79,7 +79,9 @@ def main() -> None:
         for name, picture in pictures:
             scale = min(1.0, SIDE / max(picture.shape[:2]))
             size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
-            image.write(out / f"{name}.jpg", np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8))
+            image.write(
+                out / f"{name}.jpg", np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+            )
 
 
 if __name__ == "__main__":

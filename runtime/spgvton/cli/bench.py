@@ -10,6 +10,7 @@ examples:
   spgvton bench loop --source 0 --frames 600 --json  the same of a camera
   spgvton bench loop --mode live --size 1080x1920    live mode on a portrait screen: age, rates, processor time, memory
   spgvton bench flicker --steady                     what flickers beyond the camera's motion, without and with an option
+  spgvton bench labels --source walk.mp4 --parser small    which labels change though nothing moves, and how late they are
   spgvton bench diff before.json after.json --limit 10    two reports: what became slower, and what else differed
   spgvton bench soak --minutes 60 --out soak         a mirror for an hour: memory, descriptors, threads; CSV and plot
 
@@ -35,7 +36,7 @@ from spgvton.bench.report import context, context_lines, say
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
 from spgvton.bench.trend import BLOCK_S, MIN_BLOCKS
 from spgvton.bundle import Bundle
-from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker, bench_live, parser_options
+from spgvton.cli import backend, bench_diff, bench_engine, bench_flicker, bench_labels, bench_live, parser_options
 from spgvton.cli.demo import set_person
 from spgvton.cli.run import positive
 from spgvton.demo_assets import DemoAssets
@@ -85,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loop.add_argument("--frames", type=positive, default=150, metavar="N", help="of each of the two passes (150)")
     parser_options.add_choice(loop, FOR_STREAMS)
     bench_flicker.add_arguments(actions)
+    bench_labels.add_arguments(actions)
     soak = actions.add_parser("soak", help="run a mirror for minutes or hours; do memory, descriptors, threads grow?")
     soak.add_argument("--source", default=SOAK_SOURCE, metavar="URI", help=f"of the mirror ({SOAK_SOURCE})")
     soak.add_argument("--mode", choices=("live", "pose"), default="live", help="of the mirror (live)")
@@ -294,6 +296,8 @@ def run(args: argparse.Namespace) -> int:
         return bench_diff.run(args)
     if args.action == "flicker":
         return run_flicker(args, make_folder(args.out) if args.out else None)
+    if args.action == "labels":
+        return bench_labels.run(args, make_folder(args.out) if args.out else None)
     if args.action in bench_engine.ACTIONS:
         return bench_engine.run(args, make_folder(args.out) if args.out else None)
     if args.action == "loop":

@@ -112,6 +112,11 @@ class LiveDresser:
         """Seconds that parser, network and compositing took of the last frame."""
         return self._stage.times_s if self._stage else {}
 
+    @property
+    def interval_s(self) -> float:
+        """See LiveStage."""
+        return self._stage.interval_s if self._stage else 0.0
+
     def prepare(self, picture: UInt8, mask: UInt8) -> LiveGarment:
         """The garment of a picture RGB (H, W, 3) and mask (H, W), 255 = garment; the last few are kept. Raises SpgvtonError."""
         key = hashlib.blake2b(picture.tobytes() + mask.tobytes() + repr(picture.shape).encode()).digest()

@@ -20,6 +20,7 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
 from spgvton.stream.loop import COMPOSE, PARSE, SYNTHESIS, Unusable
+from spgvton.stream.pace import Pace
 from spgvton.stream.slot import Closed, Slot
 from spgvton.stream.sources import Frame
 
@@ -73,6 +74,7 @@ class LiveStage:
         self._lock = threading.Lock()  # of the next two, and of what is said
         self._epoch = 0  # times that all was forgotten: what belongs to an earlier one is not used
         self._busy_since: float | None = None
+        self._pace = Pace()
         self.answers = 0
         self.times_s: dict[str, float] = {}
         self._thread = (
@@ -80,6 +82,11 @@ class LiveStage:
         )
         if self._thread:
             self._thread.start()
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds that should lie between two frames, so that parser and networks keep their share of the processor."""
+        return self._pace.interval_s if self._thread else 0.0
 
     @property
     def busy_s(self) -> float:
@@ -167,10 +174,12 @@ class LiveStage:
         wanted, self._wanted = self._wanted, None
         if wanted is not None:
             self._live.use_garment(wanted)
+        begun = time.monotonic()
         try:
             answer = self._live.answer(frame.image, keypoints)
         except SpgvtonError as e:
             return _Said(frame.captured, None, str(e), e)
+        self._pace.answered(time.monotonic() - begun)
         self.answers += answer is not self._last  # the same one where the customer stands still
         self._last = answer
         times = dict(zip((PARSE, SYNTHESIS), self._live.times_s))

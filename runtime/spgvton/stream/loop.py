@@ -32,6 +32,7 @@ Keypoints = NDArray[np.float32]
 
 POLL_S: Final = 0.02  # how often the calling thread looks after windows, Ctrl-C and stalls while no frame comes
 JOIN_S: Final = 2.0
+EARLY: Final = 0.75  # of the interval between two shown frames, from which on the next one will do: cameras jitter
 CAPTURE, POSE, PARSE, SYNTHESIS, COMPOSE, PRESENT = "capture", "pose", "parse", "synthesis", "compose", "present"
 
 
@@ -130,6 +131,7 @@ class Loop:
         self.reading_since: float | None = None
         self._errors: list[BaseException] = []
         self._last_good: UInt8 | None = None
+        self._taken = float("-inf")  # when the last frame that was not left out had been captured
         self._early_exit = EarlyExit(max_age_s)
 
         def pose_stage(view: View) -> None:
@@ -137,7 +139,7 @@ class Loop:
 
         bodies: list[Callable[[], None]] = [
             self._capture,
-            lambda: self._work(POSE, self.slots[CAPTURE], pose_stage),
+            lambda: self._work(POSE, self.slots[CAPTURE], pose_stage, self._comes_too_soon),
             lambda: self._work(SYNTHESIS, self.slots[POSE], lambda view: self._synthesise(view, synthesise)),
         ]
         self._threads = [
@@ -189,13 +191,28 @@ class Loop:
             self.reading_since = None
             out.close()
 
-    def _work(self, name: str, inbox: Slot[View], stage: Callable[[View], None]) -> None:
-        """Thread body of a middle stage."""
+    def _comes_too_soon(self, view: View) -> bool:
+        """Whether the stages that follow want fewer frames than there are (spgvton.stream.pace); VIEW is then left out."""
+        if self.report.policy == "wait":
+            return False
+        interval = getattr(self._synthesis, "interval_s", 0.0)
+        if view.frame.captured - self._taken < EARLY * interval:
+            return True
+        self._taken = view.frame.captured
+        return False
+
+    def _work(
+        self, name: str, inbox: Slot[View], stage: Callable[[View], None], skip: Callable[[View], bool] | None = None
+    ) -> None:
+        """Thread body of a middle stage. skip: which frames it leaves out; they count as dropped before it."""
         out = self.slots[name]
         try:
             while True:
                 view = inbox.get()
                 assert view is not None  # no timeout was given
+                if skip is not None and skip(view):
+                    inbox.dropped += 1
+                    continue
                 start = time.monotonic()
                 view.waits_s[name] = start - view.finished
                 stage(view)
@@ -329,7 +346,7 @@ def run_loop(
     """Run SOURCE through the stages into SINKS until it ends, a sink wants to stop, or a signal comes; then close all.
 
     perceive: Frame -> Perception. synthesise: (Frame, keypoints (18, 3)) -> RGB uint8; called for usable poses only,
-    and may raise Unusable. The very object that it returned before means that this frame needed no new picture.
+    and may raise Unusable; its interval_s, where it has one, is the least time between two frames of a stream. The very object that it returned before means that this frame needed no new picture.
     compose: View -> RGB uint8 of the sinks' size. Options, all optional:
     policy: by default "latest" for a live source, else "wait". max_frames: captured at most. stop: an Event; set it to
     end the stream from elsewhere. stall_s: a read() that takes longer is an error.

@@ -33,7 +33,7 @@ class Wardrobe(Generic[T]):
     """A synthesis stage that puts on what is wanted before STAGE dresses the frame.
 
     put_on: gives STAGE a garment; called in the loop's synthesis thread. seconds: how long each garment is worn, by the frames' own
-    time; None = until a key says otherwise. times_s, answers: those of STAGE, where it has them.
+    time; None = until a key says otherwise. times_s, interval_s, answers: those of STAGE, where it has them.
     """
 
     def __init__(
@@ -56,6 +56,10 @@ class Wardrobe(Generic[T]):
     @property
     def times_s(self) -> dict[str, float]:
         return getattr(self._stage, "times_s", {})
+
+    @property
+    def interval_s(self) -> float:
+        return getattr(self._stage, "interval_s", 0.0)
 
     @property
     def answers(self) -> int | None:

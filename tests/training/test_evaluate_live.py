@@ -12,8 +12,9 @@ from spgvton import image as im
 from spgvton import labels as lb
 from spgvton.cli import main
 from spgvton.image import Letterbox
+from spgvton.live.spline import cloth_positions
 from spgvton_training import live_scores as ls
-from spgvton_training.evaluate_live import into_frame, positions
+from spgvton_training.evaluate_live import into_frame
 from spgvton_training.networks.tps import control_points
 
 H, W = 128, 96
@@ -80,7 +81,7 @@ def test_sleeves_hem_and_warp() -> None:
 
 
 def test_identity_spline_and_box() -> None:
-    at = positions(control_points(5).astype(np.float32), (H, W))
+    at = cloth_positions(control_points(5).astype(np.float32), (H, W))
     y, x = np.mgrid[:H, :W]
     assert np.allclose(at, np.stack([x, y], 2), atol=1e-3)
     box = Letterbox((256, 256), (H, W), 0.5, (-16.0, 0.0))  # the middle 192 columns

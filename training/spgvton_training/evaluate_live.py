@@ -15,13 +15,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from spgvton import image as im
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
+from spgvton.live import mixture
 from spgvton.live.arms import forget_arms
 from spgvton.live.compositor import composite
 from spgvton.live.framing import LiveFraming, is_long
@@ -29,6 +29,7 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.network import LiveOutput
 from spgvton.live.regions import decide
+from spgvton.live.spline import cloth_positions
 from spgvton.perception.parse import Parse, framed
 from spgvton.perception.parsing import Parser
 from spgvton.person import Garment, place
@@ -39,7 +40,6 @@ from spgvton_training.data.mpv import MPV, Cloth, Photo
 from spgvton_training.live_scores import Truth, answer_scores, picture_scores, untouched
 from spgvton_training.networks.joint import JointModel
 from spgvton_training.networks.live import LiveInputs, live_stages, to_bytes
-from spgvton_training.networks.tps import tps_grid
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
@@ -143,20 +143,10 @@ class LivePath:
         return Answer(garment, picture, keypoints, box, parse, self.network(picture, parse.labels, placed))
 
 
-def positions(theta: Float, size: tuple[int, int]) -> Float:
-    """Where each pixel of a frame of SIZE is sampled on the garment picture of that size: (H, W, 2), in pixels."""
-    grid = tps_grid(torch.from_numpy(theta)[None], size)[0].numpy()
-    return ((grid + 1) / 2 * (np.array(size[::-1], np.float32) - 1)).astype(np.float32)
-
-
 def network_picture(answer: Answer) -> UInt8:
-    """C_w * M + I_r * (1 - M), Eq. 10, at network size: what the network alone would show."""
-    output, cloth = answer.output, torch.from_numpy(answer.garment.network.image)[None]
-    grid = tps_grid(torch.from_numpy(output.theta)[None], (output.composition.shape[0], output.composition.shape[1]))
-    warped = F.grid_sample(cloth, grid, "bilinear", "border", align_corners=True)[0].permute(1, 2, 0).numpy()
-    share = output.composition[..., None].astype(np.float32) / 255
-    mixed = share * (warped + 1) * 127.5 + (1 - share) * output.rendered
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    """What the network alone would show, at network size."""
+    spline = cloth_positions(answer.output.theta, answer.output.composition.shape[:2])
+    return mixture.network_picture(answer.output, mixture.warped(spline, answer.garment.network))
 
 
 def into_frame(picture: UInt8, box: Letterbox, frame: UInt8) -> UInt8:
@@ -246,7 +236,7 @@ def _row(exchange: Exchange, answer: Answer, made: dict[str, UInt8]) -> dict[str
     )
     size = (output.clothes_mask.shape[0], output.clothes_mask.shape[1])
     worn = decide(answer.parse.labels, output.semantic, answer.worn, place(answer.keypoints, box)).garment
-    found = answer_scores(worn, old, new, positions(output.theta, size), true_positions(exchange, box, size))
+    found = answer_scores(worn, old, new, cloth_positions(output.theta, size), true_positions(exchange, box, size))
     row |= {f"live.{key}": value for key, value in found.items()}
     in_frame = into_frame(np.repeat(worn[..., None].astype(np.uint8) * 255, 3, 2), box, np.zeros_like(truth.frame))
     row["live.untouched_exact"] = untouched(made["live"], truth, in_frame[..., 0] > 0)

@@ -16,6 +16,9 @@ UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
 MIN_SAMPLE: Final = 40  # pixels
+TINT: Final = 0.3  # of the network's differences in colour, as opposed to light, within skin
+GUESSED: Final = 0.6  # of the network's guess in a background that was never seen; the rest is what lies beside it
+FAR: Final = 5.0  # pixels from what is seen of the background, from which on the network's guess counts
 
 
 def spread(picture: Float, known: Mask) -> Float:
@@ -37,12 +40,19 @@ def spread(picture: Float, known: Mask) -> Float:
 
 
 def match_skin(rendered: Float, picture: Float, sample: Mask, where: Mask) -> Float:
-    """RENDERED (H, W, 3) with the mean colour and the contrast that PICTURE has in SAMPLE; measured on RENDERED in WHERE."""
+    """RENDERED (H, W, 3) with the mean colour and the contrast that PICTURE has in SAMPLE; measured on RENDERED in WHERE.
+
+    Both RGB, 0 to 255. The network's skin tells light from shadow; beside a garment it takes on the garment's colour, so the colour is
+    the customer's own, and what is lighter or darker than any of their skin is neither.
+    """
     if sample.sum() < MIN_SAMPLE or where.sum() < MIN_SAMPLE:
         return rendered
-    a, b = rendered[where], picture[sample]
-    gain = np.clip(b.std(0) / np.maximum(a.std(0), 1.0), 0.5, 1.5)
-    return (rendered - a.mean(0)) * gain + b.mean(0)
+    made, seen = (np.asarray(cv2.cvtColor(x / np.float32(255), cv2.COLOR_RGB2LAB)) for x in (rendered, picture))
+    a, b = made[where], seen[sample]
+    gain = np.clip(b.std(0) / np.maximum(a.std(0), 1e-2), 0.5, 1.5) * (1, TINT, TINT)
+    low, high = np.percentile(b, (3, 97), axis=0)
+    lab = np.clip((made - np.median(a, axis=0)) * gain + np.median(b, axis=0), low, high)
+    return np.asarray(255 * cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB), np.float32)
 
 
 def fill_uncovered(
@@ -54,7 +64,9 @@ def fill_uncovered(
     """
     seen, made = picture.astype(np.float32), rendered.astype(np.float32)
     away = ~grow(labels != lb.BACKGROUND, 2)
-    background = spread(seen, away)
+    far = cv2.distanceTransform((~away).astype(np.uint8), cv2.DIST_L2, 3)[..., None]
+    guess = GUESSED * np.clip(far / FAR - 1, 0, 1)
+    background = spread(seen, away) * (1 - guess) + made * guess
     if plate is not None:
         known = plate.known.astype(np.float32)[..., None] / 255
         background = (plate.picture * known + background * (1 - known)).astype(np.float32)
@@ -65,7 +77,9 @@ def fill_uncovered(
     if sample.sum() < MIN_SAMPLE:
         sample = labels == lb.FACE
     to_skin, to_lower = np.isin(semantic, SKIN) & ~regions.neck, np.isin(semantic, LOWER) & ~regions.neck
-    skin = cv2.GaussianBlur(match_skin(made, seen, sample, to_skin & regions.uncovered), (0, 0), 1.2)
+    guessed = to_skin & regions.uncovered
+    skin = spread(match_skin(made, seen, sample, guessed), shrink(guessed, 1)) if guessed.any() else made
+    skin = cv2.GaussianBlur(skin, (0, 0), 1.2)
     if regions.neck.any():
         near = shrink(np.isin(labels, (lb.TORSO_SKIN, lb.FACE)), 2)
         skin = np.where(regions.neck[..., None], spread(seen, near), skin)

@@ -13,7 +13,8 @@ from spgvton.image import Letterbox
 from spgvton.live.cloth import texture_positions, worn_lining
 from spgvton.live.fill import fill_uncovered
 from spgvton.live.garment import LiveGarment
-from spgvton.live.light import shading
+from spgvton.live.light import relit, shading
+from spgvton.live.mixture import network_picture, warped
 from spgvton.live.network import LiveOutput
 from spgvton.live.plate import View
 from spgvton.live.regions import Mask, Regions, decide, disc, grow, shrink
@@ -27,6 +28,7 @@ Float = NDArray[np.float32]
 FINE: Final = 2  # masks have so many times the network's resolution
 MARGIN: Final = 6  # network pixels round the changed region that are looked at
 SNAP: Final = 3.0  # network pixels from the old outline within which the camera's edges rule
+UNDER: Final = 3  # network pixels that what stands in place of old clothes goes on below the garment's edge
 SHADE_ONE: Final = 128  # how a factor of 1 is stored
 
 
@@ -95,13 +97,17 @@ def prepare(answer: Answer) -> Layers | None:
         return None
     bounds = max(0, x - MARGIN), max(0, y - MARGIN), min(w, x + width + MARGIN), min(h, y + height + MARGIN)
     cut = slice(bounds[1], bounds[3]), slice(bounds[0], bounds[2])
+    cloth = warped(spline, answer.garment.network)
+    rendered = network_picture(output, cloth)
+    shade = relit(shading(answer.picture, labels, regions), rendered, cloth, regions.garment & answer.worn)
     fill: UInt8 | None = None
     cover: Float | None = None
     if regions.uncovered.any():
-        colours = fill_uncovered(answer.picture, output.rendered, labels, output.semantic, regions, answer.plate)
-        fill = np.clip(colours[cut], 0, 255).astype(np.uint8)
-        cover = _fine(_smooth(grow(regions.uncovered, 1))[cut])
-    shade = shading(answer.picture, labels, regions) * SHADE_ONE
+        colours = fill_uncovered(answer.picture, rendered, labels, output.semantic, regions, answer.plate)
+        fill = _bytes(colours[cut])
+        below = grow(regions.uncovered, UNDER) & regions.garment  # no old clothes shine through its edge
+        cover = _fine(_smooth(grow(regions.uncovered, 1) | below)[cut])
+    shade *= SHADE_ONE
     positions = texture_positions(spline, answer.garment, regions.garment)
     allowed = grow(changed | regions.old, 2).astype(np.float32)
     return Layers(
@@ -111,10 +117,14 @@ def prepare(answer: Answer) -> Layers | None:
         _fine(_snap(regions, labels)[cut]),
         (_fine(allowed[cut]) > 0.5).astype(np.uint8),
         fill,
-        np.clip(shade[cut], 0, 255).astype(np.uint8),
+        _bytes(shade[cut]),
         np.ascontiguousarray(positions[cut]),
         _guide(answer.picture, regions),
     )
+
+
+def _bytes(x: Float) -> UInt8:
+    return np.clip(x, 0, 255).astype(np.uint8)
 
 
 def _fine(x: Float) -> Float:

@@ -21,6 +21,8 @@ MIN_PIXELS: Final = 50
 CHROMA: Final = 10.0  # levels of colour that are still the same cloth
 LIGHT: Final = 22.0  # levels of brightness that folds make
 TRUSTED: Final = 0.7  # share of plain pixels from which folds are taken over whole
+SHARE: Final = 0.5  # of the network's light in the garment's; it is smooth, and knows no fold of today's
+SMOOTH: Final = 2.0  # pixels over which the network's light is taken
 COARSE: Final = 4  # wide blurs are made at so much less resolution
 
 
@@ -45,6 +47,17 @@ def plainness(lab: UInt8, mask: Mask) -> Float:
     level = np.median(lab[mask], 0)
     light, a, b = cv2.split(np.abs(lab.astype(np.float32) - level.astype(np.float32)))
     return np.exp(-(((a + b) / CHROMA) ** 2) - np.maximum(light - LIGHT, 0) ** 2 / LIGHT**2) * mask  # type: ignore[no-any-return]
+
+
+def relit(shade: Float, picture: UInt8, cloth: UInt8, where: Mask) -> Float:
+    """SHADE (H, W) with its SHARE of the light that the network gave the garment: PICTURE over CLOTH (H, W, 3), seen WHERE it is worn."""
+    known = shrink(where, 1).astype(np.float32)
+    if known.sum() < MIN_PIXELS:
+        return shade
+    seen, flat = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) + 4 for p in (picture, cloth))
+    factor = (_blur(seen * known, SMOOTH) + 0.5) / (_blur(flat * known, SMOOTH) + 0.5)
+    share = SHARE * np.minimum(2 * _blur(known, SMOOTH), 1)
+    return np.asarray(shade * (1 - share) + np.clip(factor, *RANGE) * share, np.float32)
 
 
 def shading(picture: UInt8, labels: UInt8, regions: Regions) -> Float:

@@ -1,95 +1,166 @@
-"""The inside of a garment's back, which its picture shows through the neckline: nobody wears it in front of their neck."""
+"""The inside of a garment's back, which its picture shows through the neckline: nobody wears it in front of their neck.
+
+It ends below in the front's neckline, a V or a U between the collar's two corners. Of all such curves that one is taken across which
+the cloth changes most in the same way all along: the inside lies in shadow, or is of another colour. Stripes and prints change, too,
+but not in the same way all along.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.live.regions import Mask, disc, grow
+from spgvton.live.regions import Mask, grow
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
 HEIGHT: Final = 256  # pixels of the garment when it is looked at
-WINDOW: Final = (0.38, 0.30)  # of its height from the top, of its width to each side: where a neckline may be
-SEED: Final = 0.05  # of the width, to each side of the middle
-ALIKE: Final = (9.0, 6.0, 4.0, 2.5)  # Lab units within which cloth is the same as the seed; the first that tells
-DARKER, OTHER = 3.0, 10.0  # Lab units: by how much the inside is darker than the front, or just another colour
-WIDTH: Final = (0.10, 0.50)  # of the garment's: what a neckline may have
-DEPTH: Final = (0.02, 0.36)  # of its height
-SOLID: Final = 0.75  # area over that of the convex hull
-EVEN: Final = 0.06  # of the width, by which its middle may be off
+MIDDLE: Final = np.linspace(-0.04, 0.04, 5)  # of its width: how far the neckline's middle is from its own
+HALF: Final = np.linspace(0.05, 0.26, 16)  # of its width: half of the neckline's
+DEPTH: Final = np.geomspace(0.025, 0.34, 16)  # of its height
+ALONG: Final = np.linspace(-0.8, 0.8, 25)  # from one corner (-1) to the other (1): where both sides are compared
+ACROSS: Final = 3.0  # pixels from the curve
+POWERS: Final = (1.0, 2.0, 4.0)  # of the curve: a V, a parabola, a wide U
+FAINT, STRONG = 1.5, 9.0  # Lab units of a change that counts little, and of one that counts in full
+ALIKE: Final = 0.72  # share of the curve along which the cloth must change in the same way
+LENGTH: Final = 0.5  # a longer edge is a better one: power of a neckline's width in its score
+LEAST, TRIED = 0.43, 300  # score, and number of curves, beyond which nothing is looked for
+DARKER, OTHER = 3.0, 10.0  # Lab units by which the inside is darker than the shoulders, or just another colour
+SLOPE: Final = 0.06  # of the height: how much lower than the collar the shoulders are
+BINS: Final = 10  # of L, a and b each
+RARE: Final = 0.04  # share of pixels
+MOSTLY: Final = 0.4  # by what share more of the inside differs so from the shoulders than they do themselves
+INSIDE: Final = 0.9  # share of the neckline that the garment's mask must hold
+
+
+class _Curves(NamedTuple):
+    """N necklines at M places: x, y (N, M); the normal into the front (N, M, 2); each one's middle, half width, top, depth, power."""
+
+    x: Float
+    y: Float
+    normal: Float
+    middle: Float
+    half: Float
+    top: Float
+    depth: Float
+    power: Float
+
+    def above(self, i: int, size: tuple[int, int]) -> Mask:
+        """What lies above curve I in a picture of SIZE (height, width), between its corners."""
+        rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+        t = (columns - self.middle[i]) / self.half[i]
+        drop = _drop(np.clip(np.abs(t), 0, 1), self.power[i])
+        return (np.abs(t) < 1) & (rows < self.top[i] + self.depth[i] * drop)
+
+
+def _drop(t: Float, power: Float) -> Float:
+    """How far, of its depth, a neckline hangs at T, 0 in the middle and 1 at the corners."""
+    return np.asarray(1 - t**power, np.float32)
 
 
 def find_lining(picture: UInt8, mask: UInt8) -> UInt8:
     """255 where PICTURE, RGB (h, w, 3), shows the inside of its back above the front's neckline; MASK (h, w), 255 = garment.
 
-    Found as one even piece of cloth at the top of the middle that is darker than, or of another colour than, what lies round it.
-    All zeros where there is none, or where that cannot be told (stripes and prints that run on).
+    All zeros where there is none, or where that cannot be told.
     """
     out = np.zeros_like(mask)
     x, y, w, h = cv2.boundingRect((mask >= 128).astype(np.uint8))
     if min(w, h) < 32:
         return out
-    scale = HEIGHT / h
-    size = (max(1, round(w * scale)), HEIGHT)
+    size = (max(16, round(w * HEIGHT / h)), HEIGHT)
     small = cv2.resize(picture[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA)
     inside = np.asarray(cv2.resize(mask[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA)) >= 200
-    lab = cv2.cvtColor(cv2.bilateralFilter(small, 5, 20, 3).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    for alike in ALIKE:
-        found = _piece(np.asarray(lab, np.float32), inside, alike)
-        if found is None or not _is_neckline(found, np.asarray(lab, np.float32), inside):
-            continue
-        piece = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, disc(4)) & inside
-        out[y : y + h, x : x + w] = cv2.resize(
-            grow(piece > 0, 1) * np.uint8(255), (w, h), interpolation=cv2.INTER_LINEAR
-        )
+    soft = cv2.GaussianBlur(cv2.bilateralFilter(small, 5, 20, 3), (0, 0), 1.0).astype(np.float32) / 255
+    lab = np.asarray(cv2.cvtColor(soft, cv2.COLOR_RGB2LAB), np.float32)
+    found = _neckline(lab, inside)
+    if found is not None:
+        shown = grow(found & inside, 1) & inside
+        out[y : y + h, x : x + w] = cv2.resize(shown.astype(np.uint8) * 255, (w, h), interpolation=cv2.INTER_LINEAR)
         out[mask < 128] = 0
-        break
     return out
 
 
-def _piece(lab: Float, inside: Mask, alike: float) -> Mask | None:
-    """What hangs together with the top of the middle and is within ALIKE of its colour."""
-    h, w = inside.shape
-    middle, half = w // 2, max(2, round(SEED * w))
-    columns = slice(middle - half, middle + half + 1)
-    if not inside[:, columns].any():
+def _neckline(lab: Float, inside: Mask) -> Mask | None:
+    """What lies above the best curve; None where none is good enough."""
+    curves = _curves(inside)
+    if curves is None:
         return None
-    top = int(np.argmax(inside[:, columns].any(axis=1)))
-    seed = np.zeros_like(inside)
-    seed[top + 2 : top + 7, columns] = True
-    seed &= inside
-    if not seed.any():
-        return None
-    same = (np.linalg.norm(lab - np.median(lab[seed], axis=0), axis=2) < alike) & inside
-    window = np.zeros_like(inside)
-    reach = round(WINDOW[1] * w)
-    window[: top + round(WINDOW[0] * h), middle - reach : middle + reach] = True
-    _, pieces = cv2.connectedComponents((same & window).astype(np.uint8), connectivity=4)
-    own = pieces[seed & same]
-    return pieces == np.bincount(own).argmax() if own.size and own.any() else None
+    back, before = (_beside(lab, curves, side * ACROSS) for side in (-1, 1))
+    change = before - back
+    size = np.linalg.norm(change, axis=2, keepdims=True)
+    weight = np.clip((size - FAINT) / (STRONG - FAINT), 0, 1)
+    way = change / np.maximum(size, 1e-3)
+    mean = (weight * way).mean(1)
+    common = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-3)
+    same = ((way * common[:, None]).sum(2) > 0.6) & (size[..., 0] > FAINT)
+    score = np.where(same.mean(1) >= ALIKE, (weight[..., 0] * (way * common[:, None]).sum(2)).mean(1), 0)
+    score *= (curves.half / curves.half.max()) ** LENGTH
+    for i in np.argsort(-score)[:TRIED]:
+        if score[i] < LEAST:
+            break
+        above = curves.above(i, inside.shape)  # type: ignore[arg-type]
+        if _is_inside(above, lab, inside, curves, i):
+            return above
+    return None
 
 
-def _is_neckline(piece: Mask, lab: Float, inside: Mask) -> bool:
+def _beside(lab: Float, curves: _Curves, far: float) -> Float:
+    """LAB (H, W, 3) at FAR pixels from all CURVES: (N, M, 3)."""
+    x, y = curves.x + far * curves.normal[..., 0], curves.y + far * curves.normal[..., 1]
+    return cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+def _is_inside(above: Mask, lab: Float, inside: Mask, curves: _Curves, i: int) -> bool:
+    """Whether the cloth ABOVE curve I is darker than the shoulders on both sides, or of another colour."""
+    if (above & inside).sum() < max(30, INSIDE * above[round(float(curves.top[i])) :].sum()):
+        return False
+    columns = np.arange(inside.shape[1])[None]
+    away = np.abs(columns - curves.middle[i])
+    rows = np.arange(inside.shape[0])[:, None] < curves.top[i] + curves.depth[i] + SLOPE * HEIGHT
+    shoulders = inside & rows & (away > 1.2 * curves.half[i]) & (away < 2.5 * curves.half[i])
+    if shoulders.sum() < 30:
+        return False
+    front = np.median(lab[shoulders], axis=0)
+    differs = (front[0] - lab[..., 0] > DARKER) | (np.linalg.norm(lab - front, axis=2) > OTHER)
+    if differs[above & inside].mean() - differs[shoulders].mean() > MOSTLY:
+        return True
+    return bool(
+        _rare(lab[above & inside], lab[shoulders]).mean() > MOSTLY + _rare(lab[shoulders], lab[shoulders]).mean()
+    )
+
+
+def _rare(colours: Float, among: Float) -> Mask:
+    """Which COLOURS (N, 3) hardly occur AMONG others (M, 3): of stripes, for instance, each is common."""
+    bins = (np.array([0, -60, -60], np.float32), np.array([100, 60, 60], np.float32))
+    count = np.zeros((BINS, BINS, BINS), np.float32)
+
+    def cell(x: Float) -> tuple[NDArray[np.intp], ...]:
+        return tuple(np.clip((x - bins[0]) / (bins[1] - bins[0]) * BINS, 0, BINS - 1).astype(int).T)
+
+    np.add.at(count, cell(among), 1 / len(among))
+    return np.asarray(count[cell(colours)] < RARE)
+
+
+def _curves(inside: Mask) -> _Curves | None:
+    """All necklines that are tried on a garment (H, W)."""
     h, w = inside.shape
-    rows, columns = np.nonzero(piece)
-    if not len(rows):
-        return False
-    width, depth = np.ptp(columns) + 1, np.ptp(rows) + 1
-    if not (WIDTH[0] * w < width < WIDTH[1] * w and DEPTH[0] * h < depth < DEPTH[1] * h):
-        return False
-    if abs((columns.min() + columns.max()) / 2 - w / 2) > EVEN * w:
-        return False
-    hull = cv2.contourArea(cv2.convexHull(np.stack([columns, rows], 1).astype(np.int32)))
-    if len(rows) < SOLID * hull:
-        return False
-    front = grow(piece, 10) & ~grow(piece, 4) & inside
-    front[: rows.min() + 2] = False
-    if not front.any():
-        return False
-    behind, before = np.median(lab[piece], axis=0), np.median(lab[front], axis=0)
-    return bool(before[0] - behind[0] > DARKER or np.linalg.norm(before - behind) > OTHER)
+    top = np.where(inside.any(0), inside.argmax(0), h).astype(np.float32)
+    grid = np.meshgrid(w / 2 + MIDDLE * w, HALF * w, DEPTH * h, POWERS, indexing="ij")
+    middle, half, depth, power = (np.asarray(g.ravel(), np.float32) for g in grid)
+    corners = [top[np.clip(np.rint(middle + s * half), 0, w - 1).astype(int)] for s in (-1, 1)]
+    start = (corners[0] + corners[1]) / 2
+    fits = (np.abs(corners[0] - corners[1]) < 0.05 * h) & (start + depth < 0.45 * h)
+    if not fits.any():
+        return None
+    middle, half, depth, start, power = (a[fits] for a in (middle, half, depth, start, power))
+    t = ALONG[None].astype(np.float32)
+    x = middle[:, None] + half[:, None] * t
+    y = start[:, None] + depth[:, None] * _drop(np.abs(t), power[:, None])
+    slope = np.gradient(y, axis=1) / np.maximum(np.gradient(x, axis=1), 1e-3)
+    normal = np.stack([-slope, np.ones_like(slope)], 2)
+    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
+    return _Curves(*(np.asarray(a, np.float32) for a in (x, y, normal, middle, half, start, depth, power)))

@@ -21,8 +21,11 @@ HEAD: Final = (lb.FACE, lb.HAIR, lb.HAT, lb.SUNGLASSES, lb.GLOVE)
 ARMS: Final = (lb.LEFT_ARM, lb.RIGHT_ARM)
 SKIN: Final = (lb.TORSO_SKIN, lb.FACE, *ARMS, lb.LEFT_LEG, lb.RIGHT_LEG)
 LOWER: Final = (lb.PANTS, lb.SKIRT, lb.SOCKS)
-THIN: Final = 4.0 / 92  # of the torso: what differs by less than twice that takes the old outline
-SMALL: Final = 0.06  # of the torso squared: a hole of that size is a slip of the network
+THIN: Final = 2.5 / 92  # of the torso: what differs by less than twice that takes the old outline
+DEEP: Final = 6.0 / 92  # of the torso: no background is so far inside the customer
+EASE: Final = 8.0 / 92  # of the torso: how far a garment stands off
+SMALL: Final = 0.08  # of the torso squared: a hole of that size is a slip of the network
+ENCLOSED: Final = 0.75  # of a hole's outline that the garment must be
 
 
 @dataclass(frozen=True)
@@ -103,14 +106,13 @@ def decide(
     end = sleeve_end(worn, labels, keypoints) if sleeves is None else sleeves
     garment = cut_sleeves(worn, labels, keypoints, end) & ~kept
     garment = _carried(garment, labels != lb.BACKGROUND)
-    garment &= ~_thin(garment & (labels == lb.BACKGROUND), 1.3 * radius)
-    garment &= _room(labels, keypoints, 2 * radius)
+    garment &= _room(labels, keypoints, EASE * torso)
     left = old & ~garment
     # Deep inside the customer there is no background, whatever the network says.
-    body = shrink(labels != lb.BACKGROUND, 1.5 * radius) & np.isin(semantic, (lb.BACKGROUND, *lb.clothes()))
+    body = shrink(labels != lb.BACKGROUND, DEEP * torso) & np.isin(semantic, (lb.BACKGROUND, *lb.clothes()))
     body |= _torso(keypoints, (labels.shape[0], labels.shape[1]))  # whatever is worn there, something is
     garment |= touching(left & (body | (_thin(left, radius) & grow(garment, 1.5 * radius))), garment)
-    garment |= touching(_small(old & ~garment & (semantic == lb.BACKGROUND), SMALL * torso**2), garment)
+    garment |= _enclosed(old & ~garment, garment, SMALL * torso**2)
     garment = tidy(garment) & ~kept
     neck = np.zeros_like(old)
     if lining is not None:
@@ -126,10 +128,14 @@ def _carried(garment: Mask, person: Mask) -> Mask:
     return garment & (2 * np.bincount(pieces[person], minlength=count) >= whole)[pieces]
 
 
-def _small(mask: Mask, area: float) -> Mask:
-    """The connected pieces of MASK of less than AREA pixels."""
-    _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return mask & (stats[:, cv2.CC_STAT_AREA] < area)[pieces]
+def _enclosed(mask: Mask, garment: Mask, area: float) -> Mask:
+    """The connected pieces of MASK of less than AREA pixels that GARMENT surrounds for the most part."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    ring = cv2.dilate(pieces.astype(np.uint16), disc(2)).astype(np.int32)
+    ring[mask] = 0
+    around = np.bincount(ring.ravel(), minlength=count)
+    held = np.bincount(ring[garment], minlength=count)
+    return mask & ((stats[:, cv2.CC_STAT_AREA] < area) & (held >= ENCLOSED * around))[pieces]
 
 
 def _torso(keypoints: Float, size: tuple[int, int]) -> Mask:

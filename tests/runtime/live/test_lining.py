@@ -51,6 +51,31 @@ def test_it_is_found(front: tuple[int, int, int], inside: tuple[int, int, int], 
     assert 0.7 * expected < found.sum() < 1.3 * expected
 
 
+@pytest.mark.parametrize("pointed", [False, True])
+def test_it_is_found_behind_a_printed_front(pointed: bool) -> None:
+    picture, mask = shirt((150, 20, 50), None)
+    if pointed:
+        cv2.fillPoly(picture, [np.array([[155, 48], [200, 105], [245, 48]])], (95, 12, 32))
+    else:
+        cv2.ellipse(picture, (200, 48), (45, 40), 0, 0, 180, (95, 12, 32), -1)
+    inside = (picture == (95, 12, 32)).all(2) & (mask > 0)
+    random = np.random.default_rng(3)
+    for x, y in random.integers((80, 50), (320, 350), (70, 2)):
+        paler = 0.7 if inside[min(y, 399), x] else 1.0  # the print of the inside lies in the same shadow
+        cv2.circle(picture, (int(x), int(y)), 7, tuple(paler * c for c in (250, 240, 210)), -1)
+    picture[mask == 0] = 255
+    found = find_lining(picture, mask) > 0
+    assert (found & inside).sum() > 0.75 * inside.sum()
+    assert (found & ~inside).sum() < 0.3 * inside.sum()
+
+
+def test_a_print_on_the_chest_is_no_neckline() -> None:
+    picture, mask = shirt((60, 90, 160), None)
+    cv2.ellipse(picture, (200, 110), (50, 30), 0, 0, 180, (250, 250, 250), -1)
+    cv2.circle(picture, (200, 200), 60, (240, 200, 40), -1)
+    assert not find_lining(picture, mask).any()
+
+
 def test_a_plain_front_has_none() -> None:
     assert not find_lining(*shirt((180, 40, 60), None)).any()
 

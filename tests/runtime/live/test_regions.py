@@ -53,12 +53,26 @@ def worn(sleeve: int, hem: int = 172, grow: int = 0) -> UInt8:
     return out
 
 
-def test_an_outline_a_few_pixels_off_is_the_old_one() -> None:
-    for grow in (-3, 3):
-        old, regions = decided(worn(104, grow=grow))
-        shirt = old == lb.UPPER_CLOTHES
-        assert (regions.garment == shirt).mean() > 0.995
-        assert regions.uncovered.sum() < 20
+def test_an_outline_a_little_inside_the_old_one_is_the_old_one() -> None:
+    old, regions = decided(worn(104, grow=-2))
+    shirt = old == lb.UPPER_CLOTHES
+    assert (regions.garment == shirt).mean() > 0.995
+    assert regions.uncovered.sum() < 20
+
+
+def test_a_wider_garment_is_wider() -> None:
+    old, regions = decided(worn(104, grow=3))
+    wider = regions.garment & (old != lb.UPPER_CLOTHES)
+    assert wider.sum() > 100 and not regions.uncovered.any()
+
+
+def test_a_hole_in_the_garment_is_closed_and_an_arm_beside_it_is_not() -> None:
+    new = worn(104)
+    new[100:112, 90:100] = 0
+    semantic = labels(104)
+    semantic[100:112, 90:100] = lb.LEFT_ARM
+    _, regions = decided(new, semantic=semantic)
+    assert regions.garment[100:112, 90:100].all()
 
 
 def test_a_long_sleeve_that_goes_leaves_an_arm_to_be_filled() -> None:

@@ -183,3 +183,14 @@ def test_plain_photographs_stay_recognisable(tmp_path: Path) -> None:
             not np.isin(labels, (SOMEBODY_ELSE, lb.COAT, lb.SCARF, UNKNOWN)).any()
             and (labels == lb.UPPER_CLOTHES).any()
         )
+
+
+def test_pictures_with_rare_labels_come_more_often(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, 8)
+    labels = draw().labels
+    labels[labels == lb.HAIR] = lb.HAT
+    assert cv2.imwrite(str(root / "labels/p5.png"), labels)
+    hats = [
+        (ParserData([root], SIZE, rare=rare).sample(i).labels == lb.HAT).any() for rare in (0.0, 1.0) for i in range(20)
+    ]
+    assert sum(hats[:20]) < 10 < sum(hats[20:])

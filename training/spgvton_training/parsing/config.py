@@ -27,6 +27,7 @@ class ParserRun:
     photos: SceneConfig = PHOTOS  # and of all others
     label_set: str = "cihp"
     shares: tuple[float, ...] = ()  # how often each folder of --data is drawn; default: by the square root of its size
+    rare: float = 0.3  # share of the samples whose picture holds a hat, glasses, a dress, a skirt ... (data.RARE)
     iterations: int = 6000
     batch_size: int = 16
     learning_rate: float = 2e-3

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from spgvton import image as im
 from spgvton import keypoints as kp
@@ -22,10 +23,11 @@ from spgvton.video import cv2
 from spgvton_training.parsing import appearance, scene
 from spgvton_training.parsing.framing import draw_matrix, flipped, warp
 from spgvton_training.parsing.network import STRIDE
-from spgvton_training.parsing.sources import SUFFIXES, UNKNOWN, Item, Labelled, find
+from spgvton_training.parsing.sources import SUFFIXES, UNKNOWN, Item, Labelled, find, read_labels
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
+RARE = (lb.HAT, lb.SUNGLASSES, lb.DRESS, lb.COAT, lb.SKIRT, lb.SCARF, lb.SOCKS, lb.GLOVE)
 BORDER = 255  # image.Letterbox's, beyond the camera's picture
 PHOTOGRAPH_SIDE = 384  # pixels to which a photograph for backgrounds is reduced
 
@@ -96,17 +98,24 @@ class Photographs:
         return self._read[file]
 
 
+def _with_rare(items: list[Item]) -> list[Item]:
+    """Those of ITEMS whose maps hold one of RARE. Raises SpgvtonError."""
+    bar = tqdm(items, desc="look for rare labels", unit="map", leave=False)
+    return [item for item in bar if np.isin(RARE, read_labels(item.labels, item.label_set)).any()]
+
+
 class ParserData(Dataset[ParserBatch]):
     """Endless samples; the same for the same (seed, index), whatever worker makes them.
 
     roots: folders (sources.find); shares: how often each is drawn, default: by the square root of its size. photographs:
-    folders of pictures without people. Raises SpgvtonError for a folder without labelled pictures.
+    folders of pictures without people. rare: share of the samples whose picture holds one of RARE; all pictures are looked through
+    for those first. Raises SpgvtonError for a folder without labelled pictures.
     """
 
     def __init__(
         self, roots: Sequence[str | Path], size: tuple[int, int], *, label_set: str = "cihp",
         shares: Sequence[float] = (), photographs: Sequence[str | Path] = (), seed: int = 0,
-        rendered: SceneConfig = RENDERED, photos: SceneConfig = PHOTOS,
+        rendered: SceneConfig = RENDERED, photos: SceneConfig = PHOTOS, rare: float = 0.0,
     ) -> None:  # fmt: skip
         if shares and len(shares) != len(roots):
             raise UsageError(f"--shares has {len(shares)} numbers for {len(roots)} folders of --data")
@@ -118,6 +127,8 @@ class ParserData(Dataset[ParserBatch]):
             raise UsageError(f"--shares must be positive, got {list(shares)}")
         self.shares = weights / weights.sum()
         self.photographs = Photographs(photographs)
+        self.rare = rare
+        self._with_rare = [_with_rare(items) if rare else [] for items in self.roots]
 
     @property
     def items(self) -> list[Item]:
@@ -157,7 +168,8 @@ class ParserData(Dataset[ParserBatch]):
 
     def _framed(self, root: int, rng: np.random.Generator, far: bool = False) -> tuple[Labelled, NDArray[np.bool_]]:
         """A person of folder ROOT, and where the frame lies outside of the picture."""
-        items = self.roots[root]
+        items = self._with_rare[root] if rng.random() < self.rare else []
+        items = items or self.roots[root]
         person = items[int(rng.integers(len(items)))].read(int(rng.integers(2)))
         matrix = draw_matrix(rng, person.keypoints, person.labels.shape, self.size, far=far)
         framed, outside = warp(person, matrix, self.size)

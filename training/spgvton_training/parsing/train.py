@@ -91,7 +91,7 @@ class ParserTrainer:
         torch.manual_seed(r.seed)
         self.dataset = ParserData(
             self.data, r.network.size, label_set=r.label_set, shares=r.shares, photographs=self.photographs, seed=r.seed,
-            rendered=r.rendered, photos=r.photos,
+            rendered=r.rendered, photos=r.photos, rare=r.rare,
         )  # fmt: skip
         self.scored = {Path(root).name: validation(root, r) for root in self.validate}
         network = ParserCheckpoint(r.network, self.init.weights).network() if self.init else ParserNetwork(r.network)

@@ -252,9 +252,23 @@ def test_single_stream(tiny_bundle: Path, tmp_path: Path, capsys: pytest.Capture
     assert single_stream.measure(backend, samples, 1, 1.0, lambda: None).seconds >= 1
 
 
-def test_mirrors(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["mirrors", "--bundle", str(tiny_bundle), "--seconds", "0.4", "--rounds", "3", "--threads", "1"]
+@pytest.mark.parametrize("mode", ["live", "pose"])
+def test_mirrors(mode: str, tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "mirrors",
+        "--mode",
+        mode,
+        "--bundle",
+        str(tiny_bundle),
+        "--seconds",
+        "0.4",
+        "--rounds",
+        "3",
+        "--threads",
+        "1",
+    ]
     data, rows, _ = run(arguments, tmp_path, capsys)
+    assert data["mode"] == mode
     found = {(row["kind"], row["count"]): row for row in data["rows"]}
     assert set(found) == {("mirrors", n) for n in (1, 2, 3, 4)} | {("batch", n) for n in (1, 2, 4, 8)}
     assert found["mirrors", 1]["relative"] == 1 == found["batch", 1]["relative"] == found["mirrors", 1]["fairness"]
@@ -280,9 +294,9 @@ def test_mirrors_are_isolated(tiny_bundle: Path) -> None:
         def __init__(self, i: int) -> None:
             self.i = i
 
-        def run(self, keypoints: np.ndarray) -> np.ndarray:
-            made = backends[self.i].run(keypoints)
-            if not np.array_equal(made, alone[self.i]):
+        def infer(self, frame: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            made = backends[self.i].infer(frame)
+            if not np.array_equal(made["image"], alone[self.i]):
                 wrong.append(self.i)
             return made
 
@@ -302,10 +316,10 @@ def test_an_error_in_one_mirror_is_raised(tiny_bundle: Path) -> None:
     class Fails:
         set_static = second.set_static
 
-        def run(self, keypoints: np.ndarray) -> np.ndarray:
+        def infer(self, frame: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             if next(calls) == 4:
                 raise SpgvtonError("out of memory")
-            return second.run(keypoints)
+            return second.infer(frame)
 
     with pytest.raises(SpgvtonError, match="out of memory"):
         mirrors.together([first, Fails()], samples[:2], 0.3)  # type: ignore[list-item]

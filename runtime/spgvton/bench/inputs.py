@@ -66,7 +66,7 @@ def live_samples(size: tuple[int, int], label_set: str) -> list[Sample]:
 
 
 def by_garment(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """SAMPLES of demo_samples() in one list for each garment."""
+    """SAMPLES of demo_samples() or live_samples() in one list for each garment."""
     found: dict[int, list[Sample]] = {}
     for sample in samples:
         found.setdefault(id(sample["cloth"]), []).append(sample)
@@ -82,6 +82,11 @@ def dress(backend: Backend, sample: Sample, mode: Mode = POSE) -> None:
     """Give person and garment of SAMPLE, or in live mode the garment, to BACKEND."""
     for name in mode.static:
         backend.set_static(name, sample[name])
+
+
+def frame_of(sample: Sample, mode: Mode = POSE) -> Sample:
+    """What a frame brings, of SAMPLE: the input of Backend.infer()."""
+    return {name: sample[name] for name in mode.frame}
 
 
 def graph_inputs(bundle: Bundle, sample: Sample, live: Sample) -> dict[str, dict[str, NDArray[np.generic]]]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spgvton.backends import open_backend
-from spgvton.backends.contract import KEYPOINTS, Backend
+from spgvton.backends.contract import POSE, Backend, Mode
 from spgvton.backends.sharing import sibling
-from spgvton.bench.inputs import Sample, batch_of, by_garment, dress
+from spgvton.bench.inputs import Sample, batch_of, by_garment, dress, frame_of
 from spgvton.bench.statistics import describe
 from spgvton.bundle import Bundle
 
@@ -47,11 +47,13 @@ class Together:
         return 1e3 * self.seconds / sum(map(len, self.times))
 
 
-def together(backends: Sequence[Backend], samples: Sequence[Sequence[Sample]], seconds: float) -> Together:
+def together(
+    backends: Sequence[Backend], samples: Sequence[Sequence[Sample]], seconds: float, mode: Mode = POSE
+) -> Together:
     """Each of BACKENDS in a thread of its own for SECONDS, in the person and garment of its SAMPLES. Raises what they raise."""
     for backend, mine in zip(backends, samples):
-        dress(backend, mine[0])
-        backend.run(mine[0][KEYPOINTS])
+        dress(backend, mine[0], mode)
+        backend.infer(frame_of(mine[0], mode))
     times: list[list[float]] = [[] for _ in backends]
     errors: list[BaseException] = []
     ready = threading.Barrier(len(backends) + 1)
@@ -60,9 +62,9 @@ def together(backends: Sequence[Backend], samples: Sequence[Sequence[Sample]], s
         try:
             ready.wait()
             while time.perf_counter() < end:
-                sample = samples[index][len(times[index]) % len(samples[index])]
+                frame = frame_of(samples[index][len(times[index]) % len(samples[index])], mode)
                 begin = time.perf_counter()
-                backends[index].run(sample[KEYPOINTS])
+                backends[index].infer(frame)
                 times[index].append(1e3 * (time.perf_counter() - begin))
         except BaseException as e:  # noqa: BLE001 - raised again below
             errors.append(e)
@@ -87,6 +89,7 @@ def measure_mirrors(
     seconds: float,
     passes: int,
     done: Callable[[], object],
+    mode: Mode = POSE,
 ) -> list[Together]:
     """By number of mirrors, in PASSES over all COUNTS (sorted out again), SECONDS each. Raises SpgvtonError."""
     backends = [backend, *(sibling(backend) for _ in range(max(counts) - 1))]
@@ -95,7 +98,7 @@ def measure_mirrors(
     found: dict[int, list[Together]] = {count: [] for count in counts}
     for _ in range(passes):
         for count in counts:
-            found[count].append(together(backends[:count], mine, seconds / passes))
+            found[count].append(together(backends[:count], mine, seconds / passes, mode))
             done()
     return [
         Together(
@@ -108,24 +111,24 @@ def measure_mirrors(
 
 def measure_batches(
     name: str, bundle: Bundle, threads: int | None, samples: list[Sample], sizes: Sequence[int], rounds: int,
-    say: Callable[[str], None], done: Callable[[], object],
+    say: Callable[[str], None], done: Callable[[], object], mode: Mode = POSE,
 ) -> dict[int, list[float]]:  # fmt: skip
     """Times in ms of a run by batch size, ROUNDS of each in turn. The back end NAME runs the joint graph at every size.
 
     Raises SpgvtonError.
     """
-    backends, poses = {}, {}
+    backends, frames = {}, {}
     for size in sizes:
         batch = batch_of([samples[i % len(samples)] for i in range(size)])
-        backends[size] = open_backend(name, bundle, threads=threads, batch=size, say=say)
-        dress(backends[size], batch)
-        poses[size] = batch[KEYPOINTS]
-        backends[size].run(poses[size])
+        backends[size] = open_backend(name, bundle, threads=threads, mode=mode, batch=size, say=say)
+        dress(backends[size], batch, mode)
+        frames[size] = frame_of(batch, mode)
+        backends[size].infer(frames[size])
     times: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(rounds):
         for size in sizes:
             begin = time.perf_counter()
-            backends[size].run(poses[size])
+            backends[size].infer(frames[size])
             times[size].append(1e3 * (time.perf_counter() - begin))
         done()
     for backend in backends.values():

@@ -5,7 +5,7 @@ examples:
   spgvton bench compare onnxruntime openvino         in turn; ratio with confidence interval, dB and SSIM of the pictures
   spgvton bench compare onnxruntime openvino@bundles/mini-int8:1 --out results
   spgvton bench single-stream --queries 200          MLPerf's scenario: 90th percentile by early stopping
-  spgvton bench mirrors --backend openvino           one to four mirrors on one engine, one to eight poses in one run
+  spgvton bench mirrors --backend openvino           one to four mirrors on one engine, one to eight frames in one run
   spgvton bench loop                                 the shipped clip: speed, latency by stage, what the loop itself costs
   spgvton bench loop --source 0 --frames 600 --json  the same of a camera
   spgvton bench loop --mode live --size 1080x1920    live mode on a portrait screen: age, rates, processor time, memory

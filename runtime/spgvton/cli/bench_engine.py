@@ -9,12 +9,13 @@ from typing import Any, Final
 from tqdm import tqdm
 
 from spgvton.backends import BACKENDS, CPU_BACKENDS, open_backend, tell
+from spgvton.backends.contract import LIVE, POSE
 from spgvton.bench import compare, mirrors, single_stream
-from spgvton.bench.inputs import by_garment, demo_samples
+from spgvton.bench.inputs import by_garment, demo_samples, live_samples
 from spgvton.bench.latency_plot import draw
 from spgvton.bench.report import context, context_lines, deliver, table
 from spgvton.bench.statistics import CONFIDENCE
-from spgvton.bundle import Bundle
+from spgvton.bundle import MODES, Bundle
 from spgvton.cli import backend as cli_backend
 from spgvton.cli.run import positive
 from spgvton.errors import SpgvtonError, UsageError
@@ -41,8 +42,9 @@ def add_actions(actions: Any) -> None:
         help=f"at least; {single_stream.MIN_QUERIES} are the fewest that early stopping allows",
     )  # fmt: skip
     stream.add_argument("--seconds", type=float, default=10.0, metavar="S", help="at least (10; MLPerf asks for 600)")
-    many = actions.add_parser("mirrors", help="1 to 4 mirrors on one engine, 1 to 8 poses in one run: time per frame")
+    many = actions.add_parser("mirrors", help="1 to 4 mirrors on one engine, 1 to 8 frames in one run: time per frame")
     many.add_argument("--backend", choices=CPU_BACKENDS, default=CPU_BACKENDS[0], help=f"({CPU_BACKENDS[0]})")
+    many.add_argument("--mode", choices=MODES, default=LIVE.name, help=f"whose network ({LIVE.name})")
     many.add_argument("--seconds", type=float, default=6.0, metavar="S", help="for each number of mirrors (6)")
     many.add_argument("--rounds", type=positive, default=9, metavar="N", help="runs of each batch size (9)")
     for action in (model, stream, many):
@@ -100,7 +102,7 @@ def run_compare(args: argparse.Namespace, out: Path | None) -> int:
     abouts = [context(backend.describe(), bundle) for bundle, backend in opened]
     for _, backend in opened:
         backend.close()
-    excluded = [*EXCLUDED, f"the first {compare.WARM_UP} frames", "the session graph, run once per garment"]
+    excluded = [*EXCLUDED, f"the first {compare.WARM_UP} frames", "what is computed once per garment"]
     figures = [timed.as_dict(found[0]) for timed in found]
     own = ("backend", "bundle", "preset", "precision")
     report = {
@@ -167,24 +169,25 @@ def run_mirrors(args: argparse.Namespace, out: Path | None) -> int:
     if not 0.1 <= args.seconds < 1e6:
         raise UsageError(f"--seconds {args.seconds:g}: give for instance 6")
     bundle = Bundle.open(args.bundle)
-    samples = demo_samples(bundle.size, bundle.label_set)
-    opened = open_backend(args.backend, bundle, threads=args.threads)
+    mode, make = (LIVE, live_samples) if args.mode == LIVE.name else (POSE, demo_samples)
+    samples = make(bundle.size, bundle.label_set)
+    opened = open_backend(args.backend, bundle, threads=args.threads, mode=mode)
     passes = 3
     with tqdm(total=passes * len(mirrors.MIRRORS) + args.rounds, desc="mirrors", disable=None, leave=False) as bar:
-        shared = mirrors.measure_mirrors(opened, samples, mirrors.MIRRORS, args.seconds, passes, bar.update)
+        shared = mirrors.measure_mirrors(opened, samples, mirrors.MIRRORS, args.seconds, passes, bar.update, mode)
         about = context(opened.describe(), bundle)
         opened.close()
         batches = mirrors.measure_batches(
-            args.backend, bundle, args.threads, samples, mirrors.BATCHES, args.rounds, tell, bar.update
+            args.backend, bundle, args.threads, samples, mirrors.BATCHES, args.rounds, tell, bar.update, mode
         )
     rows = [found.row(shared[0].ms_per_frame) for found in shared]
     alone = mirrors.batch_row(1, batches[1], 1.0)["ms_per_frame"]
     rows += [mirrors.batch_row(size, times, alone) for size, times in batches.items()]
-    excluded = [*EXCLUDED, "the first frame of each", "the session graph, run once per garment"]
-    report = {"rows": rows, "seconds": args.seconds, "excluded": excluded, **about}
+    excluded = [*EXCLUDED, "the first frame of each", "what is computed once per garment"]
+    report = {"rows": rows, "mode": mode.name, "seconds": args.seconds, "excluded": excluded, **about}
     lines = [
         *context_lines(about), *table(rows),
-        "ms_per_frame: time over frames of all mirrors together; relative: that over one mirror's (one pose's), at most 1 is",
+        "ms_per_frame: time over frames of all mirrors together; relative: that over one mirror's (one frame's), at most 1 is",
         "linear or better; latency: of a mirror's frame with its waiting, or of a whole batch; fairness: fewest / most frames",
         f"excluded {'; '.join(excluded)}",
     ]  # fmt: skip

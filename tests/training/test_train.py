@@ -165,6 +165,7 @@ def test_stages_train_what_they_say_and_losses_fall(data: Path, tmp_path: Path) 
     run = trainer(
         data,
         tmp_path,
+        network={"trunk_blocks": 4},  # enough to learn within 14 iterations
         optimiser={"iterations": [14, 2, 2], "learning_rates": [5e-3, 1e-3, 1e-3], "matching_iterations": 2},
     )
     expected = {0: {"gmm1", "gmm2"}, 1: {"g1", "d1"}, 2: {"g2", "g3", "gmm1", "gmm2", "d2", "dg", "dl"}}

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.bench.statistics import describe
 from spgvton.stream.loop import CAPTURE, COMPOSE, POSE, PRESENT, SYNTHESIS, Compose, Loop, Perceive, Synthesise, View
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import NullSink
 from spgvton.stream.slot import Policy
-from spgvton.stream.sources import Frame, Source
+from spgvton.stream.sources import Frame, Source, Wrapped
 
 Float = NDArray[np.float64]
 T = TypeVar("T")
@@ -58,14 +59,12 @@ class CpuClock:
         return {**self.stages, "all": time.process_time()}
 
 
-class OneAtATime(Source):
+class OneAtATime(Wrapped):
     """SOURCE, whose next frame is read when done() was called for the last one."""
 
     def __init__(self, source: Source, clock: CpuClock) -> None:
-        self.name, self.fps, self.live, self.size, self.count = (
-            source.name, source.fps, source.live, source.size, source.count,
-        )  # fmt: skip
-        self._source, self._free = source, threading.Semaphore(1)
+        super().__init__(source)
+        self._free = threading.Semaphore(1)
         self._read = clock.timed(CAPTURE, source.read)
 
     def done(self) -> None:
@@ -74,12 +73,10 @@ class OneAtATime(Source):
 
     def read(self) -> Frame | None:
         self._free.acquire()
-        frame = self._read()
-        self.problem = self._source.problem
-        return frame
+        return self._read()
 
     def close(self) -> None:
-        self._source.close()
+        super().close()
         self._free.release()
 
 
@@ -122,20 +119,11 @@ class Pass:
 
     def latency_ms(self) -> dict[str, float]:
         """{p50, p90, p95, p99, max, mean} from capture to present."""
-        return _describe(self.rows.sum(axis=1), (50, 90, 95, 99), with_max=True)
+        return describe(self.rows.sum(axis=1), (50, 90, 95, 99))
 
     def stages_ms(self) -> dict[str, dict[str, float]]:
-        """{stage: {p50, p99, mean}}; the means add up to the mean of latency_ms()."""
-        return {name: _describe(column, (50, 99)) for name, column in zip(STAGES, self.rows.T)}
-
-
-def _describe(values: Float, levels: Sequence[int], *, with_max: bool = False) -> dict[str, float]:
-    """Nearest-rank percentiles and the mean."""
-    found = np.percentile(values, levels, method="inverted_cdf")
-    out = {f"p{q}": round(float(v), 3) for q, v in zip(levels, found)}
-    if with_max:
-        out["max"] = round(float(values.max()), 3)
-    return {**out, "mean": round(float(values.mean()), 3)}
+        """{stage: {p50, p99, max, mean}}; the means add up to the mean of latency_ms()."""
+        return {name: describe(column, (50, 99)) for name, column in zip(STAGES, self.rows.T)}
 
 
 def measure(

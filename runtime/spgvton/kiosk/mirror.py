@@ -42,7 +42,7 @@ from spgvton.stream.rotate import Rotated
 from spgvton.stream.sink_thread import in_threads
 from spgvton.stream.sinks import Sink
 from spgvton.stream.slot import Policy
-from spgvton.stream.sources import Frame, Source, connector
+from spgvton.stream.sources import Frame, Source, Wrapped, connector
 from spgvton.stream.supervised import SupervisedSource
 
 __all__ = ["EXIT_GAVE_UP", "LATENCY_BUCKETS_S", "Mirror", "MirrorStatus"]
@@ -100,23 +100,19 @@ class MirrorStatus:
     last_error: str = ""
 
 
-class _Shutter(Source):
+class _Shutter(Wrapped):
     """SOURCE, whose frames are black while CLOSED() is true: with privacy on no camera pixel enters the loop."""
 
-    live = True
-
     def __init__(self, source: Source, closed: Callable[[], bool]) -> None:
-        self.name, self.fps, self.size = source.name, source.fps, source.size
-        self._source, self._closed = source, closed
+        super().__init__(source)
+        self.live = True
+        self._closed = closed
 
     def read(self) -> Frame | None:
         frame = self._source.read()
         if frame is None or not self._closed():
             return frame
         return Frame(np.zeros_like(frame.image), frame.index, frame.timestamp, frame.captured)
-
-    def close(self) -> None:
-        self._source.close()
 
 
 def _live(

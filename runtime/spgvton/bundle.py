@@ -48,12 +48,15 @@ FLOATS: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}  # safetensors' names
 MAX_MANIFEST: Final = 16 * 2**20  # bytes
 MIN_SIDE: Final = 8  # pixels of the network
 MAX_SIDE: Final = 4096
-SHIPPED: Final = "realtime"  # the one of assets/bundles that every verb takes by default
+SHIPPED: Final = {
+    "live": "live",
+    "pose": "realtime",
+}  # mode -> the one of assets/bundles that every verb takes by default
 
 
-def shipped() -> Path:
-    """Folder of the bundle that comes with the package and is the default."""
-    return Path(str(resources.files("spgvton") / "assets" / "bundles" / SHIPPED))
+def shipped(mode: str = "pose") -> Path:
+    """Folder of the bundle that comes with the package and is the default of MODE, one of MODES."""
+    return Path(str(resources.files("spgvton") / "assets" / "bundles" / SHIPPED[mode]))
 
 
 def locate(folder: str | Path) -> Path:
@@ -103,12 +106,12 @@ class Bundle:
     manifest: dict[str, Any]
 
     @staticmethod
-    def open(folder: str | Path | None = None) -> Bundle:
-        """Open FOLDER, or the shipped bundle of that name (default: SHIPPED), and check every file's hash.
+    def open(folder: str | Path | None = None, *, mode: str = "pose") -> Bundle:
+        """Open FOLDER, or the shipped bundle of that name (default: SHIPPED of MODE), and check every file's hash.
 
         Raises SpgvtonError for a missing folder or file, a foreign or newer manifest, or a hash that differs.
         """
-        path = shipped() if folder is None else locate(folder)
+        path = shipped(mode) if folder is None else locate(folder)
         file = path / MANIFEST
         try:
             manifest = json.loads(read_file(file, MAX_MANIFEST, "a manifest").decode())

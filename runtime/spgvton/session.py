@@ -42,7 +42,7 @@ class TryOn:
     >>> session.set_person(photo)
     >>> result = session(frame)                 # pose mode: RGB uint8 (256, 192, 3), the photo's person in the frame's pose
 
-    bundle: a model bundle or its folder; None = the shipped one. backend: a name, or what spgvton.backends.open_backend
+    bundle: a model bundle or its folder; None = the shipped one of each mode. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle's pose mode; close() closes either. threads: of a back end given by name. On the CPU each mode is opened when it
     is first used.
     parser: makes a semantic map where set_person() is given none; None = the shipped one for pictures.
@@ -56,6 +56,7 @@ class TryOn:
         threads: int | None = None, parser: Parser | None = None, economy: Economy | None = None,
     ) -> None:  # fmt: skip
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        self._own_bundle = bundle is not None
         self._name, self._threads = (backend if isinstance(backend, str) else CPU_BACKENDS[0]), threads
         self._opened: Backend | None = None if isinstance(backend, str) else backend
         self._statics: dict[str, Array] = {}  # what the pose mode is to be given when it is opened
@@ -222,7 +223,11 @@ class TryOn:
         if self._live is None:
             parser = self._parser or SHIPPED[FOR_PICTURES](self._threads or cores())
             self._live = LiveTryOn(
-                self.bundle, backend=self._name, threads=self._threads, parser=parser, economy=self._economy
+                self.bundle if self._own_bundle else None,
+                backend=self._name,
+                threads=self._threads,
+                parser=parser,
+                economy=self._economy,
             )
         if self._shop is not None:
             self._live.set_garment(self._shop[0], mask=self._shop[1])

@@ -12,7 +12,7 @@ import pytest
 
 from spgvton.backends import open_backend
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend
-from spgvton.bundle import MANIFEST, SHIPPED, WEIGHTS, Bundle, sha256, shipped
+from spgvton.bundle import MANIFEST, SHIPPED, WEIGHTS, Bundle, locate, sha256, shipped
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
@@ -188,9 +188,11 @@ def test_shipped_bundles_are_known_by_name(tmp_path: Path, monkeypatch: pytest.M
     for folder in shipped().parent.iterdir():
         assert Bundle.open(folder.name).folder == folder
     assert Bundle.open().folder == shipped()
-    (tmp_path / SHIPPED).mkdir()  # a folder of one's own goes before
+    for mode, name in SHIPPED.items():
+        assert Bundle.open(mode=mode).folder == shipped(mode) == locate(name) and mode in Bundle.open(name).modes
+    (tmp_path / "live").mkdir()  # a folder of one's own goes before
     with pytest.raises(SpgvtonError, match="not a model bundle"):
-        Bundle.open(SHIPPED)
+        Bundle.open("live")
 
 
 # ------------------------------------------------------------------ what a bundle must not hold

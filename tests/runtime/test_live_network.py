@@ -29,7 +29,7 @@ def samples() -> list[Sample]:
 
 @pytest.fixture(scope="module")
 def network() -> LiveNetwork:
-    return LiveNetwork(threads=1)
+    return LiveNetwork("realtime", threads=1)
 
 
 def wear(network: LiveNetwork, sample: Sample) -> LiveOutput:

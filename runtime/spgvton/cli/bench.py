@@ -227,7 +227,7 @@ def run_soak(args: argparse.Namespace, out: Path) -> int:
     """`spgvton bench soak`. Raises SpgvtonError when something grows, after everything was written."""
     if not 0.5 <= args.minutes <= 60 * 24 * 31:
         raise UsageError(f"--minutes {args.minutes:g}: give from 0.5 up to a month")
-    bundle = Bundle.open(args.bundle)
+    bundle = Bundle.open(args.bundle, mode=args.mode)
     seconds = 60 * args.minutes
     mirror = Mirror(
         args.source, args.bundle, mode=args.mode, backend=args.backend, threads=args.threads, wipe_after_s=WIPE_AFTER_S

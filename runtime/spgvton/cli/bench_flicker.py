@@ -123,7 +123,9 @@ def measure(args: argparse.Namespace, bundle: Bundle) -> tuple[dict[str, Any], d
             candidates[name] = Candidate(session)
         for name, setting in zip((LIVE, LIVE_WITH), settings.values()):
             if "live" in bundle.modes:
-                live = backend.open_live(args, bundle, threads=args.threads, economy=setting)
+                live = backend.open_live(
+                    args, Bundle.open(args.bundle, mode="live"), threads=args.threads, economy=setting
+                )
                 stack.callback(live.close)
                 live.set_garment(garment.picture, mask=garment.mask)
                 candidates[name] = LiveCandidate(live, candidates[PLAIN].session)

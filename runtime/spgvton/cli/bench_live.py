@@ -103,7 +103,7 @@ def run(args: argparse.Namespace, out: Path | None) -> int:
     """`spgvton bench loop --mode live`."""
     if args.frames < live_loop.WARM_UP + 2:
         raise UsageError(f"--frames {args.frames}: the first {live_loop.WARM_UP} warm up; give more, for instance 150")
-    bundle = Bundle.open(args.bundle)
+    bundle = Bundle.open(args.bundle, mode="live")
     report = measure(args, bundle)
     text = json.dumps(report, indent=1)
     if out:

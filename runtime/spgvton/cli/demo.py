@@ -147,7 +147,7 @@ def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str], t
         sink = FileSink(out / "demo.mp4", composer.size, source.fps, keep_time=args.realtime)
         stack.callback(sink.close)
         open_mode = open_live if args.mode == "live" else open_pose
-        session, stage, wear = open_mode(args, Bundle.open(args.bundle), garments, stack)
+        session, stage, wear = open_mode(args, Bundle.open(args.bundle, mode=args.mode), garments, stack)
         turns = Turns(stage, wear, len(garments), frames)
         poster = Poster(garments, frames)
         bar = stack.enter_context(tqdm(total=frames, unit="frame", desc="demo", disable=None, leave=False))
@@ -174,7 +174,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--seconds {args.seconds} is no duration: give for instance 4")
     out = make_folder(args.out)
     report, described, size = play(args, out)
-    played = {"mode": args.mode, "size": list(size), "bundle": str(args.bundle or SHIPPED), "backend": described}
+    played = {
+        "mode": args.mode,
+        "size": list(size),
+        "bundle": str(args.bundle or SHIPPED[args.mode]),
+        "backend": described,
+    }
     figures = json.dumps({**played, **report.as_dict()}, indent=1)
     write_text(out / "demo.json", figures + "\n")
     print(report.summary(), file=sys.stderr)

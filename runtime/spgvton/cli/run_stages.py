@@ -73,7 +73,7 @@ def open_live(
     policy: Policy, note: Note,
 ) -> Dresser:  # fmt: skip
     """Live mode for frames of FRAME_SIZE; STACK closes it. Raises UsageError, SpgvtonError."""
-    bundle = Bundle.open(args.bundle)
+    bundle = Bundle.open(args.bundle, mode="live")
     parser = choose_parser(args, bundle.label_set, args.threads or cores(), default=FOR_STREAMS)
     live = backend.open_live(args, bundle, threads=args.threads, parser=parser, economy=economy)
     stack.callback(live.close)

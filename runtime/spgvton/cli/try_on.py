@@ -198,6 +198,8 @@ def try_one(
         raise SpgvtonError(f"{garment[0]}: {e}") from e
     if not np.isin(answer.parse.labels, lb.HEAD).any():  # a pose is found in a garment's picture, too
         raise SpgvtonError("the photograph shows no face and no hair: the person comes first, then the garments")
+    if live.note:
+        say(f"{garment[0]}: {live.note}")
     times |= dict(zip((PARSE, SYNTHESIS), live.times_s))
     with timed(times, COMPOSE):
         result = live.compose(photo, answer)
@@ -217,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
     meter, files, failed = LatencyMeter(), [], []
     sheet = Sheet(photo) if sheet_path else None
     with ExitStack() as stack:
-        bundle = Bundle.open(args.bundle)
+        bundle = Bundle.open(args.bundle, mode="live")
         parser = choose_parser(args, bundle.label_set, args.threads or machine.cores())
         live = backend.open_live(args, bundle, threads=args.threads, parser=parser)
         stack.callback(live.close)

@@ -183,7 +183,7 @@ class Mirror:
         self._economy = economy or Economy()
 
         def open_engine() -> tuple[Bundle, Backend]:
-            opened = Bundle.open(bundle)
+            opened = Bundle.open(bundle, mode=mode)
             graph = LIVE if mode == "live" else POSE
             return opened, open_backend(backend, opened, mode=graph, threads=threads, warp=warp, plugin=plugin)
 

@@ -23,7 +23,7 @@ def prepare(config: KioskConfig) -> dict[str, str]:
 
     Raises UsageError and SpgvtonError, as the kiosk's start would.
     """
-    options, bundle = config.mirror, Bundle.open(config.bundle)
+    options, bundle = config.mirror, Bundle.open(config.bundle, mode=config.mirror.mode)
     mode = LIVE if options.mode == "live" else POSE
     backend = open_backend(
         options.backend, bundle, mode=mode, threads=options.threads, warp=options.warp, plugin=options.plugin

@@ -48,7 +48,7 @@ class LiveNetwork:
         self, bundle: str | Path | Bundle | None = None, *, backend: str | Backend = "onnxruntime",
         threads: int | None = None,
     ) -> None:  # fmt: skip
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, mode="live")
         self._backend: Backend = (
             open_backend(backend, self.bundle, mode=LIVE, threads=threads) if isinstance(backend, str) else backend
         )

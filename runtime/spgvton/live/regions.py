@@ -110,7 +110,7 @@ def decide(
     left = old & ~garment
     # Deep inside the customer there is no background, whatever the network says.
     body = shrink(labels != lb.BACKGROUND, DEEP * torso) & np.isin(semantic, (lb.BACKGROUND, *lb.clothes()))
-    body |= _torso(keypoints, (labels.shape[0], labels.shape[1]))  # whatever is worn there, something is
+    body |= torso_of(keypoints, (labels.shape[0], labels.shape[1]))  # whatever is worn there, something is
     garment |= touching(left & (body | (_thin(left, radius) & grow(garment, 1.5 * radius))), garment)
     garment |= _enclosed(old & ~garment, garment, SMALL * torso**2)
     garment = tidy(garment) & ~kept
@@ -138,7 +138,7 @@ def _enclosed(mask: Mask, garment: Mask, area: float) -> Mask:
     return mask & ((stats[:, cv2.CC_STAT_AREA] < area) & (held >= ENCLOSED * around))[pieces]
 
 
-def _torso(keypoints: Float, size: tuple[int, int]) -> Mask:
+def torso_of(keypoints: Float, size: tuple[int, int]) -> Mask:
     """The torso, between shoulders and hips; straight down from the shoulders where the hips are not seen."""
     out = np.zeros(size, np.uint8)
     shoulders, hips = keypoints[[kp.R_SHOULDER, kp.L_SHOULDER]], keypoints[[kp.L_HIP, kp.R_HIP]]

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton import keypoints as kp
+from spgvton import labels as lb
 from spgvton.backends import Backend
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
@@ -22,6 +24,7 @@ from spgvton.live.layers import Answer
 from spgvton.live.network import LiveNetwork
 from spgvton.live.parse_stream import ParseStream
 from spgvton.live.plate import CleanPlate
+from spgvton.live.regions import torso_of
 from spgvton.live.sleeves import SleeveLength, sleeve_end
 from spgvton.live.steady import Steady
 from spgvton.live.timewarp import similarity
@@ -38,6 +41,10 @@ Float = NDArray[np.float32]
 MIN_CLOTHES: Final = 0.01  # of the network's frame: less than that, and nobody is there to be dressed
 BEHIND: Final = "seen from behind"
 TOO_CLOSE: Final = "please step back a little"
+ONLY_TOP: Final = "a dress over trousers or a skirt is shown as a top"
+MISREAD: Final = "the parser does not see you, please turn to the light"
+MIN_PERSON: Final = 0.5  # of the torso between the keypoints, which the parser must find somebody on
+BELOW_HIPS: Final = 0.35  # of the torso: a garment that goes on so far below is worn as the dress that it is
 
 
 class Undressable(SpgvtonError):
@@ -48,6 +55,15 @@ def why_not_live(keypoints: Float, size: tuple[int, int]) -> str | None:
     """Why a frame of SIZE (height, width) with these KEYPOINTS (18, 3) is shown as it is, in a few words; None if it is not."""
     reason = why_unusable(keypoints, size)
     return reason or (BEHIND if seen_from_behind(keypoints) else None)
+
+
+def _ends_at_hips(worn: NDArray[np.bool_], keypoints: Float) -> bool:
+    """Whether the clothes WORN (H, W) by the customer of KEYPOINTS (18, 3) end there; False where the hips are not seen."""
+    hips = [keypoints[i, 1] for i in (kp.R_HIP, kp.L_HIP) if keypoints[i, 2] > 0]
+    if not hips:
+        return False
+    below = round(float(np.mean(hips)) + BELOW_HIPS * kp.torso_length(keypoints))
+    return below < worn.shape[0] and not worn[max(0, below) :].any()
 
 
 class LiveTryOn:
@@ -86,6 +102,7 @@ class LiveTryOn:
         self._long = False
         self.plate = CleanPlate()
         self.times_s = (0.0, 0.0)  # of the last answer: parser, network
+        self.note: str | None = None  # what the last answer could not do, in a few words
 
     @property
     def bundle(self) -> Bundle:
@@ -159,6 +176,8 @@ class LiveTryOn:
             parse = self._parse(frame, keypoints, box, picture)
         if self._framing.too_close(parse.labels):
             raise Undressable(TOO_CLOSE)
+        if (parse.labels != lb.BACKGROUND)[torso_of(placed, self.network.size)].mean() < MIN_PERSON:
+            raise Undressable(MISREAD)
         parsed = time.monotonic()
         output = self.network(picture, parse.labels, placed)
         if not np.isfinite(output.theta).all():
@@ -169,6 +188,7 @@ class LiveTryOn:
         if self._steady:
             answer = self._steady(answer)
         answer = replace(answer, sleeves=self._sleeves(sleeve_end(answer.worn, parse.labels, placed)))
+        self.note = ONLY_TOP if self._long and _ends_at_hips(answer.worn, placed) else None
         answer.layers  # noqa: B018 - made here, so that compose() finds them ready
         self.times_s = (parsed - start, time.monotonic() - parsed)
         self._still.made(placed, answer)

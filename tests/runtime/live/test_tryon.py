@@ -15,9 +15,10 @@ from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
 from spgvton.live.framing import LiveFraming
+from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.steady import Steady
-from spgvton.live.tryon import LiveTryOn, why_not_live
+from spgvton.live.tryon import ONLY_TOP, LiveTryOn, Undressable, why_not_live
 from spgvton.perception.pose import PoseEstimator
 from spgvton.video import cv2
 
@@ -69,6 +70,35 @@ def test_a_parser_that_fails_is_an_error_and_nothing_half_drawn(
     broken.set_garment(image.read(PHOTO)[:64, :64], mask=np.full((64, 64), 255, np.uint8))
     with pytest.raises(SpgvtonError, match="NaN"):
         broken.answer(person, keypoints)
+
+
+class Blind:
+    """Sees clothes, but not where the customer stands."""
+
+    label_set: str = "cihp"
+
+    def __call__(self, image: UInt8, keypoints: NDArray[np.float32]) -> UInt8:
+        labels = np.zeros(image.shape[:2], np.uint8)
+        labels[-60:, :80] = lb.UPPER_CLOTHES
+        return labels
+
+
+def test_a_parse_that_cannot_be_the_customer_dresses_nobody(live: LiveTryOn, garment: LiveGarment) -> None:
+    blind = LiveTryOn(live.network.sibling(), parser=Blind())
+    blind.use_garment(garment)
+    with pytest.raises(Undressable, match="parser does not see you"):
+        blind(image.read(PHOTO))
+
+
+def test_a_dress_that_becomes_a_top_is_told(live: LiveTryOn) -> None:
+    photo = image.read(PHOTO)
+    live(photo)
+    assert live.note is None
+    dress, mask = np.full((600, 300, 3), (200, 30, 60), np.uint8), np.zeros((600, 300), np.uint8)
+    mask[20:580, 60:240] = 255
+    live.set_garment(dress, mask=mask)
+    live(photo)
+    assert live.note == ONLY_TOP
 
 
 def test_an_answer_of_another_camera_size_is_not_used(live: LiveTryOn, person: UInt8, answer: Answer) -> None:

@@ -86,7 +86,7 @@ def _network(args: argparse.Namespace) -> tuple[LivePath, str, str]:
         checkpoint = Checkpoint.load(args.checkpoint)
         network = CheckpointNetwork(checkpoint.model())
         return LivePath(network, parser), checkpoint.config.label_set, f"`{args.checkpoint}`"
-    bundle = Bundle.open(args.bundle)
+    bundle = Bundle.open(args.bundle, mode="live")
     return LivePath(LiveNetwork(bundle), parser), bundle.label_set, f"bundle `{bundle.folder.name}`"
 
 

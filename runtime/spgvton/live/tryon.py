@@ -150,6 +150,7 @@ class LiveTryOn:
         self._garment, self._long = garment, is_long(garment.network)
         self._still.reset()
         self._sleeves.reset()
+        self._parse.reset()
         if self._steady:
             self._steady.reset()
 

@@ -12,7 +12,9 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
+from spgvton.live.garment import LiveGarment
 from spgvton.live.parse_stream import ParseStream
+from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.parse import Parse
 from spgvton.video import cv2
 
@@ -110,6 +112,19 @@ def test_forgotten() -> None:
     with pytest.raises(SpgvtonError, match="nobody"):
         stream(picture, keypoints, BOX, picture)
     assert stream._before is None
+
+
+def test_live_mode_forgets_it_with_the_customer_and_the_garment(live: LiveTryOn, garment: LiveGarment) -> None:
+    parser = Unsure(0.0)
+    mirror = LiveTryOn(live.network.sibling(), parser=parser)
+    labels, keypoints = figure((512, 384))
+    frame = lb.colourise(labels)
+    for forget in (mirror.forget, lambda: mirror.use_garment(garment)):
+        mirror.use_garment(garment)
+        assert (mirror.answer(frame, keypoints).parse.labels == lb.UPPER_CLOTHES).mean() > 0.05
+        assert mirror._parse._before is not None
+        forget()
+        assert mirror._parse._before is None
 
 
 def test_another_view_begins_anew() -> None:

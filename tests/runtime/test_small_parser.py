@@ -87,6 +87,15 @@ def test_somebody_else_is_background_but_not_free_room(parser: SmallParser) -> N
     assert parse.labels[y, x] == 0 and parse.free[y, x] == 0 and parse.free[y - 45, x + 25] == 255
 
 
+def test_a_hand_in_a_tree_is_no_hand(parser: SmallParser) -> None:
+    truth, keypoints = figure((256, 384))
+    picture = lb.colourise(truth)
+    picture[40:52, 134:146] = lb.PALETTE[lb.LEFT_ARM]
+    picture[150:210, 246:264] = lb.PALETTE[lb.LEFT_ARM]  # a whole forearm may be seen behind something
+    labels = parser(picture, keypoints)
+    assert not labels[40:52, 134:146].any() and (labels[155:205, 249:261] == lb.LEFT_ARM).all()
+
+
 def test_an_empty_room_is_free_but_for_people(parser: SmallParser) -> None:
     truth, _ = figure((720, 1280))
     free = parser.free(lb.colourise(truth))

@@ -21,6 +21,7 @@ SURE: Final = 230  # of 255: the background's share where surely nobody is
 IMPOSSIBLE: Final = 26  # of 255: a label that is nowhere likelier than that wins nowhere
 ROUNDING: Final = NUM_MAPS  # how far from 255 the sum of a pixel's maps may be
 MIN_PIXELS: Final = 12  # less is no person
+SPECK: Final = 0.03  # of the customer's largest piece; a forearm with its hand, cut off by a bag, has more
 
 
 def check_maps(maps: UInt8, what: str) -> UInt8:
@@ -43,10 +44,19 @@ def parse_of(maps: UInt8, size: tuple[int, int]) -> Parse:
         cv2.resize(maps[i], size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
     ids = np.array(channels, np.uint8)
     ids[ids == SOMEBODY_ELSE] = lb.BACKGROUND
-    labels = cv2.LUT(most_likely(large), _table(ids))
+    labels = _without_specks(np.asarray(cv2.LUT(most_likely(large), _table(ids)), np.uint8))
     if np.count_nonzero(labels) < MIN_PIXELS:
         raise SpgvtonError(NOBODY)
-    return Parse(np.asarray(labels, np.uint8), np.where(large[0] >= SURE, 255, 0).astype(np.uint8))
+    return Parse(labels, np.where(large[0] >= SURE, 255, 0).astype(np.uint8))
+
+
+def _without_specks(labels: UInt8) -> UInt8:
+    """LABELS (H, W) without pieces of the customer that hang together with nothing: a wrist that the pose sees in a tree."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats((labels > 0).astype(np.uint8), connectivity=8)
+    area = stats[:, cv2.CC_STAT_AREA].copy()
+    area[0] = 0
+    keep = area >= SPECK * area.max()
+    return labels if keep[1:].all() or count < 3 else np.where(keep[pieces], labels, 0).astype(np.uint8)
 
 
 def _table(ids: UInt8) -> UInt8:

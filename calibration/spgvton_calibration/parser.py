@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 
 from spgvton import labels as lb
-from spgvton.bundle import PARSER, Bundle, derived_manifest, sha256, write_manifest
+from spgvton.bundle import PARSER, PARSER_INTEGER, Bundle, derived_manifest, sha256, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes, write_text
 from spgvton.perception.soft_maps import parse_of
@@ -30,7 +30,6 @@ from spgvton_calibration.network import Layer, Network
 from spgvton_calibration.qdq import OPSET, Int8Weight, insert, quantise_weight
 from spgvton_calibration.ranges import RangeTable
 
-INTEGER: Final = f"{PARSER}_integer"  # the graph for ONNX Runtime on a CPU with VNNI
 MAX_DROP: Final = 0.01  # of mIoU
 LABELS: Final = "labels"  # the one region that is judged
 
@@ -132,8 +131,8 @@ def calibrate_parser(
     model = insert(network, chosen, amax, weights)
     models, score = {PARSER: model}, None
     if source.precision == "fp32":
-        models[INTEGER] = _integer(network, chosen, made, amax, weights)
-        score = judge.score(models[INTEGER], "integers")
+        models[PARSER_INTEGER] = _integer(network, chosen, made, amax, weights)
+        score = judge.score(models[PARSER_INTEGER], "integers")
     outcome = ParserOutcome(
         table, chosen, by_rule, judge.float_miou, judge.score(model, "INT8"), score, held_out, given_up
     )

@@ -12,6 +12,7 @@
 The bundle of a human parser holds one graph, with its weights inside, and no mode:
 
     human_parser.onnx     framed picture and keypoints -> soft maps of the labels (spgvton.perception.small)
+    human_parser_integer.onnx   of INT8 bundles: the same for ONNX Runtime on processors with VNNI
 
 Every later stage reads a bundle and nothing else. Hashes are checked whenever a bundle is opened.
 """
@@ -41,6 +42,7 @@ WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon", "live")
 PARSER: Final = "human_parser"  # the graph of a parser's bundle
+PARSER_INTEGER: Final = "human_parser_integer"  # its INT8 form for ONNX Runtime on processors with VNNI
 MODES: Final = {"live": "live", "pose": "tryon"}  # mode -> its joint graph
 # Joint graph -> what it is in two: computed when person or garment change, and for every frame. Optional.
 PAIRS: Final = {"tryon": ("session", "frame"), "live": ("live_garment", "live_frame")}

@@ -10,11 +10,11 @@ import onnx
 import pytest
 import torch
 
-from spgvton.bundle import PARSER, Bundle
+from spgvton.bundle import PARSER, PARSER_INTEGER, Bundle
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton_calibration.calibrate import Settings
-from spgvton_calibration.parser import INTEGER, calibrate_parser, miou
+from spgvton_calibration.parser import calibrate_parser, miou
 from spgvton_export.parser_export import export_parser, parser_samples, run
 from spgvton_training.parsing.checkpoint import ParserCheckpoint
 from spgvton_training.parsing.network import ParserConfig, ParserNetwork
@@ -51,10 +51,10 @@ def test_both_forms(int8: tuple[Bundle, dict[str, object]], parser: Bundle) -> N
     assert bundle.precision == "int8" and bundle.is_parser
     assert facts["layers_int8"] == 17 and facts["layers_float"] == ["parser.stem.0", "parser.pose", "parser.head"]
     assert operators(bundle, PARSER).count("QuantizeLinear") >= 17 and "QLinearConv" not in operators(bundle, PARSER)
-    assert operators(bundle, INTEGER).count("QLinearConv") == 17
+    assert operators(bundle, PARSER_INTEGER).count("QLinearConv") == 17
     samples = parser_samples(SIZE)
     exact = run(parser.graph(PARSER), samples).argmax(1)
-    for name in (PARSER, INTEGER):
+    for name in (PARSER, PARSER_INTEGER):
         assert (run(bundle.graph(name), samples).argmax(1) == exact).mean() > 0.8, name
     assert (bundle.folder / "calibration" / "ranges.json").is_file()
     assert "miou_float" in (bundle.folder / "calibration" / "calibration.md").read_text()

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton import labels as lb
-from spgvton.bundle import PARSER
+from spgvton.bundle import PARSER, PARSER_INTEGER
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
+from spgvton.machine import has_vnni
 from spgvton.perception import crops
 from spgvton.perception.onnx_session import open_session, shipped_model
 from spgvton.perception.parse import Parse
@@ -28,7 +29,6 @@ UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Corners = tuple[Float, Float]
 
-FILE: Final = f"{PARSER}.onnx"
 INPUTS: Final = ("picture", "keypoints")
 WORK: Final = 2  # times the network's size: where a whole picture's person is labelled
 SECOND_LOOK: Final = 1.25  # a head-to-hips crop that shows less than so much more is not worth its pass
@@ -45,7 +45,7 @@ class SmallParser:
     label_set: str = "cihp"
 
     def __init__(self, path: str | Path | None = None, threads: int | None = None) -> None:
-        self.path = Path(path) if path is not None else shipped_model(FILE)
+        self.path = Path(path) if path is not None else shipped()
         self._session = open_session(self.path, threads or 1)
         shapes = {i.name: list(i.shape) for i in self._session.get_inputs()}
         if set(shapes) != set(INPUTS) or len(shapes["picture"]) != 4:
@@ -131,6 +131,11 @@ class SmallParser:
         if maps.ndim != 4 or maps.shape[1] != NUM_MAPS or maps.dtype != np.uint8:
             raise SpgvtonError(f"{self.path} gave {maps.dtype} {maps.shape}: export the parser again")
         return check_maps(maps[0], str(self.path))
+
+
+def shipped() -> Path:
+    """The shipped graph that is faster here: without VNNI the sums of the one in integers would saturate. Raises SpgvtonError."""
+    return shipped_model(f"{PARSER_INTEGER if has_vnni() else PARSER}.onnx")
 
 
 def _scaled(box: Letterbox, size: tuple[int, int]) -> Letterbox:

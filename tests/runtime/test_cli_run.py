@@ -104,11 +104,15 @@ def test_latest_plays_a_file_at_its_own_pace(
     assert FRAMES - 2 <= len(frames_of(out)) <= FRAMES + 2  # dropped ones are filled
 
 
-def test_garment_mask_is_found_and_alpha_is_taken(
+def test_masks_lie_beside_are_found_or_are_the_alpha(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     at = arguments.index("--garment-mask")
     unmasked = [*arguments[:at], *arguments[at + 2 :], "--sink", "null", "--max-frames", "2"]
+    assert main(unmasked) == 0
+    assert "no mask is given" not in capsys.readouterr().err, "garment_1_mask.png lies beside it"
+    (tmp_path / "alone.jpg").write_bytes((ASSETS / "garment_1.jpg").read_bytes())
+    unmasked[unmasked.index("--garment") + 1] = str(tmp_path / "alone.jpg")
     assert main(unmasked) == 0
     assert "no mask is given" in capsys.readouterr().err
     garment = image.read(ASSETS / "garment_1.jpg")

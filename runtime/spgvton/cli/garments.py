@@ -16,6 +16,7 @@ from spgvton.perception.garment_mask import garment_mask
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
+MASK: Final = "_mask"  # as in a kiosk's folder
 CARD_SIDE: Final = 640  # pixels of what is kept of a garment's picture for people to see
 
 
@@ -47,11 +48,19 @@ def read(path: str | Path, mask_path: str | Path | None, note: Callable[[str], N
 
 
 def pair_masks(garments: list[str], masks: list[str] | None) -> list[tuple[str, str | None]]:
-    """Each garment with its mask. Raises UsageError where there are more or fewer masks than garments."""
+    """Each garment with its mask: one of MASKS, or the file NAME_mask.png beside it.
+
+    Raises UsageError where there are more or fewer masks than garments.
+    """
     if not masks:
-        return [(path, None) for path in garments]
+        return [(path, _beside(Path(path))) for path in garments]
     if len(masks) != len(garments):
         raise UsageError(
             f"{len(garments)} garments and {len(masks)} masks: give one mask per garment, in the same order, or none"
         )
     return list(zip(garments, masks))
+
+
+def _beside(picture: Path) -> str | None:
+    mask = picture.with_name(f"{picture.stem}{MASK}.png")
+    return str(mask) if picture.is_file() and mask.is_file() else None

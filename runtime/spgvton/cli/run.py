@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--garment-mask", action="append", metavar="PNG",
-        help="white where the garment is; found by itself otherwise; one per --garment, in the same order",
+        help="white where the garment is; otherwise NAME_mask.png beside it, or found; one per --garment, in the same order",
     )  # fmt: skip
     parser.add_argument(
         "--garment-seconds", type=float, metavar="S", help="go on to the next garment after S seconds, without end"

@@ -48,7 +48,6 @@ UInt8 = NDArray[np.uint8]
 
 WRITABLE: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 READ, WRITE = "read", "write"
-MASK: Final = "_mask"  # as in a kiosk's folder
 SHEET_HEIGHT: Final = 560
 SHEET_WIDTH: Final = 2400
 GAP: Final = 14
@@ -84,21 +83,16 @@ def expand(given: Sequence[str], masks: list[str] | None) -> list[tuple[str, str
     found: list[tuple[str, str | None]] = []
     for path, mask in garments.pair_masks(list(given), masks):
         if not Path(path).is_dir():
-            found.append((path, mask or _beside(Path(path))))
+            found.append((path, mask))
             continue
         if mask:
-            raise UsageError(f"{path} is a folder: its masks lie in it as NAME{MASK}.png; leave --mask out")
+            raise UsageError(f"{path} is a folder: its masks lie in it as NAME{garments.MASK}.png; leave --mask out")
         pictures = sorted(f for f in Path(path).iterdir() if f.suffix.lower() in image.SUFFIXES)
-        pictures = [f for f in pictures if not f.stem.endswith(MASK)]
+        pictures = [f for f in pictures if not f.stem.endswith(garments.MASK)]
         if not pictures:
             raise SpgvtonError(f"folder {path} holds no picture of a garment")
-        found += [(str(f), _beside(f)) for f in pictures]
+        found += garments.pair_masks([str(f) for f in pictures], None)
     return found
-
-
-def _beside(picture: Path) -> str | None:
-    mask = picture.with_name(f"{picture.stem}{MASK}.png")
-    return str(mask) if mask.is_file() else None
 
 
 def name_outputs(person: Path, pictures: Sequence[str], out: str | None) -> tuple[list[Path], Path | None]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import frames_of
 from override import latest, main
 
 import spgvton
@@ -19,7 +20,6 @@ from spgvton import image
 from spgvton.demo_assets import DemoAssets
 from spgvton.recording import EVERY, Recording
 from spgvton.stream.sinks import FileSink
-from spgvton.stream.sources import open_source
 from spgvton.video import cv2
 
 PROMISED = {"fps", "frames_in", "frames_out", "dropped", "latency_ms", "stages_ms", "machine", "versions"}
@@ -34,15 +34,6 @@ def arguments(tiny_bundle: Path) -> list[str]:
         "run", "--mode", "pose", "--source", str(ASSETS / "clip.mp4"), "--garment", str(ASSETS / "garment_1.jpg"), "--garment-mask",
         str(ASSETS / "garment_1_mask.png"), "--bundle", str(tiny_bundle), "--max-frames", str(FRAMES), "--threads", "1",
     ]  # fmt: skip
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    source = open_source(str(path))
-    frames = []
-    while frame := source.read():
-        frames.append(frame.image)
-    source.close()
-    return frames
 
 
 def make_video(path: Path, frames: list[np.ndarray]) -> Path:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import frames_of
 
 from spgvton import image
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
-from spgvton.stream.sources import open_source
 from spgvton.video import cv2
 
 ASSETS = DemoAssets.open().folder
@@ -27,15 +27,6 @@ def garment(number: int) -> list[str]:
 def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, object]:
     assert main(["run", *arguments, "--threads", "2", "--json"]) == code
     return json.loads(capsys.readouterr().out)
-
-
-def frames_of(path: Path) -> list[np.ndarray]:
-    source = open_source(str(path))
-    frames = []
-    while frame := source.read():
-        frames.append(frame.image)
-    source.close()
-    return frames
 
 
 def colour(frame: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ import itertools
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import free_port
 
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.stream import supervised
@@ -43,12 +43,6 @@ def check_order(frames: list[Frame]) -> None:
     """Nothing but the missing frames shows that there was more than one connection."""
     assert [f.index for f in frames] == list(range(frames[0].index, frames[0].index + len(frames)))
     assert all(a.timestamp < b.timestamp for a, b in itertools.pairwise(frames))
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class RtspServer:

@@ -16,17 +16,13 @@ from typing import Any
 
 import httpx
 import pytest
+from helpers import free_port
 from kiosk_shop import make_shop, wait_for
 
 from spgvton.cli import main
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 RESTART_CPU_S = 5.0  # of processor time until live again; wall time is the same on a machine that does nothing else
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Supervisor:

@@ -22,12 +22,15 @@ HEIGHT: Final = 256  # pixels of the garment when it is looked at
 MIDDLE: Final = np.linspace(-0.04, 0.04, 5)  # of its width: how far the neckline's middle is from its own
 HALF: Final = np.linspace(0.05, 0.26, 16)  # of its width: half of the neckline's
 DEPTH: Final = np.geomspace(0.025, 0.34, 16)  # of its height
-ALONG: Final = np.linspace(-0.8, 0.8, 25)  # from one corner (-1) to the other (1): where both sides are compared
+ALONG: Final = np.sin(
+    np.linspace(-1.2, 1.2, 29)
+)  # from one corner (-1) to the other (1): where both sides are compared; more on the flanks
 ACROSS: Final = 3.0  # pixels from the curve
 POWERS: Final = (1.0, 2.0, 4.0)  # of the curve: a V, a parabola, a wide U
 FAINT, STRONG = 1.5, 9.0  # Lab units of a change that counts little, and of one that counts in full
 ALIKE: Final = 0.72  # share of the curve along which the cloth must change in the same way
 LENGTH: Final = 0.5  # a longer edge is a better one: power of a neckline's width in its score
+RUNS_ON: Final = 0.5  # of the change across a curve, from which on it goes on beside it: a stripe
 LEAST, TRIED = 0.43, 300  # score, and number of curves, beyond which nothing is looked for
 DARKER, OTHER = 3.0, 10.0  # Lab units by which the inside is darker than the shoulders, or just another colour
 SLOPE: Final = 0.06  # of the height: how much lower than the collar the shoulders are
@@ -74,6 +77,11 @@ def find_lining(picture: UInt8, mask: UInt8) -> UInt8:
     size = (max(16, round(w * HEIGHT / h)), HEIGHT)
     small = cv2.resize(picture[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA)
     inside = np.asarray(cv2.resize(mask[y : y + h, x : x + w], size, interpolation=cv2.INTER_AREA)) >= 200
+    if not inside.any():
+        return out
+    small = np.where(inside[..., None], small, np.median(small[inside], axis=0)).astype(
+        np.uint8
+    )  # whatever lies beside it
     soft = cv2.GaussianBlur(cv2.bilateralFilter(small, 5, 20, 3), (0, 0), 1.0).astype(np.float32) / 255
     lab = np.asarray(cv2.cvtColor(soft, cv2.COLOR_RGB2LAB), np.float32)
     found = _neckline(lab, inside)
@@ -99,6 +107,8 @@ def _neckline(lab: Float, inside: Mask) -> Mask | None:
     same = ((way * common[:, None]).sum(2) > 0.6) & (size[..., 0] > FAINT)
     score = np.where(same.mean(1) >= ALIKE, (weight[..., 0] * (way * common[:, None]).sum(2)).mean(1), 0)
     score *= (curves.half / curves.half.max()) ** LENGTH
+    stripe = (_beyond(lab, curves) * common).sum(1) > RUNS_ON * (change * common[:, None]).sum(2).mean(1)
+    score[stripe] = 0
     for i in np.argsort(-score)[:TRIED]:
         if score[i] < LEAST:
             break
@@ -112,6 +122,16 @@ def _beside(lab: Float, curves: _Curves, far: float) -> Float:
     """LAB (H, W, 3) at FAR pixels from all CURVES: (N, M, 3)."""
     x, y = curves.x + far * curves.normal[..., 0], curves.y + far * curves.normal[..., 1]
     return cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+def _beyond(lab: Float, curves: _Curves) -> Float:
+    """How LAB (H, W, 3) changes downwards at each curve's lowest point, but left and right of its corners: (N, 3)."""
+    x = curves.middle[:, None] + curves.half[:, None] * np.array([-1.5, -1.3, 1.3, 1.5], np.float32)
+    y = np.repeat((curves.top + curves.depth)[:, None], x.shape[1], 1)
+    above, below = (
+        cv2.remap(lab, x, y + far, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for far in (-ACROSS, ACROSS)
+    )
+    return np.asarray((below - above).mean(1), np.float32)
 
 
 def _is_inside(above: Mask, lab: Float, inside: Mask, curves: _Curves, i: int) -> bool:

@@ -33,6 +33,7 @@ from spgvton.perception.garment_mask import garment_mask
 from spgvton.perception.parser_options import FOR_STREAMS, SHIPPED
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator, seen_from_behind, why_unusable
+from spgvton.perception.skeleton import torso_axis
 from spgvton.person import place
 
 UInt8 = NDArray[np.uint8]
@@ -40,6 +41,8 @@ Float = NDArray[np.float32]
 
 MIN_CLOTHES: Final = 0.01  # of the network's frame: less than that, and nobody is there to be dressed
 BEHIND: Final = "seen from behind"
+LYING: Final = "the person lies on their side: turn the picture upright"
+UPRIGHT: Final = 0.5  # cosine of the largest angle between a torso and the vertical
 TOO_CLOSE: Final = "please step back a little"
 ONLY_TOP: Final = "a dress over trousers or a skirt is shown as a top"
 MISREAD: Final = "the parser does not see you, please turn to the light"
@@ -53,8 +56,11 @@ class Undressable(SpgvtonError):
 
 def why_not_live(keypoints: Float, size: tuple[int, int]) -> str | None:
     """Why a frame of SIZE (height, width) with these KEYPOINTS (18, 3) is shown as it is, in a few words; None if it is not."""
-    reason = why_unusable(keypoints, size)
-    return reason or (BEHIND if seen_from_behind(keypoints) else None)
+    if reason := why_unusable(keypoints, size):
+        return reason
+    if (keypoints[[kp.R_HIP, kp.L_HIP], 2] > 0).all() and torso_axis(keypoints)[1] < UPRIGHT:
+        return LYING
+    return BEHIND if seen_from_behind(keypoints) else None
 
 
 def _ends_at_hips(worn: NDArray[np.bool_], keypoints: Float) -> bool:

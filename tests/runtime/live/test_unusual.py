@@ -17,7 +17,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.live.compositor import composite
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
-from spgvton.live.tryon import LiveTryOn
+from spgvton.live.tryon import LYING, LiveTryOn, why_not_live
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -46,6 +46,21 @@ def test_who_is_cut_by_the_edge_gets_a_hint(cut: str, live: LiveTryOn) -> None:
     with pytest.raises(SpgvtonError) as e:
         live(photo)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_picture_on_its_side_is_not_half_dressed(turns: int, live: LiveTryOn) -> None:
+    with pytest.raises(SpgvtonError, match=r"turn the picture upright|no person|not visible|no usable pose"):
+        live(np.ascontiguousarray(np.rot90(image.read(PHOTO), turns)))
+
+
+def test_who_lies_is_told_and_who_leans_is_dressed(keypoints: NDArray[np.float32]) -> None:
+    def leaning(degrees: float) -> NDArray[np.float32]:
+        turn = cv2.getRotationMatrix2D((270, 360), degrees, 1.0)
+        return np.column_stack([keypoints[:, :2] @ turn[:, :2].T + turn[:, 2], keypoints[:, 2]]).astype(np.float32)
+
+    size = (720, 720)
+    assert [why_not_live(leaning(d), size) for d in (-90, -45, 0, 45, 90)] == [LYING, None, None, None, LYING]
 
 
 def test_a_garment_cut_out_by_alpha_is_worn_like_one_with_a_mask(person: UInt8, answer: Answer, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
 from spgvton.machine import has_vnni
 from spgvton.perception import crops
+from spgvton.perception.human_parsing import NOBODY
 from spgvton.perception.onnx_session import open_session, shipped_model
 from spgvton.perception.parse import Parse
 from spgvton.perception.soft_maps import NUM_MAPS, SURE, check_maps, parse_of
@@ -30,6 +31,7 @@ Float = NDArray[np.float32]
 Corners = tuple[Float, Float]
 
 INPUTS: Final = ("picture", "keypoints")
+BLANK: Final = 2.0  # levels of 255: a picture of less deviation shows nothing (a covered lens)
 WORK: Final = 2  # times the network's size: where a whole picture's person is labelled
 SECOND_LOOK: Final = 1.25  # a head-to-hips crop that shows less than so much more is not worth its pass
 NEAR: Final = 14  # pixels of the network round people seen in a whole picture that may be theirs, too
@@ -122,8 +124,13 @@ class SmallParser:
         return Letterbox.around(size, scale, (float(x), float(y)), ((columns - 1) / 2, (rows - 1) / 2), self.size)
 
     def _look(self, picture: UInt8, k: Float, box: Letterbox) -> UInt8:
-        """The network's maps, uint8 (21, h, w), of what BOX, of the network's size, shows of PICTURE."""
+        """The network's maps, uint8 (21, h, w), of what BOX, of the network's size, shows of PICTURE.
+
+        Raises SpgvtonError for a blank one: told where somebody stands, the network would see them there all the same.
+        """
         seen = np.asarray(box.apply(picture), np.uint8)
+        if (k[:, 2] > 0).any() and _deviation(seen, box) < BLANK:
+            raise SpgvtonError(NOBODY)
         try:
             (maps,) = self._session.run(None, {"picture": seen[None], "keypoints": place(k, box)[None]})
         except Exception as e:  # ONNX Runtime's own classes
@@ -131,6 +138,15 @@ class SmallParser:
         if maps.ndim != 4 or maps.shape[1] != NUM_MAPS or maps.dtype != np.uint8:
             raise SpgvtonError(f"{self.path} gave {maps.dtype} {maps.shape}: export the parser again")
         return check_maps(maps[0], str(self.path))
+
+
+def _deviation(seen: UInt8, box: Letterbox) -> float:
+    """Standard deviation of the picture in SEEN (h, w, 3), which BOX put there, without what lies beside it."""
+    inside = []
+    for pad, extent, room in zip(box.pad[::-1], box.source, box.target):
+        start, stop = max(0, int(np.ceil(pad))), min(room, int(pad + extent * box.scale))
+        inside.append(slice(start, max(stop, start + 1)))
+    return float(cv2.meanStdDev(seen[inside[0], inside[1]])[1].max())
 
 
 def shipped() -> Path:

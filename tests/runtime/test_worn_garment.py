@@ -43,7 +43,7 @@ def worn(change: Callable[[np.ndarray, np.ndarray], None]) -> Worn:
 def test_on_a_photograph() -> None:
     picture = im.read(DATA / "person_front.jpg")
     found = worn_garment(picture)
-    assert found is not None and found.kind == "top"
+    assert found is not None and (found.kind, found.sleeve) == ("top", "short")
     inside, outside = [(115, 160), (58, 145), (115, 250)], [(116, 60), (57, 220), (95, 300), (20, 300), (165, 420)]
     assert all(found.mask[y, x] == 255 for x, y in inside) and not any(found.mask[y, x] for x, y in outside)
     assert "it is seen from behind" not in found.notes
@@ -56,7 +56,7 @@ def test_nothing_to_say() -> None:
         pass
 
     found = worn(plain)
-    assert found.notes == () and found.kind == "top"
+    assert found.notes == () and found.kind == "top" and found.sleeve == "none"
     assert (found.mask > 0).sum() == (figure()[0] == lb.UPPER_CLOTHES).sum()
 
 
@@ -104,6 +104,10 @@ def coat(labels: np.ndarray, k: np.ndarray) -> None:
 )  # fmt: skip
 def test_what_is_hidden_is_said(change: Callable[[np.ndarray, np.ndarray], None], note: str) -> None:
     assert note in worn(change).notes
+
+
+def test_sleeves_are_as_long_as_they_are_seen() -> None:
+    assert worn(bent).sleeve == "long" and worn(coat).sleeve == "none"
 
 
 def test_what_hides_it_is_not_in_the_mask() -> None:

@@ -38,10 +38,12 @@ KINDS: Final = {lb.UPPER_CLOTHES: "top", lb.DRESS: "dress", lb.COAT: "coat or ja
 
 
 class Worn(NamedTuple):
-    """mask: uint8 (H, W), 255 = garment, hard edges. kind: in words. notes: what of it cannot be seen, a few words each."""
+    """mask: uint8 (H, W), 255 = garment, hard edges. kind: one of KINDS' words. sleeve: "none", "short" or "long", as far as it is seen.
+    notes: what of it cannot be seen, a few words each."""
 
     mask: UInt8
     kind: str
+    sleeve: str
     notes: tuple[str, ...]
 
 
@@ -81,7 +83,7 @@ def worn_garment(picture: UInt8, keypoints: Float | None = None, parser: Parser 
     others = [KINDS[i] for i, area in areas.items() if i != label and area > OTHER * areas[label]]
     notes = [f"the {name} worn with it is left out" for name in others]
     notes += _hidden(garment, labels, k) + _cut(garment, k) + _folded(garment, k)
-    return Worn(garment.astype(np.uint8) * np.uint8(255), KINDS[label], tuple(notes))
+    return Worn(garment.astype(np.uint8) * np.uint8(255), KINDS[label], _sleeve(garment, k), tuple(notes))
 
 
 def _tidy(mask: Mask) -> Mask:
@@ -116,6 +118,18 @@ def _hidden(garment: Mask, labels: UInt8, k: Float) -> list[str]:
     if (inside & (labels == lb.BACKGROUND)).sum() > least:
         notes.append("something before it, such as a bag, hides part of it")
     return notes
+
+
+def _sleeve(garment: Mask, k: Float) -> str:
+    """How far down the arm that shows more of it the garment reaches."""
+    reach = 0
+    for _, _, (shoulder, elbow, wrist) in ARMS:
+        for far, (start, end, share) in enumerate(((shoulder, elbow, 0.45), (elbow, wrist, 0.5)), start=1):
+            if k[start, 2] > 0 and k[end, 2] > 0:
+                x, y = np.rint(k[start, :2] + share * (k[end, :2] - k[start, :2])).astype(int)
+                inside = 0 <= x < garment.shape[1] and 0 <= y < garment.shape[0]
+                reach = max(reach, far if inside and garment[y, x] else 0)
+    return ("none", "short", "long")[reach]
 
 
 def _cut(garment: Mask, k: Float) -> list[str]:

@@ -97,7 +97,7 @@ def coat(labels: np.ndarray, k: np.ndarray) -> None:
     "change, note",
     [
         (arm, "the right arm hides part of it"), (both_arms, "both arms hide part of it"), (hair, "hair hides part of it"),
-        (bag, "something before it, such as a bag, hides part of it"), (cut, "the picture cuts it at the bottom"),
+        (bag, "something before it, such as a bag, hides part of it"), (cut, "the picture cuts it: bottom"),
         (turned, "it is seen from behind"), (bent, "the left sleeve is bent"),
         (coat, "the coat or jacket worn with it is left out"),
     ],

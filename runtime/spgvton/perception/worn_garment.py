@@ -29,6 +29,7 @@ MIN_HEAD: Final = 0.02  # of the torso squared; a pose is found in a shirt on a 
 OTHER: Final = 0.12  # of the garment's area, from which on another one over or under it is told
 HIDDEN: Final = 0.03  # of the garment's area
 CUT: Final = 0.04  # of the torso: so much of the picture's edge lies on the garment where it is cut
+EDGE: Final = 0.01  # of the picture: how deep its edge is looked at, where labels are vague
 BENT: Final = 75.0  # degrees between upper arm and forearm, below which a long sleeve is folded
 ARMS: Final = (
     ("right", lb.RIGHT_ARM, (kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST)),
@@ -134,10 +135,15 @@ def _sleeve(garment: Mask, k: Float) -> str:
 
 def _cut(garment: Mask, k: Float) -> list[str]:
     """At which edges the picture ends before the garment does."""
-    least = max(2.0, CUT * kp.torso_length(k))
-    edges = {"left": garment[:, 0], "right": garment[:, -1], "bottom": garment[-1], "top": garment[0]}
+    least, n = max(2.0, CUT * kp.torso_length(k)), max(1, round(EDGE * max(garment.shape)))
+    edges = {
+        "left": garment[:, :n].any(1),
+        "right": garment[:, -n:].any(1),
+        "bottom": garment[-n:].any(0),
+        "top": garment[:n].any(0),
+    }
     cut = [name for name, line in edges.items() if line.sum() > least]
-    return [f"the picture cuts it at the {' and the '.join(cut)}"] if cut else []
+    return [f"the picture cuts it: {', '.join(cut)}"] if cut else []
 
 
 def _folded(garment: Mask, k: Float) -> list[str]:

@@ -6,23 +6,23 @@ soft maps of all 20 labels of the customer, and one of everybody else.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton import keypoints as kp
-from spgvton import labels as lb
 from spgvton.bundle import PARSER, PARSER_INTEGER
 from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
 from spgvton.machine import has_vnni
 from spgvton.perception import crops
 from spgvton.perception.human_parsing import NOBODY
+from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.onnx_session import open_session, shipped_model
 from spgvton.perception.parse import Parse
-from spgvton.perception.soft_maps import NUM_MAPS, SURE, check_maps, parse_of
+from spgvton.perception.soft_maps import NUM_MAPS, check_maps, parse_of
 from spgvton.person import place
 from spgvton.video import cv2
 
@@ -34,7 +34,6 @@ INPUTS: Final = ("picture", "keypoints")
 BLANK: Final = 2.0  # levels of 255: a picture of less deviation shows nothing (a covered lens)
 WORK: Final = 2  # times the network's size: where a whole picture's person is labelled
 SECOND_LOOK: Final = 1.25  # a head-to-hips crop that shows less than so much more is not worth its pass
-NEAR: Final = 14  # pixels of the network round people seen in a whole picture that may be theirs, too
 
 
 class SmallParser:
@@ -48,7 +47,8 @@ class SmallParser:
 
     def __init__(self, path: str | Path | None = None, threads: int | None = None) -> None:
         self.path = Path(path) if path is not None else shipped()
-        self._session = open_session(self.path, threads or 1)
+        self._threads = threads or 1
+        self._session = open_session(self.path, self._threads)
         shapes = {i.name: list(i.shape) for i in self._session.get_inputs()}
         if set(shapes) != set(INPUTS) or len(shapes["picture"]) != 4:
             raise SpgvtonError(f"{self.path} is no graph of spgvton export --parser: it takes {', '.join(shapes)}")
@@ -97,23 +97,15 @@ class SmallParser:
         return _brought(maps, own, _scaled(box, (round(rows / stride), round(columns / stride))))
 
     def free(self, picture: UInt8) -> UInt8:
-        """Where in PICTURE, RGB uint8 (H, W, 3), surely nobody is: 255 in a small map (h, w) of the whole of it, else 0.
+        """Where in PICTURE, RGB uint8 (H, W, 3), surely nobody is; see MulticlassParser.free(), which answers.
 
-        For a room without a customer, in which somebody may stand all the same: without keypoints everybody is somebody else.
-        Raises SpgvtonError.
+        It sees small people in a whole picture better, and nobody waits for an empty room. Raises SpgvtonError.
         """
-        h, w = crops.check_picture(picture).shape[:2]
-        rows, columns = self.size
-        scale = min(rows / h, columns / w)
-        size = min(rows, max(1, round(h * scale))), min(columns, max(1, round(w * scale)))
-        small = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
-        beside = (0, rows - size[0], 0, columns - size[1])
-        seen = np.asarray(cv2.copyMakeBorder(small, *beside, cv2.BORDER_REPLICATE), np.uint8)
-        nobody = np.zeros((kp.NUM_KEYPOINTS, 3), np.float32)
-        room = self._look(seen, nobody, Letterbox.fit(self.size, self.size))[lb.BACKGROUND]
-        large = cv2.resize(room, (columns, rows), interpolation=cv2.INTER_LINEAR)[: size[0], : size[1]]
-        found = np.where(large >= SURE, 255, 0).astype(np.uint8)
-        return np.asarray(cv2.erode(found, np.ones((2 * NEAR + 1,) * 2, np.uint8)))  # hands are not seen at that size
+        return self._room.free(picture)
+
+    @cached_property
+    def _room(self) -> MulticlassParser:
+        return MulticlassParser(self._threads)
 
     def _around(self, size: tuple[int, int], corners: Corners) -> Letterbox:
         """The part between CORNERS of a picture of SIZE (height, width) in the network's frame."""

@@ -82,8 +82,9 @@ def fill_uncovered(
     skin = cv2.GaussianBlur(skin, (0, 0), 1.2)
     if regions.neck.any():
         near = shrink(np.isin(labels, (lb.TORSO_SKIN, lb.FACE)), 2)
-        skin = np.where(regions.neck[..., None], spread(seen, near), skin)
-        to_skin |= regions.neck
+        neck = grow(regions.neck, 3) & (labels != lb.BACKGROUND)  # also beside it, where its edge is soft
+        skin = np.where(neck[..., None], spread(seen, near), skin)
+        to_skin, to_lower = to_skin | neck, to_lower & ~neck
     soft = [cv2.GaussianBlur(m.astype(np.float32), (0, 0), 1.0)[..., None] for m in (to_skin, to_lower)]
     rest = np.clip(1 - soft[0] - soft[1], 0, 1)
     return skin * soft[0] + lower * soft[1] + background * rest

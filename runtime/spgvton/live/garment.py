@@ -28,7 +28,7 @@ RIM: Final = 0.006  # of the long side: how far a mask's edge is mixed with what
 class LiveGarment:
     """See of(). network: at network size. texture: uint8 (h, w, 3), RGB; around the garment its edge goes on, so that no
     background is ever sampled. box: from the texture into the network's cloth picture. lining: bool (H, W) of the latter, where it
-    shows the inside of the garment's back; None where it does not.
+    shows the inside of the garment's back, and all above that; None where it does not.
     """
 
     network: Garment
@@ -50,7 +50,10 @@ class LiveGarment:
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
         lining = np.asarray(box.apply(find_lining(picture, mask), border=0)) >= 128
-        return LiveGarment(network, bleed(picture, mask), box, lining if lining.any() else None)
+        above = np.maximum.accumulate(lining[::-1], axis=0)[
+            ::-1
+        ]  # nothing is worn there either, wherever the spline looks
+        return LiveGarment(network, bleed(picture, mask), box, above if lining.any() else None)
 
 
 def bleed(picture: UInt8, mask: UInt8) -> UInt8:

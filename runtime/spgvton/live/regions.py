@@ -24,6 +24,8 @@ LOWER: Final = (lb.PANTS, lb.SKIRT, lb.SOCKS)
 THIN: Final = 2.5 / 92  # of the torso: what differs by less than twice that takes the old outline
 DEEP: Final = 6.0 / 92  # of the torso: no background is so far inside the customer
 EASE: Final = 8.0 / 92  # of the torso: how far a garment stands off
+BESIDE: Final = 6.0 / 92  # of the torso: how wide a band of old clothes round the neck may be
+NECK: Final = 5  # pixels over which a neckline is smooth
 SMALL: Final = 0.08  # of the torso squared: a hole of that size is a slip of the network
 ENCLOSED: Final = 0.75  # of a hole's outline that the garment must be
 
@@ -118,6 +120,12 @@ def decide(
     if lining is not None:
         neck = lining & garment & old
         garment &= ~lining
+        smooth = cv2.medianBlur(garment.astype(np.uint8), NECK) > 0
+        garment = np.where(grow(lining, NECK), smooth & ~kept, garment)
+        neck &= ~garment
+    # What showed old clothes beside the neck is skin now, unless the network sees the room there.
+    beside = grow(neck | (labels == lb.TORSO_SKIN), BESIDE * torso) & old & ~garment
+    neck |= beside & np.isin(semantic, (lb.TORSO_SKIN, *lb.clothes()))
     return Regions(garment, old & ~garment, old, neck)
 
 

@@ -42,7 +42,7 @@ def recolour(picture: UInt8, labels: UInt8, rng: np.random.Generator, strength: 
     """Another hue, saturation and brightness for upper clothes, lower clothes, shoes, hair and skin. STRENGTH, 0 to 1: how far."""
     hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV).astype(np.int16)
     shift, gain = np.zeros((256, 1), np.float32), np.ones((256, 2), np.float32)
-    alike = rng.random() < 0.12  # shirt and trousers of one colour
+    alike = rng.random() < 0.12  # shirt and trousers change alike: a dress of two parts, a suit
     draw = None
     for ids, hue, saturation, value in (
         (UPPER, 90, 0.7, 0.5),

@@ -15,7 +15,8 @@ Float = NDArray[np.float32]
 
 INSIDE: Final = 0.6  # of the garment's mask
 MIN_PIXELS: Final = 50
-SEAM: Final = (3, 3)  # pixels over which reflections from two sides are joined
+STRETCH: Final = 0.35  # how fast a reflection runs back: stretched, a hem's last stripe stays the last
+SEAM: Final = (5, 5)  # pixels over which reflections from two sides are joined
 
 
 def worn_lining(positions: Float, garment: LiveGarment) -> Mask | None:
@@ -52,8 +53,7 @@ def _reflected(positions: Float, inside: Mask) -> Float:
     edge = where[nearest]
     h, w = inside.shape
     here = np.moveaxis(np.mgrid[:h, :w], 0, -1)
-    mirror = 2 * edge - here
-    mirror = np.clip(mirror, 0, (h - 1, w - 1))
+    mirror = np.clip(edge + np.rint(STRETCH * (edge - here)).astype(int), 0, (h - 1, w - 1))
     usable = inside[mirror[..., 0], mirror[..., 1]]
     source = np.where(usable[..., None], mirror, edge)
     return cv2.blur(positions[source[..., 0], source[..., 1]], SEAM)  # type: ignore[return-value]

@@ -18,7 +18,7 @@ Matrix = NDArray[np.float64]
 WINDOW: Final = 9  # pixels of the fine masks that an edge is looked for in
 EPSILON: Final = 40.0  # variance of the guide below which nothing counts as an edge, levels^2
 STEEP: Final = 3.5  # contrast of the masks' edges
-RIM: Final = 0.04  # how much farther the garment reaches on the old outline, whose pixels have some of the old colour
+RIM: Final = 0.06  # how much farther the garment reaches on the old outline, whose pixels have some of the old colour
 FAINT: Final = 0.04  # what is less is nothing
 ENLARGED: Final = 1.25  # times that a layer must be enlarged for two steps to be quicker than one
 

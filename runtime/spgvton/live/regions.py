@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton import labels as lb
-from spgvton.live.sleeves import cut_sleeves, sleeve_end
+from spgvton.live.sleeves import cut_sleeves, short_ends, sleeve_end
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -21,7 +21,7 @@ HEAD: Final = (lb.FACE, lb.HAIR, lb.HAT, lb.SUNGLASSES, lb.GLOVE)
 ARMS: Final = (lb.LEFT_ARM, lb.RIGHT_ARM)
 SKIN: Final = (lb.TORSO_SKIN, lb.FACE, *ARMS, lb.LEFT_LEG, lb.RIGHT_LEG)
 LOWER: Final = (lb.PANTS, lb.SKIRT, lb.SOCKS)
-THIN: Final = 2.5 / 92  # of the torso: what differs by less than twice that takes the old outline
+THIN: Final = 4.0 / 92  # of the torso: what differs by less than twice that takes the old outline
 DEEP: Final = 6.0 / 92  # of the torso: no background is so far inside the customer
 EASE: Final = 8.0 / 92  # of the torso: how far a garment stands off
 BESIDE: Final = 6.0 / 92  # of the torso: how wide a band of old clothes round the neck may be
@@ -114,6 +114,7 @@ def decide(
     body = shrink(labels != lb.BACKGROUND, DEEP * torso) & np.isin(semantic, (lb.BACKGROUND, *lb.clothes()))
     body |= torso_of(keypoints, (labels.shape[0], labels.shape[1]))  # whatever is worn there, something is
     garment |= touching(left & (body | (_thin(left, radius) & grow(garment, 1.5 * radius))), garment)
+    garment |= touching(short_ends(old & ~garment, semantic, keypoints), garment)
     garment |= _enclosed(old & ~garment, garment, SMALL * torso**2)
     garment = tidy(garment) & ~kept
     neck = np.zeros_like(old)

@@ -18,6 +18,7 @@ Mask = NDArray[np.bool_]
 BINS: Final = 20  # from shoulder (0) over elbow (1) to wrist (2) and beyond
 MIN_PIXELS: Final = 6  # of a bin
 ANSWERS: Final = 15
+SHORT: Final = 0.45  # of an upper arm: two sleeves that end so close to each other end at the same place
 HAND: Final = 1.9  # where the hand begins
 
 
@@ -69,6 +70,15 @@ def cut_sleeves(garment: Mask, labels: UInt8, keypoints: Float, end: float | Non
     if end is not None:
         for rows, columns, t in _arms(labels, keypoints):
             out[rows, columns] = t < end
+    return out
+
+
+def short_ends(left: Mask, semantic: UInt8, keypoints: Float) -> Mask:
+    """Of old clothes LEFT (H, W) without new ones, what hardly goes on along an arm of the SEMANTIC map: there the old sleeve's end rules."""
+    out = np.zeros_like(left)
+    for rows, columns, t in _arms(np.where(left, semantic, 0).astype(np.uint8), keypoints):
+        if len(t) and np.ptp(np.percentile(t, (5, 95))) < SHORT:
+            out[rows, columns] = True
     return out
 
 

@@ -40,10 +40,10 @@ def spread(picture: Float, known: Mask) -> Float:
 
 
 def match_skin(rendered: Float, picture: Float, sample: Mask, where: Mask) -> Float:
-    """RENDERED (H, W, 3) with the mean colour and the contrast that PICTURE has in SAMPLE; measured on RENDERED in WHERE.
+    """RENDERED (H, W, 3) with the mean colour and contrast that PICTURE has in SAMPLE; measured on RENDERED in WHERE.
 
-    Both RGB, 0 to 255. The network's skin tells light from shadow; beside a garment it takes on the garment's colour, so the colour is
-    the customer's own, and what is lighter or darker than any of their skin is neither.
+    Both RGB, 0 to 255. The network's skin tells light from shadow; beside a garment it takes on the garment's colour, so
+    the colour is the customer's own, and what is lighter or darker than any of their skin is neither.
     """
     if sample.sum() < MIN_SAMPLE or where.sum() < MIN_SAMPLE:
         return rendered

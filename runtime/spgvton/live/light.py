@@ -50,7 +50,10 @@ def plainness(lab: UInt8, mask: Mask) -> Float:
 
 
 def relit(shade: Float, picture: UInt8, cloth: UInt8, where: Mask) -> Float:
-    """SHADE (H, W) with its SHARE of the light that the network gave the garment: PICTURE over CLOTH (H, W, 3), seen WHERE it is worn."""
+    """SHADE (H, W) with its SHARE of the light that the network gave the garment.
+
+    That is its PICTURE over the warped CLOTH, both uint8 (H, W, 3), WHERE (H, W) it is worn.
+    """
     known = shrink(where, 1).astype(np.float32)
     if known.sum() < MIN_PIXELS:
         return shade

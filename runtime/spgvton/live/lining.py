@@ -1,8 +1,8 @@
 """The inside of a garment's back, which its picture shows through the neckline: nobody wears it in front of their neck.
 
-It ends below in the front's neckline, a V or a U between the collar's two corners. Of all such curves that one is taken across which
-the cloth changes most in the same way all along: the inside lies in shadow, or is of another colour. Stripes and prints change, too,
-but not in the same way all along.
+It ends below in the front's neckline, a V or a U between the collar's two corners. Of all such curves that one is taken
+across which the cloth changes most in the same way all along: the inside lies in shadow, or is of another colour.
+Stripes and prints change, too, but not in the same way all along.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ INSIDE: Final = 0.9  # share of the neckline that the garment's mask must hold
 
 
 class _Curves(NamedTuple):
-    """N necklines at M places: x, y (N, M); the normal into the front (N, M, 2); each one's middle, half width, top, depth, power."""
+    """N necklines at M places: x, y (N, M); the normal into the front (N, M, 2); each one's middle, half width, top, depth
+    and power (N,).
+    """
 
     x: Float
     y: Float

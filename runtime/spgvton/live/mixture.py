@@ -1,4 +1,4 @@
-"""The network's own picture, at its own size: what live mode takes the light, and the guess behind old clothes, from."""
+"""The network's own picture, at its own size: live mode takes light from it, and a guess of what old clothes hid."""
 
 from __future__ import annotations
 

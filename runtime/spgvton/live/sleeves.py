@@ -74,7 +74,10 @@ def cut_sleeves(garment: Mask, labels: UInt8, keypoints: Float, end: float | Non
 
 
 def short_ends(left: Mask, semantic: UInt8, keypoints: Float) -> Mask:
-    """Of old clothes LEFT (H, W) without new ones, what hardly goes on along an arm of the SEMANTIC map: there the old sleeve's end rules."""
+    """Of old clothes LEFT (H, W) without new ones, what hardly goes on along an arm of the SEMANTIC map (H, W).
+
+    There the old sleeve's end rules.
+    """
     out = np.zeros_like(left)
     for rows, columns, t in _arms(np.where(left, semantic, 0).astype(np.uint8), keypoints):
         if len(t) and np.ptp(np.percentile(t, (5, 95))) < SHORT:

@@ -64,7 +64,7 @@ def why_not_live(keypoints: Float, size: tuple[int, int]) -> str | None:
 
 
 def _ends_at_hips(worn: NDArray[np.bool_], keypoints: Float) -> bool:
-    """Whether the clothes WORN (H, W) by the customer of KEYPOINTS (18, 3) end there; False where the hips are not seen."""
+    """Whether the clothes WORN (H, W) by the customer of KEYPOINTS (18, 3) end there; False where no hip is seen."""
     hips = [keypoints[i, 1] for i in (kp.R_HIP, kp.L_HIP) if keypoints[i, 2] > 0]
     if not hips:
         return False

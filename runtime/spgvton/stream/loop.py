@@ -192,7 +192,7 @@ class Loop:
             out.close()
 
     def _comes_too_soon(self, view: View) -> bool:
-        """Whether the stages that follow want fewer frames than there are (spgvton.stream.pace); VIEW is then left out."""
+        """Whether synthesis wants fewer frames than there are (spgvton.stream.pace); VIEW is then left out."""
         if self.report.policy == "wait":
             return False
         interval = getattr(self._synthesis, "interval_s", 0.0)
@@ -346,7 +346,8 @@ def run_loop(
     """Run SOURCE through the stages into SINKS until it ends, a sink wants to stop, or a signal comes; then close all.
 
     perceive: Frame -> Perception. synthesise: (Frame, keypoints (18, 3)) -> RGB uint8; called for usable poses only,
-    and may raise Unusable; its interval_s, where it has one, is the least time between two frames of a stream. The very object that it returned before means that this frame needed no new picture.
+    and may raise Unusable; its interval_s, where it has one, is the least time between two frames of a stream. The very
+    object that it returned before means that this frame needed no new picture.
     compose: View -> RGB uint8 of the sinks' size. Options, all optional:
     policy: by default "latest" for a live source, else "wait". max_frames: captured at most. stop: an Event; set it to
     end the stream from elsewhere. stall_s: a read() that takes longer is an error.

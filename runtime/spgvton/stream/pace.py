@@ -1,7 +1,8 @@
 """How many camera frames are shown where the networks get too little of the processor beside them.
 
-Pose and compositing of every frame come at once, parser and networks as often as they can. On a slow or a busy machine thirty frames
-a second leave them next to nothing, and the garment follows a second late. Then fewer frames are shown, each as fresh as before.
+Pose and compositing of every frame come at once, parser and networks as often as they can. On a slow or a busy machine
+thirty frames a second leave them next to nothing, and the garment follows late. Then fewer frames are shown, each as
+fresh as before.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ SLOWEST_S: Final = 1 / 12
 
 
 class Pace:
-    """answered() after each answer; interval_s: seconds that should lie between two frames that are shown, 0 = show all."""
+    """answered() after each answer; interval_s: seconds that should lie between two frames that are shown, 0 = all."""
 
     def __init__(self) -> None:
         self.interval_s = 0.0

@@ -46,9 +46,10 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 
 # Arguments that name files and folders: what is read, which no output may replace (spgvton.files), and what is written.
 INPUTS: Final = frozenset(
-    ("source", "garment", "garment_mask", "person", "parsing", "parser", "pictures", "bundle", "data", "persons", "photos", "garments",
-     "deepfashion", "exclude", "config", "checkpoint", "evaluate", "init", "validate", "photographs", "distill_from", "qat", "ranges", "reference", "plugin",
-     "perceptual_weights", "face_weights", "inception_weights", "lpips_weights", "lpips_heads", "before", "after")
+    ("source", "garment", "garment_mask", "person", "parsing", "parser", "pictures", "bundle", "data", "persons", "photos",
+     "garments", "deepfashion", "exclude", "fabrics", "config", "checkpoint", "evaluate", "init", "validate", "photographs",
+     "distill_from", "qat", "ranges", "reference", "plugin", "perceptual_weights", "face_weights", "inception_weights",
+     "lpips_weights", "lpips_heads", "before", "after")
 )  # fmt: skip
 OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "root", "folder"))
 

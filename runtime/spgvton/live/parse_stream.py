@@ -90,17 +90,28 @@ def _averaged(before: _View, now: _View) -> UInt8:
     def move(x: NDArray[Any]) -> NDArray[Any]:
         return x if still else cv2.warpAffine(x, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    difference = cv2.cvtColor(cv2.absdiff(move(before.picture), now.picture), cv2.COLOR_RGB2GRAY)
-    unlike = cv2.blur(difference, (PATCH, PATCH))
+    unlike = _unlike(move(before.picture), now.picture)
+    stays = None  # where something stands still beside what moved: feet under a body that bends
+    if not still:
+        rest = _unlike(before.picture, now.picture)
+        stays = rest <= unlike
+        unlike = np.minimum(unlike, rest)
     table = np.rint(255 * most * np.exp(-np.square(np.arange(256) / AGREE))).astype(np.float32) / 255
     weight = np.asarray(table[unlike], np.float32)
     out = np.empty_like(now.maps)
     for old, new, target in zip(before.maps, now.maps, out):
         if old.any() or new.any():
-            cv2.blendLinear(move(old), new, weight, 1 - weight, dst=target)
+            was = move(old) if stays is None else np.where(stays, old, move(old))
+            cv2.blendLinear(was, new, weight, 1 - weight, dst=target)
         else:
             target[:] = 0
     return out
+
+
+def _unlike(before: NDArray[Any], now: UInt8) -> UInt8:
+    """How much two pictures (h, w, 3) differ round each pixel (h, w), in levels of 255."""
+    difference = cv2.cvtColor(cv2.absdiff(before, now), cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.blur(difference, (PATCH, PATCH)), np.uint8)
 
 
 def _movement(before: _View, now: _View) -> tuple[Matrix, float] | None:

@@ -15,6 +15,7 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
+ROUND, STEEP = 2.0, 2.0  # pixels over which a limb's outline is smoothed, and how much steeper its edge is made again
 MIN_SAMPLE: Final = 40  # pixels
 TINT: Final = 0.3  # of the network's differences in colour, as opposed to light, within skin
 GUESSED: Final = 0.6  # of the network's guess in a background that was never seen; the rest is what lies beside it
@@ -55,6 +56,12 @@ def match_skin(rendered: Float, picture: Float, sample: Mask, where: Mask) -> Fl
     return np.asarray(255 * cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB), np.float32)
 
 
+def _rounded(mask: Mask) -> Float:
+    """MASK (H, W) with a smooth outline and a soft edge, 0 to 1: the network's map has a pixel for each four."""
+    wide = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), ROUND)
+    return np.clip(STEEP * (wide - 0.5) + 0.5, 0, 1).astype(np.float32)
+
+
 def fill_uncovered(
     picture: UInt8, rendered: UInt8, labels: UInt8, semantic: UInt8, regions: Regions, plate: View | None
 ) -> Float:
@@ -85,6 +92,6 @@ def fill_uncovered(
         neck = grow(regions.neck, 3) & (labels != lb.BACKGROUND)  # also beside it, where its edge is soft
         skin = np.where(neck[..., None], spread(seen, near), skin)
         to_skin, to_lower = to_skin | neck, to_lower & ~neck
-    soft = [cv2.GaussianBlur(m.astype(np.float32), (0, 0), 1.0)[..., None] for m in (to_skin, to_lower)]
+    soft = [_rounded(m)[..., None] for m in (to_skin, to_lower)]
     rest = np.clip(1 - soft[0] - soft[1], 0, 1)
     return skin * soft[0] + lower * soft[1] + background * rest

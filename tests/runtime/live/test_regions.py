@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton import labels as lb
-from spgvton.live.fill import fill_uncovered, spread
-from spgvton.live.light import shading
+from spgvton.live.fill import fill_uncovered, match_skin, spread
+from spgvton.live.light import relit, shading
 from spgvton.live.regions import Regions, decide
 from spgvton.live.sleeves import SleeveLength, along_arm, cut_sleeves, sleeve_end
 
@@ -165,3 +165,30 @@ def test_folds_of_a_plain_shirt_are_taken_over_and_its_print_is_not() -> None:
     printed[110:140, 85:107] = (230, 30, 30)
     factor = shading(printed, old, regions)
     assert abs(factor[125, 96] - factor[125, 78]) < 0.05
+
+
+def test_sleeves_that_end_close_to_the_old_ones_end_there() -> None:
+    for old_end, covered in ((116, True), (168, False)):
+        semantic = labels(104)
+        old, regions = decided(worn(104), sleeve=old_end, semantic=semantic)
+        between = (old == lb.UPPER_CLOTHES) & np.isin(semantic, (lb.LEFT_ARM, lb.RIGHT_ARM))
+        assert (regions.garment[between].mean() > 0.9) == covered
+
+
+def test_guessed_skin_has_the_customers_colour_and_keeps_its_light() -> None:
+    picture = np.full((40, 40, 3), (190, 140, 110), np.float32)
+    picture += np.random.default_rng(0).normal(0, 6, (40, 40, 1)).astype(np.float32)
+    rendered = np.full((40, 40, 3), (250, 140, 40), np.float32)
+    rendered[:, :20] *= 0.9
+    sample = np.zeros((40, 40), bool)
+    sample[:20] = True
+    made = match_skin(rendered, picture, sample, ~sample)
+    assert np.abs(made[~sample].mean(0) - (190, 140, 110)).max() < 12
+    assert made[30, 30].sum() > made[30, 5].sum(), "lighter stays lighter"
+
+
+def test_the_networks_light_is_half_of_the_garments() -> None:
+    cloth, where = np.full((H, W, 3), 120, np.uint8), np.zeros((H, W), bool)
+    where[60:200, 40:150] = True
+    shade = relit(np.ones((H, W), np.float32), (cloth * 0.75).astype(np.uint8), cloth, where)
+    assert abs(shade[130, 95] - 0.88) < 0.02 and shade[10, 10] == 1

@@ -21,6 +21,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "try": ("spgvton.cli.try_on", "headless", "try garments on the person of one photograph, at full resolution"),
     "run": ("spgvton.cli.run", "headless", "try a garment on a person in a video, camera or stream"),
     "parse": ("spgvton.cli.parse", "headless", "pictures of people -> label maps, keypoints, coloured overlays"),
+    "cutout": ("spgvton.cli.cutout", "headless", "photographs of garments -> masks, cut-outs, kind and sleeve length"),
     "kiosk": ("spgvton.cli.kiosk", "web", "run a mirror as a kiosk with a web page; install it as a service"),
     "bench": (
         "spgvton.cli.bench",
@@ -34,6 +35,11 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "check-data": ("spgvton_training.cli.check_data", "train", "list the triples of a data set that cannot be used"),
     "train": ("spgvton_training.cli.train", "train", "train the joint model"),
     "train-parser": ("spgvton_training.cli.train_parser", "train", "train the small human parser of live mode"),
+    "train-cutout": (
+        "spgvton_training.cli.train_cutout",
+        "train",
+        "train the network that cuts garments out of photographs",
+    ),
     "evaluate": ("spgvton_training.cli.evaluate", "train", "score a checkpoint on a test split; contact sheet"),
     "export": (
         "spgvton_export.cli",
@@ -48,6 +54,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 INPUTS: Final = frozenset(
     ("source", "garment", "garment_mask", "person", "parsing", "parser", "pictures", "bundle", "data", "persons", "photos",
      "garments", "deepfashion", "exclude", "fabrics", "config", "checkpoint", "evaluate", "init", "validate", "photographs",
+     "masks", "held_out", "sleeves", "people", "encoder",
      "distill_from", "qat", "ranges", "reference", "plugin", "perceptual_weights", "face_weights", "inception_weights",
      "lpips_weights", "lpips_heads", "before", "after")
 )  # fmt: skip

@@ -1,0 +1,117 @@
+"""A checkpoint of the cut-out network -> the ONNX file that the runtime opens, checked against PyTorch.
+
+  python -m spgvton_export.cutout runs/cutout/model.safetensors runtime/spgvton/assets/models/garment_cutout.onnx
+
+Batch normalisation is folded into the convolutions before it; weights are rounded to float16 and cast to float32 at load, so that
+the file has half the size. Input `picture` float32 (n, 3, 256, 256), RGB 0...255; outputs are probabilities: `mask`
+(n, 1, 256, 256), `kinds` and `sleeves` (n, number of them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from spgvton.errors import SpgvtonError
+from spgvton.files import write_bytes
+from spgvton.perception.cutout import SIDE
+from spgvton_export.folding import fold, remove_metadata
+from spgvton_export.graphs import Graph
+from spgvton_export.onnx_export import trace
+from spgvton_training.cutout.checkpoint import CutoutCheckpoint
+from spgvton_training.cutout.network import CutoutNetwork
+
+OUTPUTS: Final = ("mask", "kinds", "sleeves")
+HALF_FROM: Final = 16  # numbers: below that a Cast costs more bytes than it saves
+TOLERANCE: Final = 0.02  # of a probability, by float16 weights
+
+
+class Probabilities(nn.Module):
+    """The network as it is exported."""
+
+    def __init__(self, network: CutoutNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        answer = self.network(picture)
+        return answer.mask.sigmoid(), answer.kind.softmax(1), answer.sleeve.softmax(1)
+
+
+def fused(network: CutoutNetwork) -> CutoutNetwork:
+    """NETWORK with each batch normalisation in the convolution before it."""
+    for part in list(network.modules()):
+        if isinstance(part, nn.Sequential):
+            for i in range(len(part) - 1):
+                convolution, norm = part[i], part[i + 1]
+                if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    part[i], part[i + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+    return network
+
+
+def with_half_weights(model: onnx.ModelProto) -> None:
+    """Store MODEL's larger float32 weights as float16, each followed by a Cast."""
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.size >= HALF_FROM:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}/fp16"))
+            casts.append(helper.make_node("Cast", [f"{name}/fp16"], [name], name=f"{name}/cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def export(checkpoint: CutoutCheckpoint, out: Path) -> float:
+    """Write the network into OUT. Returns its largest difference from PyTorch; raises SpgvtonError above TOLERANCE."""
+    module = Probabilities(fused(checkpoint.network())).eval()
+    picture = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
+    model = trace(Graph(module, {"picture": picture}, OUTPUTS))
+    fold(model)
+    remove_metadata(model)
+    with_half_weights(model)
+    data = model.SerializeToString(deterministic=True)
+    found = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(
+        list(OUTPUTS), {"picture": picture.numpy()}
+    )
+    with torch.inference_mode():
+        expected = [part.numpy() for part in module(picture)]
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(found, expected))
+    if not difference <= TOLERANCE:
+        raise SpgvtonError(f"{out.name} differs from PyTorch by {difference:.3g}: it is not written")
+    write_bytes(out, data)
+    return difference
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line. Exit codes: 0 fine, 1 failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m spgvton_export.cutout",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args(arguments)
+    try:
+        difference = export(CutoutCheckpoint.load(args.checkpoint), args.out)
+    except SpgvtonError as e:
+        print(f"spgvton_export.cutout: {e}", file=sys.stderr)
+        return 1
+    print(f"{args.out}: {args.out.stat().st_size} bytes, within {difference:.2g} of PyTorch", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -36,12 +36,14 @@ from spgvton.kiosk.models import (
     Secret,
     StatusView,
     Switch,
+    TapPlace,
     UploadId,
     UploadView,
 )  # fmt: skip
 from spgvton.kiosk.supervisor import Health
 from spgvton.kiosk.uploads import Upload, overlay
 from spgvton.kiosk.uploads import jpeg as encode_jpeg
+from spgvton.perception.mask_taps import Tap
 
 log = logging.getLogger(__name__)
 
@@ -301,7 +303,7 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
         height, width = upload.picture.shape[:2]
         return UploadView(
             id=upload.id, width=width, height=height, mask=upload.mask is not None, problem=upload.problem,
-            preview=f"/api/uploads/{upload.id}/preview.jpg",
+            preview=f"/api/uploads/{upload.id}/preview.jpg", taps=len(upload.earlier),
         )  # fmt: skip
 
     def pending(upload_id: str) -> Upload:
@@ -330,6 +332,22 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
                 return view(await run_in_threadpool(uploads.set_mask, found, data))
             except SpgvtonError as e:
                 raise HTTPException(422, str(e)) from e
+
+    @app.post("/api/uploads/{upload_id}/taps", responses=errors(404))
+    def tap(upload_id: UploadId, where: TapPlace) -> UploadView:
+        """Correct the mask: what lies at a place, and looks like it, is garment or is not."""
+        try:
+            return view(uploads.tap(pending(upload_id), Tap(where.x, where.y, where.add)))
+        except SpgvtonError as e:
+            raise HTTPException(422, str(e)) from e
+
+    @app.delete("/api/uploads/{upload_id}/taps", responses=errors(404))
+    def undo(upload_id: UploadId) -> UploadView:
+        """Take the last tap back."""
+        try:
+            return view(uploads.undo(pending(upload_id)))
+        except SpgvtonError as e:
+            raise HTTPException(422, str(e)) from e
 
     @app.get("/api/uploads/{upload_id}/preview.jpg", responses={**errors(404), **JPEG}, response_class=Response)
     def preview(upload_id: UploadId) -> Response:

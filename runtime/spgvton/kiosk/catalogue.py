@@ -1,6 +1,6 @@
 """The catalogue: a watched folder of garments.
 
-    shirt.jpg          the garment: an in-shop picture on a plain background (an alpha channel serves as mask)
+    shirt.jpg          the garment, photographed lying or hanging (an alpha channel serves as mask)
     shirt_mask.png     optional: white where the garment is; found on the picture otherwise
     shirt.txt          optional: the name that people read; otherwise the file's
 

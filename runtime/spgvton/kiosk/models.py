@@ -34,6 +34,14 @@ class Name(Body):
     name: str = Field(min_length=1, max_length=MAX_NAME)
 
 
+class TapPlace(Body):
+    """x, y: shares of the picture's width and height. add: what lies there is garment; else it is not."""
+
+    x: float = Field(ge=0, le=1)
+    y: float = Field(ge=0, le=1)
+    add: bool
+
+
 class Secret(Body):
     token: str = Field(min_length=1, max_length=200)
 
@@ -69,7 +77,7 @@ class GarmentList(BaseModel):
 
 
 class UploadView(BaseModel):
-    """An upload that waits to be accepted. mask: whether there is one; where not, problem says why."""
+    """An upload that waits to be accepted. mask: whether there is one; where not, problem says why. taps: that can be undone."""
 
     id: str
     width: int
@@ -77,6 +85,7 @@ class UploadView(BaseModel):
     mask: bool
     problem: str | None
     preview: str
+    taps: int
 
 
 class StatusView(BaseModel):

@@ -23,6 +23,7 @@ from spgvton.image_header import Header, kind, read_header
 from spgvton.live.garment import MAX_SIDE
 from spgvton.mask import decode_mask, same_shape
 from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, garment_mask
+from spgvton.perception.mask_taps import Tap, corrected
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -30,6 +31,7 @@ UInt8 = NDArray[np.uint8]
 MAX_PIXELS: Final = 24_000_000
 PENDING: Final = 8
 PENDING_S: Final = 15 * 60.0
+UNDOS: Final = 12  # taps that can be taken back
 MASK_TINT: Final = (0, 170, 140)
 
 
@@ -87,7 +89,8 @@ def jpeg(picture: UInt8, quality: int = 85) -> bytes:
 class Upload:
     """A garment that waits for someone to say that its mask is right.
 
-    picture: RGB (H, W, 3). mask: (H, W), 255 = garment; None where none was found, and `problem` says why.
+    picture: RGB (H, W, 3). mask: (H, W), 255 = garment; None where none was found, and `problem` says why. earlier: the masks
+    before the last taps.
     """
 
     id: str
@@ -95,6 +98,7 @@ class Upload:
     mask: UInt8 | None
     problem: str | None
     received: float
+    earlier: tuple[UInt8 | None, ...] = ()
 
     def preview(self) -> bytes:
         """JPEG of the picture with its mask, or of the bare picture."""
@@ -143,12 +147,28 @@ class Uploads:
         grey = decode_mask(data, "the mask")
         h, w = upload.picture.shape[:2]
         mask = np.where(same_shape(grey, (h, w), "the mask") > 127, 255, 0).astype(np.uint8)
-        if not MIN_AREA < (mask > 0).mean() < MAX_AREA:
+        if not MIN_AREA < (mask > 127).mean() < MAX_AREA:
             raise SpgvtonError("the mask should be white where the garment is and black around it")
-        changed = replace(upload, mask=mask, problem=None)
+        return self._keep(replace(upload, mask=mask, problem=None))
+
+    def tap(self, upload: Upload, tap: Tap) -> Upload:
+        """UPLOAD with what lies under TAP added to its mask, or taken from it. Raises SpgvtonError; then nothing changes."""
+        before = np.zeros(upload.picture.shape[:2], np.uint8) if upload.mask is None else upload.mask
+        mask = corrected(upload.picture, before, tap)
+        if not MIN_AREA < (mask > 127).mean() < MAX_AREA and not tap.add:
+            raise SpgvtonError("next to nothing would be left of the garment: tap elsewhere, or undo")
+        return self._keep(replace(upload, mask=mask, problem=None, earlier=(*upload.earlier, upload.mask)[-UNDOS:]))
+
+    def undo(self, upload: Upload) -> Upload:
+        """UPLOAD as it was before the last tap. Raises SpgvtonError where there was none."""
+        if not upload.earlier:
+            raise SpgvtonError("there is no tap to undo")
+        return self._keep(replace(upload, mask=upload.earlier[-1], earlier=upload.earlier[:-1]))
+
+    def _keep(self, changed: Upload) -> Upload:
         with self._lock:
-            if upload.id in self._pending:
-                self._pending[upload.id] = changed
+            if changed.id in self._pending:
+                self._pending[changed.id] = changed
         return changed
 
     def discard(self, upload_id: str) -> bool:

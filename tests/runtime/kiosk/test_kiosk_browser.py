@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from kiosk_shop import Served, serve, wait_for
+from kiosk_shop import Served, encode, serve, wait_for
+
+from spgvton.video import cv2
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
@@ -133,6 +136,52 @@ def test_staff_adds_a_garment_and_switches_privacy(browser: Any, kiosk: Served, 
     assert not faults and not more
     page.context.close()
     customer.context.close()
+
+
+def bright(page: Any, x: float, y: float) -> bool:
+    """The preview shows garment at the shares X, Y of its width and height: as photographed, not dark."""
+    found: float = page.evaluate(
+        """([x, y]) => {
+          const image = document.getElementById("mask"), canvas = document.createElement("canvas");
+          canvas.width = image.naturalWidth, canvas.height = image.naturalHeight;
+          const c = canvas.getContext("2d");
+          c.drawImage(image, 0, 0);
+          return Math.max(...c.getImageData(x * canvas.width, y * canvas.height, 1, 1).data.slice(0, 3));
+        }""",
+        [x, y],
+    )
+    return found > 120
+
+
+def test_staff_corrects_a_mask_by_taps(browser: Any, kiosk: Served, shirt: bytes, tmp_path: Path) -> None:
+    picture = np.asarray(cv2.imdecode(np.frombuffer(shirt, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+    picture[120:190, 160:190] = (60, 150, 60)  # a green box beside the garment
+    file = tmp_path / "box.png"
+    file.write_bytes(encode(picture))
+    page, faults = open_page(browser, kiosk, "operator", PHONE)
+    page.set_input_files("#file", str(file))
+    page.wait_for_selector("#pending", state="visible")
+    wait_for(lambda: page.evaluate("document.getElementById('mask').naturalWidth") == 200)
+    size = page.locator("#mask").bounding_box()
+    box, garment = (175 / 200, 155 / 240), (100 / 200, 150 / 240)
+
+    def tap(name: str, at: tuple[float, float]) -> None:
+        page.get_by_role("button", name=name, exact=True).click()
+        page.locator("#mask").click(position={"x": at[0] * size["width"], "y": at[1] * size["height"]})
+
+    tap("Tap: garment", box)
+    wait_for(lambda: bright(page, *box))
+    tap("Tap: not garment", box)
+    wait_for(lambda: not bright(page, *box))
+    assert bright(page, *garment) and page.evaluate(AUDIT) == []
+    page.get_by_role("button", name="Undo").click()
+    wait_for(lambda: bright(page, *box))
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_selector("#undo:disabled")
+    page.get_by_role("button", name="Discard").click()
+    page.wait_for_selector("#pending", state="hidden")
+    assert not faults
+    page.context.close()
 
 
 def test_without_the_token_there_is_a_door(browser: Any, tmp_path: Path, tiny_bundle: Path) -> None:

@@ -276,6 +276,29 @@ def test_an_upload_without_a_garment_takes_a_mask(kiosk: Served) -> None:
     assert kiosk.client.delete(url).status_code == 404
 
 
+def test_taps_correct_a_mask(kiosk: Served, shirt: bytes) -> None:
+    upload = kiosk.client.post("/api/uploads", content=shirt).json()
+    url = f"/api/uploads/{upload['id']}"
+    assert upload["taps"] == 0
+
+    def shown(x: int, y: int) -> bool:
+        return bool(picture_of(kiosk.client.get(upload["preview"]).content)[y, x].max() > 120)
+
+    assert shown(100, 150) and not shown(180, 180)
+    after = kiosk.client.post(f"{url}/taps", json={"x": 0.9, "y": 0.75, "add": True}).json()
+    assert after["taps"] == 1 and after["mask"] and shown(180, 180)
+    assert kiosk.client.request("DELETE", f"{url}/taps").json()["taps"] == 0
+    assert not shown(180, 180) and shown(100, 150)
+    nothing = kiosk.client.request("DELETE", f"{url}/taps")
+    assert nothing.status_code == 422 and nothing.json()["detail"] == "there is no tap to undo"
+    assert kiosk.client.post(f"{url}/taps", json={"x": 1.5, "y": 0.5, "add": True}).status_code == 422
+    assert (
+        kiosk.client.post("/api/uploads/AAAAAAAAAAAAAAAA/taps", json={"x": 0.5, "y": 0.5, "add": True}).status_code
+        == 404
+    )
+    kiosk.client.delete(url)
+
+
 def test_a_full_disk_is_told_and_nothing_stays(kiosk: Served, shirt: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third file of the garment meets the full disk: /dev/full stands for it."""
     upload = kiosk.client.post("/api/uploads", content=shirt).json()

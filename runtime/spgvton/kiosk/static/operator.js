@@ -113,7 +113,43 @@ function drawUpload() {
   byId("mask").src = `${upload.preview}?${Date.now()}`;
   say(byId("mask-problem"), upload.problem ?? "");
   byId("accept").disabled = !upload.mask;
+  byId("undo").disabled = !upload.taps;
+  if (!upload.mask) choose("add");
 }
+
+function choose(what) {
+  for (const name of ["add", "remove"]) byId(`tap-${name}`).setAttribute("aria-pressed", String(name === what));
+}
+
+for (const name of ["add", "remove"]) byId(`tap-${name}`).addEventListener("click", () => choose(name));
+
+let correcting = false;
+
+async function correct(method, place) {
+  if (!upload || correcting) return;
+  correcting = true;
+  const { id } = upload;
+  try {
+    const changed = await api(method, `/api/uploads/${id}/taps`, place);
+    if (upload?.id !== id) return;
+    upload = changed;
+    drawUpload();
+    say(byId("upload-message"), "Is the mask right?");
+  } finally {
+    correcting = false;
+  }
+}
+
+byId("mask").addEventListener("click", (event) => attempt(() => {
+  const box = byId("mask").getBoundingClientRect();
+  const at = (value) => Math.min(1, Math.max(0, value));
+  return correct("POST", {
+    x: at((event.clientX - box.left) / box.width), y: at((event.clientY - box.top) / box.height),
+    add: byId("tap-add").getAttribute("aria-pressed") === "true",
+  });
+}, byId("upload-message")));
+
+byId("undo").addEventListener("click", () => attempt(() => correct("DELETE"), byId("upload-message")));
 
 byId("file").addEventListener("change", () => attempt(async () => {
   const [file] = byId("file").files;
@@ -124,6 +160,7 @@ byId("file").addEventListener("change", () => attempt(async () => {
   drawUploadKeepingFile();
   upload = await api("POST", "/api/uploads", file);
   if (old) api("DELETE", `/api/uploads/${old.id}`).catch(() => {});
+  choose("remove");
   byId("name").value = file.name.replace(/\.[^.]*$/, "").replace(/[_-]+/g, " ").slice(0, 60);
   drawUpload();
   say(byId("upload-message"), upload.mask ? "Is the mask right?" : "");

@@ -159,8 +159,9 @@ def read_colour(path: str | Path, *, keep_alpha: bool) -> UInt8:
 
 
 def write(path: str | Path, picture: NDArray[np.generic], *, quality: int = 95) -> None:
-    """Write an RGB (H, W, 3) or grey (H, W) picture atomically; the suffix chooses the format."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+    """Write an RGB (H, W, 3), RGBA (H, W, 4) or grey (H, W) picture atomically; the suffix chooses the format."""
+    order = cv2.COLOR_RGBA2BGRA if picture.shape[-1] == 4 else cv2.COLOR_RGB2BGR
+    bgr = cv2.cvtColor(picture, order) if picture.ndim == 3 else picture
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if Path(path).suffix.lower() in (".jpg", ".jpeg") else []
     ok, data = cv2.imencode(Path(path).suffix, bgr, options)
     if not ok:

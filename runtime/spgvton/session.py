@@ -188,7 +188,7 @@ class TryOn:
             self._live.forget()
 
     def set_garment(self, picture: UInt8, *, mask: UInt8 | None = None) -> None:
-        """The garment, from an in-shop picture RGB or RGBA (h, w, 3 or 4) on a plain background.
+        """The garment, from a photograph of it RGB or RGBA (h, w, 3 or 4), lying or hanging, of any background.
 
         mask (h, w), 255 = garment, is found where it is not given. Raises SpgvtonError when no garment is found.
         """

@@ -78,7 +78,7 @@ def test_masks_lie_beside_and_names_do_not_collide(here: Path) -> None:
         (["me.png", "nothing.jpg"], 1, "nothing.jpg: no such file"),
         (["shop/2.jpg", "shop/3.jpg"], 1, "the first picture is the person's"),
         (["dummy.png", "shop/2.jpg"], 1, "the person comes first"),
-        (["me.png", "me.png"], 1, "or give --mask"),
+        (["me.png", "grey.png"], 1, "or give --mask"),
         (["grey.png", "shop/2.jpg"], 1, "the first picture is the person's"),
         (["me.png", str(ASSETS / "clip.mp4")], 1, "not a picture"),
         (["me.png", "shop/2.jpg", "--out", "me.png"], 1, "would be replaced"),

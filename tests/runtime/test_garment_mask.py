@@ -35,8 +35,8 @@ def photograph(mask, colour, background, *, noise=1.5, rim=0.0, seed=0):
 
 
 def iou(mask, truth):
-    assert set(np.unique(mask)) <= {0, 255} and mask.dtype == np.uint8 and mask.shape == truth.shape
-    return ((mask > 0) & (truth > 0)).sum() / ((mask > 0) | (truth > 0)).sum()
+    assert mask.dtype == np.uint8 and mask.shape == truth.shape
+    return ((mask > 127) & (truth > 0)).sum() / ((mask > 127) | (truth > 0)).sum()
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,7 @@ def test_pictures_without_a_garment_are_refused(kind):
         "patchwork": cv2.resize(rng.integers(0, 256, (20, 15, 3), dtype=np.uint8), SIZE[::-1]),
         "paper": photograph(np.zeros(SIZE, np.uint8), (0, 0, 0), (245, 245, 245), noise=2),
     }[kind]
-    with pytest.raises(
-        SpgvtonError, match="no garment found: photograph it on a plain background, or give --garment-mask"
-    ):
+    with pytest.raises(SpgvtonError, match=r"no garment found: photograph one garment .* give --garment-mask"):
         garment_mask(picture)
 
 

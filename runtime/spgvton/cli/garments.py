@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spgvton import image
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.mask import read_mask
-from spgvton.perception.garment_mask import garment_mask
+from spgvton.perception.garment_mask import cut_out
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
@@ -36,11 +36,14 @@ def read(path: str | Path, mask_path: str | Path | None, note: Callable[[str], N
         mask = read_mask(mask_path, (picture.shape[0], picture.shape[1]))
     else:
         if picture.shape[2] == 3:
-            note(f"{path}: no mask is given, it is found on the picture itself (wants a plain background)")
+            note(f"{path}: no mask is given, it is found on the picture itself")
         try:
-            mask = garment_mask(picture)
+            found = cut_out(picture)
         except SpgvtonError as e:
             raise SpgvtonError(f"{path}: {e}") from e
+        mask = found.mask
+        for words in found.notes:
+            note(f"{path}: {words}")
     scale = min(1.0, CARD_SIDE / max(picture.shape[:2]))
     size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
     card = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

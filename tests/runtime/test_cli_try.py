@@ -45,6 +45,17 @@ def test_one_photograph_and_one_garment(here: Path, capsys: pytest.CaptureFixtur
     assert (here / "me.png").read_bytes() == before
 
 
+def test_a_garment_that_somebody_wears(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copyfile(PHOTO.with_name("person_back.jpg"), "worn.jpg")
+    assert main(["try", "me.png", "worn.jpg"]) == 0
+    said = capsys.readouterr().err
+    assert "worn.jpg: hair hides part of it" in said and "worn.jpg: it is seen from behind" in said
+    photo, result = image.read("me.png"), image.read("me-worn.png")
+    assert 0.03 < (photo != result).any(axis=2).mean() < 0.4
+    shirt = result[140:180, 100:130]  # grey before, white now
+    assert shirt.mean() > photo[140:180, 100:130].mean() + 15
+
+
 def test_a_folder_gives_one_picture_each_and_a_contact_sheet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image.write("shop/blank.png", np.full((300, 300, 3), 255, np.uint8))
     assert main(["try", "me.png", "shop", "--out", "results", "--json"]) == 1

@@ -181,6 +181,9 @@ def play(
             sinks.append(open_sink(uri, composer.size, source.fps, keep_time=True))
             stack.callback(sinks[-1].close)
         pieces = [garments.read(*pair, note=say) for pair in garments.pair_masks(args.garment, args.garment_mask)]
+        for piece in pieces:
+            for words in piece.notes:
+                say(f"{piece.path}: {words}")
         open_dresser = run_stages.open_live if live else run_stages.open_pose
         dresser = open_dresser(args, stack, pieces, economy, source.size, policy, say)
         for sink in sinks:

@@ -185,6 +185,8 @@ def try_one(
             shop = garments.read(*garment, note=lambda _: None)
         except SpgvtonError as e:
             raise SpgvtonError(str(e).replace("--garment-mask", "--mask")) from e
+        for words in shop.notes:
+            say(f"{garment[0]}: {words}")
         live.use_garment(LiveGarment.of(shop.picture, shop.mask, live.network.size))
     try:
         answer = live.answer(photo, keypoints)

@@ -303,7 +303,7 @@ def _add_uploads(app: FastAPI, services: Services) -> None:
         height, width = upload.picture.shape[:2]
         return UploadView(
             id=upload.id, width=width, height=height, mask=upload.mask is not None, problem=upload.problem,
-            preview=f"/api/uploads/{upload.id}/preview.jpg", taps=len(upload.earlier),
+            preview=f"/api/uploads/{upload.id}/preview.jpg", taps=len(upload.earlier), notes=list(upload.notes),
         )  # fmt: skip
 
     def pending(upload_id: str) -> Upload:

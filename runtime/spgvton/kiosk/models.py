@@ -77,7 +77,10 @@ class GarmentList(BaseModel):
 
 
 class UploadView(BaseModel):
-    """An upload that waits to be accepted. mask: whether there is one; where not, problem says why. taps: that can be undone."""
+    """An upload that waits to be accepted. mask: whether there is one; where not, problem says why. taps: that can be undone.
+
+    notes: what of a garment that somebody wears cannot be seen, a few words each.
+    """
 
     id: str
     width: int
@@ -86,6 +89,7 @@ class UploadView(BaseModel):
     problem: str | None
     preview: str
     taps: int
+    notes: list[str]
 
 
 class StatusView(BaseModel):

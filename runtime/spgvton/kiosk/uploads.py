@@ -22,7 +22,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.image_header import Header, kind, read_header
 from spgvton.live.garment import MAX_SIDE
 from spgvton.mask import decode_mask, same_shape
-from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, garment_mask
+from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, cut_out
 from spgvton.perception.mask_taps import Tap, corrected
 from spgvton.video import cv2
 
@@ -90,7 +90,7 @@ class Upload:
     """A garment that waits for someone to say that its mask is right.
 
     picture: RGB (H, W, 3). mask: (H, W), 255 = garment; None where none was found, and `problem` says why. earlier: the masks
-    before the last taps.
+    before the last taps. notes: what of a garment that somebody wears cannot be seen.
     """
 
     id: str
@@ -99,6 +99,7 @@ class Upload:
     problem: str | None
     received: float
     earlier: tuple[UInt8 | None, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def preview(self) -> bytes:
         """JPEG of the picture with its mask, or of the bare picture."""
@@ -122,13 +123,19 @@ class Uploads:
     def add(self, data: bytes) -> Upload:
         """Decode a garment's picture and find its mask (alpha counts). Raises SpgvtonError for a bad picture."""
         picture = decode_upload(data, "the picture", keep_alpha=True)
-        mask, problem = None, None
+        mask, problem, notes = None, None, tuple[str, ...]()
         try:
-            mask = garment_mask(picture)
+            found = cut_out(picture)
+            mask, notes = found.mask, found.notes
         except SpgvtonError as e:
             problem = str(e).replace("give --garment-mask", "send a mask for it")
         upload = Upload(
-            secrets.token_urlsafe(12), np.ascontiguousarray(picture[..., :3]), mask, problem, time.monotonic()
+            secrets.token_urlsafe(12),
+            np.ascontiguousarray(picture[..., :3]),
+            mask,
+            problem,
+            time.monotonic(),
+            notes=notes,
         )
         with self._lock:
             self._pending[upload.id] = upload

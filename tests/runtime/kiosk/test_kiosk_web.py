@@ -234,6 +234,15 @@ def test_no_bytes_make_it_fail(kiosk: Served, data: bytes, start: bytes) -> None
     assert kiosk.client.post("/api/uploads", content=start + data).status_code in (422, 429)
 
 
+def test_a_photograph_of_somebody_who_wears_the_garment(kiosk: Served) -> None:
+    photograph = Path(__file__).parents[2] / "data" / "person_back.jpg"
+    answer = kiosk.client.post("/api/uploads", content=photograph.read_bytes())
+    assert answer.status_code == 201
+    upload = answer.json()
+    assert upload["mask"] and "it is seen from behind" in upload["notes"]
+    assert kiosk.client.delete(f"/api/uploads/{upload['id']}").status_code == 204
+
+
 def test_upload_preview_accept_wear_remove(kiosk: Served, shirt: bytes) -> None:
     answer = kiosk.client.post("/api/uploads", content=shirt)
     assert answer.status_code == 201

@@ -111,7 +111,7 @@ function drawUpload() {
     return;
   }
   byId("mask").src = `${upload.preview}?${Date.now()}`;
-  say(byId("mask-problem"), upload.problem ?? "");
+  say(byId("mask-problem"), upload.problem ?? upload.notes.join("; "));
   byId("accept").disabled = !upload.mask;
   byId("undo").disabled = !upload.taps;
   if (!upload.mask) choose("add");

@@ -38,6 +38,9 @@ BINS: Final = 10  # of L, a and b each
 RARE: Final = 0.04  # share of pixels
 MOSTLY: Final = 0.4  # by what share more of the inside differs so from the shoulders than they do themselves
 INSIDE: Final = 0.9  # share of the neckline that the garment's mask must hold
+# Beyond these it is a yoke, a bodice, a hood, or the arch of a print, and a bare chest would take its place.
+WIDEST: Final = 0.63  # of the body's width: a neckline's
+LARGEST: Final = 0.11  # of that width squared: the area of the inside
 
 
 class _Curves(NamedTuple):
@@ -86,7 +89,7 @@ def find_lining(picture: UInt8, mask: UInt8) -> UInt8:
     )  # whatever lies beside it
     soft = cv2.GaussianBlur(cv2.bilateralFilter(small, 5, 20, 3), (0, 0), 1.0).astype(np.float32) / 255
     lab = np.asarray(cv2.cvtColor(soft, cv2.COLOR_RGB2LAB), np.float32)
-    found = _neckline(lab, inside)
+    found = _neckline(lab, inside, _body(inside))
     if found is not None:
         shown = grow(found & inside, 1) & inside
         out[y : y + h, x : x + w] = cv2.resize(shown.astype(np.uint8) * 255, (w, h), interpolation=cv2.INTER_LINEAR)
@@ -94,9 +97,21 @@ def find_lining(picture: UInt8, mask: UInt8) -> UInt8:
     return out
 
 
-def _neckline(lab: Float, inside: Mask) -> Mask | None:
-    """What lies above the best curve; None where none is good enough."""
-    curves = _curves(inside)
+def _body(inside: Mask) -> float:
+    """Width of a garment's body without sleeves that are spread: what holds its middle, below the arms."""
+    h, w = inside.shape
+    rows = inside[round(0.35 * h) : round(0.75 * h)]
+    rows = rows[rows[:, w // 2]]
+    if not len(rows):
+        return float(w)
+    left, right = rows[:, w // 2 :: -1], rows[:, w // 2 :]
+    ends = [np.where(side.all(1), side.shape[1], side.argmin(1)) for side in (left, right)]
+    return float(np.median(ends[0] + ends[1] - 1))
+
+
+def _neckline(lab: Float, inside: Mask, body: float) -> Mask | None:
+    """What lies above the best curve; None where none is good enough. body: see _body()."""
+    curves = _curves(inside, body)
     if curves is None:
         return None
     back, before = (_beside(lab, curves, side * ACROSS) for side in (-1, 1))
@@ -115,7 +130,7 @@ def _neckline(lab: Float, inside: Mask) -> Mask | None:
         if score[i] < LEAST:
             break
         above = curves.above(i, inside.shape)  # type: ignore[arg-type]
-        if _is_inside(above, lab, inside, curves, i):
+        if (above & inside).sum() <= LARGEST * body**2 and _is_inside(above, lab, inside, curves, i):
             return above
     return None
 
@@ -167,15 +182,15 @@ def _rare(colours: Float, among: Float) -> Mask:
     return np.asarray(count[cell(colours)] < RARE)
 
 
-def _curves(inside: Mask) -> _Curves | None:
-    """All necklines that are tried on a garment (H, W)."""
+def _curves(inside: Mask, body: float) -> _Curves | None:
+    """All necklines that are tried on a garment (H, W) whose body is BODY pixels wide."""
     h, w = inside.shape
     top = np.where(inside.any(0), inside.argmax(0), h).astype(np.float32)
     grid = np.meshgrid(w / 2 + MIDDLE * w, HALF * w, DEPTH * h, POWERS, indexing="ij")
     middle, half, depth, power = (np.asarray(g.ravel(), np.float32) for g in grid)
     corners = [top[np.clip(np.rint(middle + s * half), 0, w - 1).astype(int)] for s in (-1, 1)]
     start = (corners[0] + corners[1]) / 2
-    fits = (np.abs(corners[0] - corners[1]) < 0.05 * h) & (start + depth < 0.45 * h)
+    fits = (np.abs(corners[0] - corners[1]) < 0.05 * h) & (start + depth < 0.45 * h) & (2 * half <= WIDEST * body)
     if not fits.any():
         return None
     middle, half, depth, start, power = (a[fits] for a in (middle, half, depth, start, power))

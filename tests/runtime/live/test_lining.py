@@ -90,3 +90,21 @@ def test_stripes_and_noise_have_none() -> None:
 
 def test_a_tiny_garment_has_none() -> None:
     assert not find_lining(np.zeros((16, 16, 3), np.uint8), np.full((16, 16), 255, np.uint8)).any()
+
+
+def test_a_bodice_is_no_neckline() -> None:
+    """A darker top that is rounded below, as wide as the dress there; its wearer's chest would be bare."""
+    picture, mask = np.full((400, 300, 3), 255, np.uint8), np.zeros((400, 300), np.uint8)
+    cv2.fillPoly(mask, [np.array([[90, 40], [210, 40], [205, 150], [280, 380], [20, 380], [95, 150]])], (255,))
+    picture[mask > 0] = (205, 215, 225)
+    cv2.ellipse(picture, (150, 40), (62, 95), 0, 0, 180, (170, 175, 190), -1)
+    picture[mask == 0] = 255
+    assert not find_lining(picture, mask).any()
+
+
+def test_a_hood_is_no_neckline() -> None:
+    picture, mask = shirt((40, 60, 90), None)
+    for target, colour in ((picture, (25, 35, 55)), (mask, (255,))):
+        cv2.ellipse(target, (200, 60), (75, 70), 0, 0, 360, colour, -1)
+    found = find_lining(picture, mask) > 0
+    assert found.sum() < 0.4 * np.pi * 75 * 70

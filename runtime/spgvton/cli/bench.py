@@ -78,11 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="live mode: the camera's width x height; the source's pictures are fitted into it (the source's own)",
     )  # fmt: skip
     loop.add_argument(
-        "--max-age",
-        type=float,
-        metavar="MS",
-        help="live mode: of the networks' answer that a frame is dressed by (1000)",
-    )
+        "--max-age", type=float, metavar="MS",
+        help="live mode: of the networks' answer that a frame is dressed by (3000)",
+    )  # fmt: skip
     loop.add_argument("--frames", type=positive, default=150, metavar="N", help="of each of the two passes (150)")
     parser_options.add_choice(loop, FOR_STREAMS)
     bench_flicker.add_arguments(actions)

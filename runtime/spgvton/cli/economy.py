@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_picture(parser)
     parser.add_argument(
         "--max-age", type=float, metavar="MS",
-        help="live mode: an answer of the networks older than this is not shown, but the camera as it is (1000); pose mode: a frame "
+        help="live mode: an answer of the networks older than this is not shown, but the camera as it is (3000); pose mode: a frame "
         "older than this when its turn comes shows the last picture again, never two in a row (off)",
     )  # fmt: skip
 

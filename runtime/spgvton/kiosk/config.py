@@ -23,6 +23,7 @@ from spgvton.perception.parser_options import SHIPPED, SIZE
 from spgvton.stream.slot import Policy
 
 MAX_BYTES: Final = 64 * 2**10
+MAX_DEPTH: Final = 16  # brackets, lists and groups of settings inside each other
 HOST_NAME: Final = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 TAGS: Final = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 
@@ -166,16 +167,15 @@ def load(path: str | Path) -> KioskConfig:
 def parse(text: str, name: str, folder: Path) -> KioskConfig:
     """The configuration in TEXT; NAME is for messages, FOLDER what paths are relative to. Raises SpgvtonError."""
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise SpgvtonError(f"{name}: YAML aliases (*name) are not read: write the value out")
+        _check_events(text, name)
         root = yaml.compose(text, yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
         raise SpgvtonError(f"{where}: not YAML: {getattr(e, 'problem', None) or e}") from e
-    # 2026-99-99 as a date; brackets a thousand deep; PyYAML's own slips: !!int '', !!bool x, !!timestamp x
-    except (ValueError, RecursionError, LookupError, AttributeError, TypeError) as e:
+    # 2026-99-99 as a date; PyYAML's own slips: !!int '', !!bool x, !!timestamp x
+    except (ValueError, LookupError, AttributeError, TypeError) as e:
         raise SpgvtonError(f"{name}: not YAML that can be read: {type(e).__name__}: {e}") from e
     if not isinstance(root, yaml.MappingNode) or not isinstance(data, dict):
         raise SpgvtonError(f"{name}: should be settings, one `key: value` per line, such as `source: 0`")
@@ -187,6 +187,18 @@ def parse(text: str, name: str, folder: Path) -> KioskConfig:
     if problems:
         raise SpgvtonError("\n".join(problems))
     return config
+
+
+def _check_events(text: str, name: str) -> None:
+    """Nothing that takes PyYAML minutes: aliases multiply, and a token costs as much as the brackets around it."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise SpgvtonError(f"{name}: YAML aliases (*name) are not read: write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1
+            raise SpgvtonError(f"{name}:{line}: settings are nested more than {MAX_DEPTH} deep: none of a kiosk's is")
 
 
 def _with_text_source(data: dict[Any, Any]) -> dict[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -112,9 +113,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"source: \xfc")
     with pytest.raises(SpgvtonError, match=r"not UTF-8 text \(byte 8\)"):
         config.load(tmp_path / "latin.yaml")
-    (tmp_path / "deep.yaml").write_text("[" * 1000)
-    with pytest.raises(SpgvtonError, match="not YAML"):
-        config.load(tmp_path / "deep.yaml")
+
+
+@pytest.mark.parametrize("text", ["[" * config.MAX_BYTES, "- " * 30000, "{a: " * 16000, "[a, " * 16000])
+def test_nesting_is_bounded(text: str) -> None:
+    """64 KiB of brackets keep PyYAML busy for minutes."""
+    started = time.process_time()
+    with pytest.raises(SpgvtonError, match=r"^kiosk.yaml:1: settings are nested more than 16 deep: .*\Z"):
+        config.parse(text, "kiosk.yaml", Path())
+    assert time.process_time() - started < 2
 
 
 def test_host_and_port_of_the_command_line() -> None:

@@ -39,7 +39,7 @@ def decode(data: bytes, name: str, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
     FLAGS is OpenCV's imread mode. Returns RGB (H, W, 3), what is transparent laid on white; with IMREAD_GRAYSCALE grey
     (H, W); with IMREAD_UNCHANGED RGB, RGBA or grey as the file has it, uint8 or uint16. What stands behind a JPEG's end
     is ignored (cameras pad, telephones append a film). HEIC needs pillow-heif, AVIF an OpenCV that can.
-    Raises SpgvtonError when DATA is over 32 MiB, damaged, over 40 megapixels, or under 16 pixels on a side.
+    Raises SpgvtonError when DATA is over 32 MiB, damaged, over 65 megapixels, or under 16 pixels on a side.
     """
     if len(data) > MAX_BYTES:
         raise SpgvtonError(f"{name} is {len(data) / 2**20:.0f} MiB; pictures may have at most {MAX_BYTES // 2**20} MiB")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-MAX_PICTURE_PIXELS: Final = 40_000_000
+MAX_PICTURE_PIXELS: Final = 65_000_000  # telephones make 48, 50 and 64.1 megapixels
 # Read when OpenCV is loaded, and meant for formats whose header spgvton.image_header does not read.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PICTURE_PIXELS))
 

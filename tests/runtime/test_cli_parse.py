@@ -52,6 +52,15 @@ def test_good_pictures_exit_0_and_keep_stdout_clean(tmp_path: Path, capsys: pyte
     assert sorted(f.name for f in tmp_path.iterdir()) == ["person_front_keypoints.json", "person_front_labels.png"]
 
 
+def test_what_is_left_of_a_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "person_front_overlay.jpg").mkdir()  # in the way, as a full disk is
+    assert main(["parse", str(DATA / "person_front.jpg"), "--out", str(tmp_path), "--overlay"]) == 1
+    line = [line for line in capsys.readouterr().err.splitlines() if "person_front_overlay" in line]
+    written = [str(tmp_path / f"person_front_{name}") for name in ("labels.png", "keypoints.json")]
+    assert len(line) == 1 and line[0].endswith(f"(written before: {', '.join(written)})")
+    assert all(Path(file).is_file() for file in written)
+
+
 def test_outputs_never_replace_an_input(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["parse", str(photos), "--out", str(photos)]) == 2
     assert "name another" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from spgvton.errors import SpgvtonError
+from spgvton.perception import garment_mask as garment_mask_module
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.video import cv2
 
@@ -131,3 +132,17 @@ def test_pictures_without_a_garment_are_refused(kind):
 def test_other_arrays_are_refused(picture):
     with pytest.raises(SpgvtonError, match="RGB or RGBA uint8"):
         garment_mask(picture)
+
+
+@pytest.mark.parametrize(("certain", "says"), [(True, False), (False, True)])
+def test_doubt_is_told(monkeypatch, certain, says):
+    truth = shirt_mask()
+    share = cv2.resize(truth.astype(np.float32), (192, 256), interpolation=cv2.INTER_AREA)
+    kinds = np.full(len(garment_mask_module.KINDS), 0.02 if certain else 0.1, np.float32)
+    kinds[0] = 0.9 if certain else 0.2
+    seen = garment_mask_module.Seen(share, kinds, np.array([1, 0, 0], np.float32))
+    monkeypatch.setattr(garment_mask_module, "shipped", lambda: lambda _: seen)
+    monkeypatch.setattr(garment_mask_module, "worn_garment", lambda _: None)
+    found = garment_mask_module.cut_out(photograph(truth, (180, 40, 50), (250, 250, 250)))
+    assert (found.confidence < garment_mask_module.DOUBTFUL) is says
+    assert [note.startswith("unsure whether this is a garment") for note in found.notes] == [True] * says

@@ -112,17 +112,18 @@ def parse(path: Path, target: Path, pose: PoseEstimator, parser: Parser, *, over
     if reason:
         raise SpgvtonError(f"{path}: {reason}: choose a picture of one person from head to hips")
     labels = parser(picture, keypoints)
-    written = {
-        "image": str(path),
-        "labels": str(target.with_name(f"{target.name}_labels.png")),
-        "keypoints": str(target.with_name(f"{target.name}_keypoints.json")),
-    }
-    image.write(written["labels"], labels)
-    write_text(written["keypoints"], kp.to_openpose(keypoints) + "\n")
-    if overlay:
-        written["overlay"] = str(target.with_name(f"{target.name}_overlay.jpg"))
-        image.write(written["overlay"], draw_overlay(picture, labels, keypoints))
-    return written
+    written: dict[str, str] = {}
+    for name, suffix in (("labels", "png"), ("keypoints", "json"), *([("overlay", "jpg")] if overlay else [])):
+        file = str(target.with_name(f"{target.name}_{name}.{suffix}"))
+        try:
+            if name == "keypoints":
+                write_text(file, kp.to_openpose(keypoints) + "\n")
+            else:
+                image.write(file, labels if name == "labels" else draw_overlay(picture, labels, keypoints))
+        except SpgvtonError as e:
+            raise SpgvtonError(f"{e} (written before: {', '.join(written.values()) or 'nothing'})") from e
+        written[name] = file
+    return {"image": str(path), **written}
 
 
 def draw_overlay(picture: UInt8, labels: UInt8, keypoints: NDArray[np.float32]) -> UInt8:

@@ -186,6 +186,19 @@ def test_a_stranger_in_touch_is_background() -> None:
     parse = hp.parse(figure.logits(), figure.picture, figure.k)
     assert where(parse.labels, (161, 40), (175, 150), (96, 100)) == ["background", "background", "upper-clothes"]
     assert not parse.free[30:50, 152:170].any()  # somebody stands there
+    assert parse.crowded  # and what is near the left arm may be his
+
+
+def test_a_strangers_head_close_to_the_customers_is_his() -> None:
+    """Nearer than long hair may hang, but with a face of its own."""
+    figure = Figure().bare().trousers(BLUE).shirt(RED)
+    alone = hp.parse(figure.logits(), figure.picture, figure.k)
+    assert not alone.crowded
+    figure.shape([(134, 60), (185, 60), (185, 250), (134, 250)], hp.CLOTHES, GREY)
+    figure.shape([(116, 16), (116, 60), (124, 60), (124, 16)], hp.HAIR, SKIN)
+    figure.shape([(124, 16), (124, 60), (150, 60), (150, 16)], hp.FACE_SKIN, SKIN)
+    parse = hp.parse(figure.logits(), figure.picture, figure.k)
+    assert parse.crowded and where(parse.labels, (137, 40)) == ["background"]
 
 
 def test_nobody_at_the_keypoints() -> None:

@@ -46,6 +46,7 @@ UPRIGHT: Final = 0.5  # cosine of the largest angle between a torso and the vert
 TOO_CLOSE: Final = "please step back a little"
 ONLY_TOP: Final = "a dress over trousers or a skirt is shown as a top"
 MISREAD: Final = "the parser does not see you, please turn to the light"
+CROWDED: Final = "somebody else is in touch with you: one person at a time, please"
 MIN_PERSON: Final = 0.5  # of the torso between the keypoints, which the parser must find somebody on
 BELOW_HIPS: Final = 0.35  # of the torso: a garment that goes on so far below is worn as the dress that it is
 
@@ -164,7 +165,7 @@ class LiveTryOn:
         """What parser and network say about FRAME, RGB uint8 (h, w, 3), whose customer has KEYPOINTS (18, 3).
 
         The very answer given before where the customer stands still (economy). Raises SpgvtonError when no garment is set, when
-        the parser finds nobody at the keypoints, or when the customer is so close that the frame cuts their clothes at the sides.
+        the parser finds nobody at the keypoints, or cannot tell the customer from somebody in touch with them, or when the customer is so close that the frame cuts their clothes at the sides.
         """
         garment = self._garment
         if garment is None:
@@ -181,6 +182,8 @@ class LiveTryOn:
             box = self._frame(frame, keypoints)
             placed, picture = place(keypoints, box), np.asarray(box.apply(frame), np.uint8)
             parse = self._parse(frame, keypoints, box, picture)
+        if parse.crowded:
+            raise Undressable(CROWDED)
         if self._framing.too_close(parse.labels):
             raise Undressable(TOO_CLOSE)
         if (parse.labels != lb.BACKGROUND)[torso_of(placed, self.network.size)].mean() < MIN_PERSON:

@@ -37,7 +37,9 @@ WORN_KINDS: Final = {
     "dress": "dress",
     "coat or jacket": "outerwear",
 }  # worn_garment.KINDS; a top's kind goes by its sleeves
-DOUBTFUL: Final = 0.7  # confidence below which a note says so: 3 of the 100 photographs of results/cutout-held-out.csv, a cat, a cup
+DOUBTFUL: Final = (
+    0.7  # confidence below which a note says so: 3 of the 100 photographs of results/cutout-held-out.csv, a cat, a cup
+)
 SURE: Final = 0.6  # probability from which something is refused for what it is
 
 

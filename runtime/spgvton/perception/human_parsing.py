@@ -59,10 +59,10 @@ def parse(logits: Float, picture: UInt8, keypoints: Float) -> Parse:
     k = keypoints - np.array([columns.start, rows.start, 0], np.float32)
     k[keypoints[:, 2] <= 0] = 0
     labels = np.zeros(classes.shape, np.uint8)
-    labels[rows, columns] = _parse(
+    labels[rows, columns], crowded = _parse(
         np.ascontiguousarray(classes[rows, columns]), np.ascontiguousarray(picture[rows, columns]), k
     )
-    return Parse(labels, free(logits))
+    return Parse(labels, free(logits), crowded)
 
 
 def _surroundings(people: Mask, keypoints: Float) -> tuple[slice, slice]:
@@ -77,14 +77,14 @@ def _surroundings(people: Mask, keypoints: Float) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _parse(classes: UInt8, picture: UInt8, keypoints: Float) -> UInt8:
-    """The labels (H, W) of what parse() looks at."""
+def _parse(classes: UInt8, picture: UInt8, keypoints: Float) -> tuple[UInt8, bool]:
+    """The labels (H, W) of what parse() looks at, and Parse.crowded."""
     skeleton = Skeleton.of(keypoints, (picture.shape[0], picture.shape[1]))
-    mine = customer(classes != BACKGROUND, (classes == HAIR) | (classes == FACE_SKIN), skeleton)
+    mine, crowded = customer(classes != BACKGROUND, classes == FACE_SKIN, classes == HAIR, skeleton)
     if not mine.any():
         raise SpgvtonError(NOBODY)
     classes[~mine] = BACKGROUND
-    return label(classes, picture, skeleton)
+    return label(classes, picture, skeleton), crowded
 
 
 def label(classes: UInt8, picture: UInt8, skeleton: Skeleton) -> UInt8:

@@ -21,11 +21,12 @@ class Parse:
     """The customer in the network's frame; bystanders are background.
 
     labels: uint8 (H, W), CIHP ids. free: uint8 (H, W), 255 where surely nobody is, neither the customer nor a bystander: what may
-    be learnt of the room.
+    be learnt of the room. crowded: somebody else is in touch with the customer, and parts of them may be among the labels.
     """
 
     labels: UInt8
     free: UInt8
+    crowded: bool = False
 
     @staticmethod
     def of(labels: UInt8) -> Parse:

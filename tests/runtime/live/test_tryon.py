@@ -19,6 +19,7 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.steady import Steady
 from spgvton.live.tryon import ONLY_TOP, LiveTryOn, Undressable, why_not_live
+from spgvton.perception.parse import Parse
 from spgvton.perception.pose import PoseEstimator
 from spgvton.video import cv2
 
@@ -88,6 +89,21 @@ def test_a_parse_that_cannot_be_the_customer_dresses_nobody(live: LiveTryOn, gar
     blind.use_garment(garment)
     with pytest.raises(Undressable, match="parser does not see you"):
         blind(image.read(PHOTO))
+
+
+class Crowd(Blind):
+    """Cannot tell the customer from somebody in touch with them."""
+
+    def framed(self, picture: UInt8, keypoints: NDArray[np.float32], box: Letterbox) -> Parse:
+        labels = np.full(box.target, lb.UPPER_CLOTHES, np.uint8)
+        return Parse(labels, np.zeros_like(labels), crowded=True)
+
+
+def test_two_people_in_touch_are_not_half_dressed(live: LiveTryOn, garment: LiveGarment) -> None:
+    crowded = LiveTryOn(live.network.sibling(), parser=Crowd())
+    crowded.use_garment(garment)
+    with pytest.raises(Undressable, match="one person at a time"):
+        crowded(image.read(PHOTO))
 
 
 def test_a_dress_that_becomes_a_top_is_told(live: LiveTryOn) -> None:

@@ -88,6 +88,18 @@ def test_the_map_of_somebody_else_is_refused(person: tuple[UInt8, UInt8, Float])
     assert "keypoints elsewhere" in str(why_inconsistent(labels, points))
 
 
+def test_a_map_without_a_room_is_refused(person: tuple[UInt8, UInt8, Float]) -> None:
+    _, labels, points = person
+    side = labels.shape[1]
+    labels, points = np.pad(labels, ((0, 0), (side, side))), points + np.array([side, 0, 0], np.float32)
+    filled = np.where(labels == lb.BACKGROUND, lb.COAT, labels).astype(np.uint8)
+    reason = why_unlike(filled, points)
+    assert reason and "far from the keypoints the map has mostly label 7 (coat), not label 0" in reason
+    half = filled.copy()
+    half[: len(half) // 2] = labels[: len(half) // 2]  # a crowd beside them
+    assert why_unlike(half, points) is None
+
+
 def test_every_label_of_a_head_and_of_clothes_is_understood(person: tuple[UInt8, UInt8, Float]) -> None:
     """Hats, sunglasses, dresses, coats, jumpsuits, long sleeves, bare arms across: nobody is refused for what they wear."""
     _, labels, points = person

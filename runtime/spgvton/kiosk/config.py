@@ -197,8 +197,8 @@ def _check_events(text: str, name: str) -> None:
             raise SpgvtonError(f"{name}: YAML aliases (*name) are not read: write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
-            line = event.start_mark.line + 1
-            raise SpgvtonError(f"{name}:{line}: settings are nested more than {MAX_DEPTH} deep: none of a kiosk's is")
+            where = f"{name}:{event.start_mark.line + 1}" if event.start_mark else name
+            raise SpgvtonError(f"{where}: settings are nested more than {MAX_DEPTH} deep: none of a kiosk's is")
 
 
 def _with_text_source(data: dict[Any, Any]) -> dict[Any, Any]:

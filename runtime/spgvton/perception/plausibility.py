@@ -28,6 +28,7 @@ MIN_ON_HEAD, MIN_ON_TORSO = 0.4, 0.5
 # On rendered people and their own maps: 1.0 of both, exact or estimated; on the map of somebody else two thirds are below.
 MIN_ON_BODY, MIN_ON_ARMS, CLOSE = 0.75, 0.7, 0.015
 SIDES_APART: Final = 0.3  # torso lengths between left and right, from which on their order says something
+CROWD: Final = 0.7  # of what is half a torso's length or more from all keypoints: more of it is no room with bystanders
 HEIGHT: Final = 256  # rows at which maps are compared
 ARMS: Final = (kp.R_SHOULDER, kp.L_SHOULDER, kp.R_ELBOW, kp.L_ELBOW, kp.R_WRIST, kp.L_WRIST)
 ON_HEAD: Final = (lb.HAT, lb.HAIR, lb.SUNGLASSES, lb.FACE)
@@ -111,7 +112,7 @@ def why_inconsistent(labels: UInt8, points: Float, label_set: str = "cihp") -> s
     on = place.count(np.flatnonzero(inside), range(1, lb.NUM_LABELS))
     if on < MIN_ON_PERSON * seen.sum():
         return f"keypoints elsewhere: {on} of {seen.sum()} lie on the person of the semantic map"
-    return place.why_another_person() or place.why_mirrored()
+    return place.why_no_background() or place.why_another_person() or place.why_mirrored()
 
 
 def why_unlike(labels: UInt8, points: Float, label_set: str = "cihp") -> str | None:
@@ -184,6 +185,18 @@ class _Map:
         h, w = self.labels.shape
         found = self.labels[np.clip(at[..., 1], 0, h - 1), np.clip(at[..., 0], 0, w - 1)]
         return float(np.isin(found, ON_TORSO).mean()), int(np.bincount(found.ravel()).argmax())
+
+    def why_no_background(self) -> str | None:
+        """Beside and above the customer there is a room, with bystanders at most; legs below may have no keypoints."""
+        points = self.points[self.inside]
+        reach = 0.5 * kp.torso_length(np.column_stack([self.points, self.inside]).astype(np.float32))
+        (left, top), (right, _) = points.min(axis=0) - reach, points.max(axis=0) + reach
+        far = np.ones(self.labels.shape, bool)
+        far[max(0, int(top)) :, max(0, int(left)) : max(0, int(right) + 1)] = False
+        if far.any() and (self.labels[far] != lb.BACKGROUND).mean() > CROWD:
+            most = int(np.bincount(self.labels[far]).argmax())
+            return f"labels elsewhere: far from the keypoints the map has mostly {_name(most)}, not label 0, the background"
+        return None
 
     def why_another_person(self) -> str | None:
         """The keypoints of a body lie on its own map, those of shoulders and arms too."""

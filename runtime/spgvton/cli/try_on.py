@@ -6,8 +6,8 @@ examples:
   spgvton try me.jpg shirt.jpg coat.jpg dress.jpg    one picture each, and me-sheet.jpg with all of them
   spgvton try me.jpg shop/ --out results --json      every garment in the folder
 
-PERSON comes first: one person from the front, seen from the head to the hips or farther. A garment is an in-shop picture on a plain
-background, or a PNG whose alpha channel cuts it out; its mask is found by itself, lies beside it as NAME_mask.png, or is --mask.
+PERSON comes first: one person from the front, seen from the head to the hips or farther. A garment is a photograph of
+it lying, hanging or worn, or a PNG whose alpha channel cuts it out; its mask is found, lies beside it as NAME_mask.png, or is --mask.
 Everything but the clothes stays the photograph's, pixel by pixel. Results have the photograph's size and format.
 Exit codes: 0 fine, 1 failed (also: some garments could not be tried on), 2 wrong use.
 """
@@ -56,7 +56,7 @@ GAP: Final = 14
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `spgvton try`."""
     parser.add_argument("person", metavar="PERSON", help="photograph of one person, from the front")
-    parser.add_argument("garments", metavar="GARMENT", nargs="+", help="in-shop pictures, or folders of them")
+    parser.add_argument("garments", metavar="GARMENT", nargs="+", help="photographs of garments, or folders of them")
     parser.add_argument(
         "--out", metavar="FILE", help="file of one result, or folder of several (PERSON-GARMENT.jpg, here)"
     )

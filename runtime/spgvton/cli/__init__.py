@@ -54,7 +54,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 INPUTS: Final = frozenset(
     ("source", "garment", "garment_mask", "person", "parsing", "parser", "pictures", "bundle", "data", "persons", "photos",
      "garments", "deepfashion", "exclude", "fabrics", "config", "checkpoint", "evaluate", "init", "validate", "photographs",
-     "masks", "held_out", "sleeves", "people", "encoder",
+     "masks", "held_out", "sleeves", "people",
      "distill_from", "qat", "ranges", "reference", "plugin", "perceptual_weights", "face_weights", "inception_weights",
      "lpips_weights", "lpips_heads", "before", "after")
 )  # fmt: skip

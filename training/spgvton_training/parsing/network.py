@@ -1,8 +1,4 @@
-"""The network: a framed picture and the customer's keypoints -> 20 labels, and one for everybody else.
-
-A U-shaped residual network of dense 3x3 convolutions. Most of its work lies at a quarter of the resolution and below, where CPUs,
-INT8 and TensorRT are at their best; batch norm folds into the convolutions.
-"""
+"""The network: a framed picture and the customer's keypoints -> 20 labels, and one for everybody else."""
 
 from __future__ import annotations
 
@@ -11,16 +7,14 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from spgvton.errors import SpgvtonError
 from spgvton.keypoints import NUM_KEYPOINTS
 from spgvton.labels import NUM_LABELS
-from spgvton_training.networks.generator import ConvNorm, ResidualBlock
+from spgvton_training.networks.ushape import UShape
 
 SOMEBODY_ELSE: Final = NUM_LABELS  # channel 20: another person, or everybody where there are no keypoints
 NUM_CLASSES: Final = NUM_LABELS + 1
-STRIDE: Final = 2  # pixels of the picture for each of the logits
 POSE_STRIDE: Final = 4  # where the keypoints enter: two pixels more or less are an estimator's noise
 POSE_SIGMA: Final = 8.0  # pixels at height 256: of a keypoint's bell
 
@@ -69,11 +63,7 @@ def pose_maps(keypoints: Tensor, size: tuple[int, int], stride: int = POSE_STRID
     return bell(y, size[0] // stride)[..., None] * columns[:, :, None]
 
 
-def _upsample(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-class ParserNetwork(nn.Module):
+class ParserNetwork(UShape):
     """forward(picture, keypoints) -> logits.
 
     picture: float32 (N, 3, H, W), RGB in [-1, 1]; (H, W) is the config's size, 256x192. keypoints: float32 (N, 18, 3), (x, y, score)
@@ -83,31 +73,13 @@ class ParserNetwork(nn.Module):
     """
 
     def __init__(self, config: ParserConfig | None = None) -> None:
-        super().__init__()
-        self.config = config or ParserConfig()
-        half, quarter, eighth, sixteenth = self.config.channels
-        self.stem = ConvNorm(3 * STRIDE**2, half, "batch")
-        self.down4 = ConvNorm(half, quarter, "batch", stride=2)
-        self.pose = nn.Conv2d(NUM_KEYPOINTS, quarter, 3, 1, 1)
-        self.trunk4 = ResidualBlock(quarter, "batch")
-        self.down8 = ConvNorm(quarter, eighth, "batch", stride=2)
-        self.trunk8 = ResidualBlock(eighth, "batch")
-        self.down16 = ConvNorm(eighth, sixteenth, "batch", stride=2)
-        self.trunk16 = nn.Sequential(*(ResidualBlock(sixteenth, "batch") for _ in range(2)))
-        self.up8, self.up4, self.up2 = (
-            nn.Conv2d(deep, shallow, 1)
-            for deep, shallow in ((sixteenth, eighth), (eighth, quarter), (quarter, half))
-        )  # fmt: skip
-        self.merge8, self.merge4, self.merge2 = (ConvNorm(c, c, "batch") for c in (eighth, quarter, half))
-        self.head = nn.Conv2d(half, NUM_CLASSES, 1)
+        chosen = config or ParserConfig()
+        super().__init__(chosen.channels)
+        self.config = chosen
+        self.pose = nn.Conv2d(NUM_KEYPOINTS, self.config.channels[1], 3, 1, 1)
+        self.head = nn.Conv2d(self.config.channels[0], NUM_CLASSES, 1)
 
     def forward(self, picture: Tensor, keypoints: Tensor) -> Tensor:
-        x2 = self.stem(F.pixel_unshuffle(picture, STRIDE))
-        x4 = self.trunk4(self.down4(x2) + self.pose(pose_maps(keypoints, self.config.size)))
-        x8 = self.trunk8(self.down8(x4))
-        x16 = self.trunk16(self.down16(x8))
-        y8 = self.merge8(x8 + _upsample(self.up8(x16)))
-        y4 = self.merge4(x4 + _upsample(self.up4(y8)))
-        y2 = self.merge2(x2 + _upsample(self.up2(y4)))
-        logits: Tensor = self.head(y2).float()
+        pose = self.pose(pose_maps(keypoints, self.config.size))
+        logits: Tensor = self.head(self.decode(self.encode(picture, pose))).float()
         return logits

@@ -58,7 +58,7 @@ INPUTS: Final = frozenset(
      "distill_from", "qat", "ranges", "reference", "plugin", "perceptual_weights", "face_weights", "inception_weights",
      "lpips_weights", "lpips_heads", "before", "after")
 )  # fmt: skip
-OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "root", "folder"))
+OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "rendered", "root", "folder"))
 
 
 def paths_read(args: argparse.Namespace) -> Iterator[Path]:

@@ -179,7 +179,7 @@ def test_wrong_use_is_one_line(data: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_a_state_of_before_these_options_resumes(data: Path, tmp_path: Path) -> None:
     """An option that a state does not know was off when it was written."""
-    run = config(**CALM, optimiser={"iterations": [1, 0, 0]})
+    run = config(**CALM, network={"trunk_blocks": 4}, optimiser={"iterations": [1, 0, 0]})
     trainer(data, tmp_path, run, None).fit()
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     for name in DEFAULTS:

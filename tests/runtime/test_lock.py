@@ -192,3 +192,13 @@ def test_no_face_is_shown_of_a_back(monkeypatch: pytest.MonkeyPatch) -> None:
         assert person_present(k)
         hints[degrees] = face_hint(k)
     assert hints == {0: None, 90: "turn to the mirror", 180: "turn to the mirror"}
+
+
+@pytest.mark.parametrize("pink", [(230, 20, 110), (255, 0, 200), (0, 255, 0)])
+def test_vivid_clothes_have_colours(clip: list[np.ndarray], pink: tuple[int, int, int]) -> None:
+    """Beyond what most clothes have; a histogram without them was empty, and its owner nobody's like."""
+    k = PoseEstimator(smooth=False)(clip[0])
+    own = clothes_colours(np.full_like(clip[0], pink), k)
+    assert own is not None and own.sum() == pytest.approx(1)
+    assert distance(own, own) == pytest.approx(0, abs=1e-3)
+    assert distance(own, clothes_colours(np.full_like(clip[0], (40, 90, 160)), k)) > 0.75

@@ -30,6 +30,7 @@ SAME_CLOTHES: Final = 0.45  # below it, a person at another place may be
 LEARNING: Final = 0.05  # how fast the remembered colours follow light and pose
 _SIDE: Final = 24
 _BINS: Final = (6, 10, 10)  # lightness, and the two colour axes of CIE Lab
+_LOW, _HIGH = 64, 192  # of the colour axes: few clothes lie beyond
 
 
 def clothes_colours(picture: UInt8, k: Float) -> Float | None:
@@ -48,7 +49,8 @@ def clothes_colours(picture: UInt8, k: Float) -> Float | None:
         return None
     colours = picture[at[..., 1][inside], at[..., 0][inside]]
     lab = cv2.cvtColor(colours[None], cv2.COLOR_RGB2LAB)
-    histogram = cv2.calcHist([lab], [0, 1, 2], None, list(_BINS), [0, 256, 64, 192, 64, 192])
+    lab[..., 1:] = lab[..., 1:].clip(_LOW, _HIGH - 1)  # a vivid pink lies beyond, and would be no colour at all
+    histogram = cv2.calcHist([lab], [0, 1, 2], None, list(_BINS), [0, 256, *(_LOW, _HIGH) * 2])
     smooth = cv2.GaussianBlur(histogram.reshape(_BINS[0], -1), (1, 3), 0.6).ravel()  # a little light more is no change
     return np.asarray(smooth / max(float(smooth.sum()), 1e-9), np.float32)
 

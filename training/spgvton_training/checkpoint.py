@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
-from torch import Tensor
+from torch import Tensor, nn
 
 from spgvton.errors import SpgvtonError
 from spgvton.files import atomic_path, write_bytes
@@ -18,6 +18,7 @@ from spgvton_training.networks.config import NetworkConfig
 from spgvton_training.networks.joint import JointModel, build_model
 
 FORMAT = "spgvton-checkpoint-1"
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass
@@ -30,12 +31,7 @@ class Checkpoint:
 
     def model(self) -> JointModel:
         """The joint model with these weights, in evaluation mode. Raises SpgvtonError when they do not fit."""
-        model = build_model(self.config)
-        try:
-            model.load_state_dict({k: v.to(model.state_dict()[k].dtype) for k, v in self.weights.items()})
-        except (RuntimeError, KeyError) as e:
-            raise SpgvtonError(f"the checkpoint's weights do not fit its network: {str(e).splitlines()[0]}") from e
-        return model.eval()
+        return with_weights(build_model(self.config), self.weights)
 
     def save(self, path: str | Path, *, half: bool = False) -> None:
         """Write atomically. HALF stores floating-point weights as float16 (half the size; loaded as float32)."""
@@ -47,6 +43,16 @@ class Checkpoint:
         """Raises SpgvtonError for a missing, damaged or foreign file."""
         config, weights, provenance = read_weights(path, FORMAT)
         return Checkpoint(NetworkConfig.from_dict(config), weights, provenance)
+
+
+def with_weights(network: Network, weights: dict[str, Tensor]) -> Network:
+    """NETWORK with WEIGHTS, in its own precision, in evaluation mode. Raises SpgvtonError when they do not fit."""
+    own = network.state_dict()
+    try:
+        network.load_state_dict({k: v.to(own[k].dtype) for k, v in weights.items()})
+    except (RuntimeError, KeyError) as e:
+        raise SpgvtonError(f"the checkpoint's weights do not fit its network: {str(e).splitlines()[0]}") from e
+    return network.eval()
 
 
 def write_weights(

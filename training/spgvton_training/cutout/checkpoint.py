@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from spgvton.errors import SpgvtonError
-from spgvton_training.checkpoint import read_weights, write_weights
+from spgvton_training.checkpoint import read_weights, with_weights, write_weights
 from spgvton_training.cutout.network import CutoutNetwork
 
 FORMAT: Final = "spgvton-cutout-1"
@@ -24,12 +23,7 @@ class CutoutCheckpoint:
 
     def network(self) -> CutoutNetwork:
         """The network with these weights, in evaluation mode. Raises SpgvtonError when they do not fit."""
-        network = CutoutNetwork()
-        try:
-            network.load_state_dict(self.weights)
-        except RuntimeError as e:
-            raise SpgvtonError(f"the checkpoint's weights do not fit its network: {str(e).splitlines()[0]}") from e
-        return network.eval()
+        return with_weights(CutoutNetwork(), self.weights)
 
     def save(self, path: str | Path) -> None:
         """Write atomically. Raises SpgvtonError."""

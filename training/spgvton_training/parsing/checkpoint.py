@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from spgvton.errors import SpgvtonError
-from spgvton_training.checkpoint import read_weights, write_weights
+from spgvton_training.checkpoint import read_weights, with_weights, write_weights
 from spgvton_training.parsing.network import ParserConfig, ParserNetwork
 
 FORMAT: Final = "spgvton-parser-1"
@@ -25,12 +24,7 @@ class ParserCheckpoint:
 
     def network(self) -> ParserNetwork:
         """The network with these weights, in evaluation mode. Raises SpgvtonError when they do not fit."""
-        network = ParserNetwork(self.config)
-        try:
-            network.load_state_dict(self.weights)
-        except RuntimeError as e:
-            raise SpgvtonError(f"the checkpoint's weights do not fit its network: {str(e).splitlines()[0]}") from e
-        return network.eval()
+        return with_weights(ParserNetwork(self.config), self.weights)
 
     def save(self, path: str | Path) -> None:
         """Write atomically. Raises SpgvtonError."""

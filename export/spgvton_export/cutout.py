@@ -15,24 +15,21 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spgvton.errors import SpgvtonError
 from spgvton.files import write_bytes
 from spgvton.perception.cutout import SIDE
-from spgvton_export.folding import fold, remove_metadata
+from spgvton_export.folding import fold, remove_metadata, store_half
 from spgvton_export.graphs import Graph
 from spgvton_export.onnx_export import trace
 from spgvton_training.cutout.checkpoint import CutoutCheckpoint
 from spgvton_training.cutout.network import CutoutNetwork
 
 OUTPUTS: Final = ("mask", "kinds", "sleeves")
-HALF_FROM: Final = 16  # numbers: below that a Cast costs more bytes than it saves
 TOLERANCE: Final = 0.02  # of a probability, by float16 weights
 
 
@@ -59,20 +56,6 @@ def fused(network: CutoutNetwork) -> CutoutNetwork:
     return network
 
 
-def with_half_weights(model: onnx.ModelProto) -> None:
-    """Store MODEL's larger float32 weights as float16, each followed by a Cast."""
-    casts = []
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype == np.float32 and values.size >= HALF_FROM:
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}/fp16"))
-            casts.append(helper.make_node("Cast", [f"{name}/fp16"], [name], name=f"{name}/cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
 def export(checkpoint: CutoutCheckpoint, out: Path) -> float:
     """Write the network into OUT. Returns its largest difference from PyTorch; raises SpgvtonError above TOLERANCE."""
     module = Probabilities(fused(checkpoint.network())).eval()
@@ -80,7 +63,7 @@ def export(checkpoint: CutoutCheckpoint, out: Path) -> float:
     model = trace(Graph(module, {"picture": picture}, OUTPUTS))
     fold(model)
     remove_metadata(model)
-    with_half_weights(model)
+    store_half(model)
     data = model.SerializeToString(deterministic=True)
     found = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(
         list(OUTPUTS), {"picture": picture.numpy()}

@@ -1,4 +1,4 @@
-"""Constant folding and removal of dead nodes: done once, when a graph is exported, for every later reader."""
+"""Constant folding, removal of dead nodes and half-size weights: done once, when a graph is exported, for every later reader."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Final
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
 
 LARGEST: Final = (
     1024  # elements of a folded value: pixel grids stay nodes, they would make the file several times larger
 )
+SMALL: Final = 256  # elements; a smaller weight stays float32 in store_half()
 
 
 def fold(model: onnx.ModelProto) -> None:
@@ -44,3 +45,18 @@ def remove_metadata(model: onnx.ModelProto) -> None:
     for owner in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del owner.metadata_props[:]
         owner.doc_string = ""
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Store MODEL's weights, in place, as float16 with a Cast behind each, which loaders fold."""
+    casts = []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or array.size < SMALL:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}.f16"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from spgvton import __version__
 from spgvton import keypoints as kp
@@ -19,7 +18,7 @@ from spgvton.bundle import MANIFEST, PARSER, Bundle, derived_manifest, write_man
 from spgvton.engine.graph import load_weights
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
-from spgvton_export.folding import fold, remove_metadata
+from spgvton_export.folding import fold, remove_metadata, store_half
 from spgvton_export.fp16_bundle import load_graph
 from spgvton_export.fp16_graph import convert, emulate
 from spgvton_export.parity import differences
@@ -31,7 +30,6 @@ if TYPE_CHECKING:  # converting a bundle needs no torch
 
 OUTPUT: Final = "probabilities"
 LABEL_SET: Final = "cihp"
-SMALL: Final = 256  # elements; a smaller weight stays float32
 MEAN_LIMIT: Final = 0.5  # of 255: how far float16 may be from float32 on average
 Sample = dict[str, NDArray[Any]]
 
@@ -110,21 +108,6 @@ def _traced(graph: Graph) -> onnx.ModelProto:
     out = gs.export_onnx(surgeon.cleanup().toposort(), do_type_check=False)
     out.ir_version = model.ir_version
     return out
-
-
-def store_half(model: onnx.ModelProto) -> None:
-    """Store MODEL's weights, in place, as float16 with a Cast behind each, which loaders fold."""
-    casts = []
-    for tensor in model.graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or array.size < SMALL:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}.f16"))
-        casts.append(helper.make_node("Cast", [tensor.name], [name], f"{name}.cast", to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
 
 
 def convert_parser(source: Bundle, out: str | Path) -> Bundle:

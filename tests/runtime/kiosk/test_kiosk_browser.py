@@ -182,7 +182,9 @@ def test_staff_corrects_a_mask_by_taps(browser: Any, kiosk: Served, shirt: bytes
     wait_for(lambda: shown(page, *box) == "garment")
 
     def undone() -> bool:
-        page.evaluate("document.getElementById('undo').click()")  # page.click() would wait for a button that is off for good
+        page.evaluate(
+            "document.getElementById('undo').click()"
+        )  # page.click() would wait for a button that is off for good
         return page.is_disabled("#undo")
 
     wait_for(undone)  # a click while the last one is being answered does nothing

@@ -95,7 +95,16 @@ GPU_STATE = (
 )  # fmt: skip
 
 
-def gpu_state(devfreq: str = "/sys/class/devfreq") -> dict[str, str]:
+DEVFREQ: Final = "/sys/class/devfreq"
+
+
+def gpu_devfreq(devfreq: str = DEVFREQ) -> Path | None:
+    """The folder with the clock of a Jetson's GPU: 17000000.gpu, 17000000.ga10b (Orin), .gv11b (Xavier); None elsewhere."""
+    found = (f for f in sorted(Path(devfreq).glob("*")) if re.search(r"gpu|\.g[ap]\d\d|\.gv11b", f.name))
+    return next(found, None)
+
+
+def gpu_state(devfreq: str = DEVFREQ) -> dict[str, str]:
     """Clocks and power mode of the first GPU at this moment, as far as this machine lets them be read.
 
     Keys are nvidia-smi's query fields (GPU_STATE), or on Jetson `power_mode` (nvpmodel) and `clock`, `max_clock` (Hz).
@@ -107,10 +116,10 @@ def gpu_state(devfreq: str = "/sys/class/devfreq") -> dict[str, str]:
         name, colon, mode = line.partition(":")
         if colon and name.strip() == "NV Power Mode":
             found["power_mode"] = mode.strip()
-    for folder in sorted(Path(devfreq).glob("*")):
-        if re.search(r"gpu|\.g[ap]\d\d|\.gv11b", folder.name):  # 17000000.gpu, 17000000.ga10b (Orin), .gv11b (Xavier)
-            clocks = {"clock": _text(f"{folder}/cur_freq"), "max_clock": _text(f"{folder}/max_freq")}
-            found.update({k: v for k, v in clocks.items() if v})
+    folder = gpu_devfreq(devfreq)
+    if folder:
+        clocks = {"clock": _text(f"{folder}/cur_freq"), "max_clock": _text(f"{folder}/max_freq")}
+        found.update({k: v for k, v in clocks.items() if v})
     return found
 
 

@@ -42,7 +42,8 @@ def test_loop_adds_up(tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert own["wall"]["ms"] >= own["parts_ms"]["compose"] > 0
     assert data["backend"]["threads"] == "1" and data["precision"] == "fp32"
     table = (tmp_path / "loop.csv").read_text().splitlines()
-    assert len(table) == 1 + 2 * 14
+    assert len(table) == 1 + 2 * 14 and table[0].endswith(",present,watts,gpu_mhz")
+    assert data["power"].keys() & {"unreadable", "watts", "rails_w"}
     assert "excluded the first 10 frames" in stderr
 
 

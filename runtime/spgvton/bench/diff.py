@@ -15,7 +15,9 @@ from typing import Any, Final
 from spgvton.errors import SpgvtonError
 
 # The last name of a figure's path, or one before it, says which way is better.
-LOWER: Final = ("ms", "_ms", "ms_per_frame", "p90_early_stopping", "estimate_ms", "mean_error", "max_error")
+LOWER: Final = (
+    "ms", "_ms", "ms_per_frame", "p90_early_stopping", "estimate_ms", "mean_error", "max_error", "watts", "joules_per_frame",
+)  # fmt: skip
 HIGHER: Final = ("fps", "qps", "psnr_db", "ssim", "gmac_s", "percent_of_peak")
 TAILS: Final = ("p90", "p95", "p99", "max", "max_error")  # too restless to be judged
 CONTEXT: Final = (

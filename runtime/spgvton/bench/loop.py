@@ -108,6 +108,11 @@ class Pass:
         return np.array(self._rows[WARM_UP:])
 
     @property
+    def finished(self) -> list[float]:
+        """time.monotonic() when each of the rows' frames had been presented."""
+        return self._finished[WARM_UP:]
+
+    @property
     def frame_ms(self) -> float:
         """Milliseconds from one presented frame to the next."""
         return 1e3 * (self._finished[-1] - self._finished[WARM_UP]) / (self.counted - 1)

@@ -32,6 +32,9 @@ from tqdm import tqdm
 
 from spgvton.backends import BACKENDS
 from spgvton.bench import loop as bench_loop
+from spgvton.bench import sensors
+from spgvton.bench.power import Power
+from spgvton.bench.power import line as power_line
 from spgvton.bench.report import context, context_lines, say
 from spgvton.bench.soak import QUANTITIES, Soak, Verdict
 from spgvton.bench.trend import BLOCK_S, MIN_BLOCKS
@@ -168,7 +171,21 @@ def loop_table(report: dict[str, Any]) -> list[str]:
             f"overhead {found['ms']:.2f} ms a frame ({kind}), {found['percent_of_frame']:.1f}% of the {frame}, "
             f"{found['frame_ms']:.1f} ms: {words} the limits ({bench_loop.MAX_MS} ms, {bench_loop.MAX_PERCENT:.0f}%)"
         )
+    lines.append(power_line(report["power"]))
     return [*lines, f"excluded {'; '.join(report['excluded'])}"]
+
+
+def loop_csv(passes: dict[str, bench_loop.Pass], power: Power) -> str:
+    """A row for each frame: ms by stage, and at full rate watts and the GPU's clock where these can be read."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(("pass", *bench_loop.STAGES, "watts", "gpu_mhz"))
+    for title, measured in passes.items():
+        for row, finished in zip(measured.rows, measured.finished):
+            reading = power.at(finished) if title == "full rate" else None
+            beside = (reading.watts, reading.gpu_mhz) if reading else (None, None)
+            writer.writerow([title, *(f"{ms:.4f}" for ms in row), *beside])
+    return table.getvalue()
 
 
 def run_loop(args: argparse.Namespace, out: Path | None) -> int:
@@ -176,7 +193,8 @@ def run_loop(args: argparse.Namespace, out: Path | None) -> int:
     if args.frames < bench_loop.WARM_UP + 2:
         raise UsageError(f"--frames {args.frames}: the first {bench_loop.WARM_UP} warm up; give more, for instance 150")
     bundle = Bundle.open(args.bundle)
-    full, described, name = one_pass(args, bundle, one_at_a_time=False)
+    with Power(sensors.find()) as power:
+        full, described, name = one_pass(args, bundle, one_at_a_time=False)
     single, *_ = one_pass(args, bundle, one_at_a_time=True)
     report = {
         **full.report.as_dict(),
@@ -188,6 +206,7 @@ def run_loop(args: argparse.Namespace, out: Path | None) -> int:
             "frames_counted": single.counted, "latency_ms": single.latency_ms(), "stages_ms": single.stages_ms(),
         },
         "overhead": bench_loop.overhead(full, single),
+        "power": power.report(full.report.frames_out),
         "source": name,
         "excluded": list(EXCLUDED),
         **context(described, bundle),
@@ -195,12 +214,7 @@ def run_loop(args: argparse.Namespace, out: Path | None) -> int:
     text = json.dumps(report, indent=1)
     if out:
         write_text(out / "loop.json", text + "\n")
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("pass", *bench_loop.STAGES))
-        for title, measured in (("full rate", full), ("one at a time", single)):
-            writer.writerows([title, *(f"{ms:.4f}" for ms in row)] for row in measured.rows)
-        write_text(out / "loop.csv", table.getvalue())
+        write_text(out / "loop.csv", loop_csv({"full rate": full, "one at a time": single}, power))
     say([*context_lines(report), *loop_table(report)])
     if args.json:
         print(text)

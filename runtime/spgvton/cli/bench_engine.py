@@ -10,9 +10,11 @@ from tqdm import tqdm
 
 from spgvton.backends import BACKENDS, CPU_BACKENDS, open_backend, tell
 from spgvton.backends.contract import LIVE, POSE
-from spgvton.bench import compare, mirrors, single_stream
+from spgvton.bench import compare, mirrors, sensors, single_stream
 from spgvton.bench.inputs import by_garment, demo_samples, live_samples
 from spgvton.bench.latency_plot import draw
+from spgvton.bench.power import Power
+from spgvton.bench.power import line as power_line
 from spgvton.bench.report import context, context_lines, deliver, table
 from spgvton.bench.statistics import CONFIDENCE
 from spgvton.bundle import MODES, Bundle
@@ -140,13 +142,14 @@ def run_single_stream(args: argparse.Namespace, out: Path | None) -> int:
     bundle = Bundle.open(args.bundle)
     opened = open_backend(args.backend, bundle, threads=args.threads, warp=args.warp, plugin=args.plugin)
     samples = by_garment(demo_samples(bundle.size, bundle.label_set, poses=20))[0]
-    with tqdm(unit="query", desc="single-stream", disable=None, leave=False) as bar:
+    power = Power(sensors.find())
+    with power, tqdm(unit="query", desc="single-stream", disable=None, leave=False) as bar:
         found = single_stream.measure(opened, samples, args.queries, args.seconds, bar.update)
     about = context(opened.describe(), bundle)
     opened.close()
     excluded = [*EXCLUDED, f"the first {single_stream.WARM_UP} queries"]
     figures = found.as_dict()
-    report = {**figures, "excluded": excluded, **about}
+    report = {**figures, "power": power.report(figures["queries"]), "excluded": excluded, **about}
     stop = figures["early_stopping"]
     lines = [
         *context_lines(about),
@@ -155,6 +158,7 @@ def run_single_stream(args: argparse.Namespace, out: Path | None) -> int:
         (f"MLPerf   90th percentile at most {stop['estimate_ms']:.2f} ms (confidence {stop['confidence']:.0%}); "
          f"{stop['queries_needed']} queries are needed, of these {figures['queries']} the {stop['discarded']} slowest are "
          f"discarded, one more from {stop['one_more_discarded_at']} queries on"),
+        power_line(report["power"]),
         f"excluded {'; '.join(excluded)}",
     ]  # fmt: skip
     row = {**_what(about), "queries": figures["queries"], "qps": figures["qps"], **figures["latency_ms"],

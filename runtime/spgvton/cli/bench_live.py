@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from tqdm import tqdm
 
-from spgvton.bench import live_loop
+from spgvton.bench import live_loop, sensors
+from spgvton.bench.power import Power
+from spgvton.bench.power import line as power_line
 from spgvton.bench.report import context, context_lines, say
 from spgvton.bundle import Bundle
 from spgvton.cli import backend, parser_options
@@ -58,7 +60,11 @@ def measure(args: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
 
         garment = LiveGarment.of(shop.picture, shop.mask, bundle.size)
         max_age_s = None if args.max_age is None else args.max_age / 1e3
-        measured = live_loop.measure(source, live, garment, frames=args.frames, max_age_s=max_age_s, on_view=progress)
+        power = Power(sensors.find())
+        with power:
+            measured = live_loop.measure(
+                source, live, garment, frames=args.frames, max_age_s=max_age_s, on_view=progress
+            )
         described = live.describe()
     report = measured.report
     if report.problem:
@@ -71,7 +77,7 @@ def measure(args: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
             f"{source.name}: of {len(measured.ages)} frames none was dressed ({most}): give more --frames, or on a slow machine a "
             "longer --max-age"
         )
-    chosen = {"source": source.name, "parser": args.parser or FOR_STREAMS}
+    chosen = {"source": source.name, "parser": args.parser or FOR_STREAMS, "power": power.report(report.frames_out)}
     return {**measured.as_dict(), **chosen, **context(described, bundle)}
 
 
@@ -90,6 +96,7 @@ def table(report: dict[str, Any]) -> list[str]:
         "stage, ms        p50     p95     p99",
         *(f"  {name:<12}{ms['p50']:8.1f}{ms['p95']:8.1f}{ms['p99']:8.1f}" for name, ms in report["stages_ms"].items()),
         f"memory   {report['peak_rss_mb']} MB at most (resident)",
+        power_line(report["power"]),
     ]
     cpu = report["compositing_cpu_ms"]
     if cpu:

@@ -29,6 +29,7 @@ from spgvton.live.sleeves import SleeveLength, sleeve_end
 from spgvton.live.steady import Steady
 from spgvton.live.timewarp import similarity
 from spgvton.machine import cores
+from spgvton.nvtx_ranges import ranged
 from spgvton.perception.garment_mask import garment_mask
 from spgvton.perception.parser_options import FOR_STREAMS, SHIPPED
 from spgvton.perception.parsing import Parser
@@ -99,6 +100,7 @@ class LiveTryOn:
             )
         economy = economy or Economy()
         self._parse = ParseStream(self._parser)
+        self._parsed, self._networked = ranged("parse", self._parse), ranged("network", self.network)
         self._economy = economy
         self._still = StillRule[Answer](economy.still_threshold)
         self._steady = Steady() if economy.steady else None
@@ -177,11 +179,11 @@ class LiveTryOn:
             return known
         start = time.monotonic()
         picture = np.asarray(box.apply(frame), np.uint8)
-        parse = self._parse(frame, keypoints, box, picture)
+        parse = self._parsed(frame, keypoints, box, picture)
         if self._framing.widen(parse.labels):
             box = self._frame(frame, keypoints)
             placed, picture = place(keypoints, box), np.asarray(box.apply(frame), np.uint8)
-            parse = self._parse(frame, keypoints, box, picture)
+            parse = self._parsed(frame, keypoints, box, picture)
         if parse.crowded:
             raise Undressable(CROWDED)
         if self._framing.too_close(parse.labels):
@@ -189,7 +191,7 @@ class LiveTryOn:
         if (parse.labels != lb.BACKGROUND)[torso_of(placed, self.network.size)].mean() < MIN_PERSON:
             raise Undressable(MISREAD)
         parsed = time.monotonic()
-        output = self.network(picture, parse.labels, placed)
+        output = self._networked(picture, parse.labels, placed)
         if not np.isfinite(output.theta).all():
             raise SpgvtonError("the network gave NaN: the bundle is damaged, export it again")
         if (output.clothes_mask >= 128).mean() < MIN_CLOTHES:

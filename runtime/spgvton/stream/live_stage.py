@@ -19,6 +19,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
+from spgvton.nvtx_ranges import span
 from spgvton.stream.loop import COMPOSE, PARSE, SYNTHESIS, Unusable
 from spgvton.stream.pace import Pace
 from spgvton.stream.slot import Closed, Slot
@@ -28,6 +29,7 @@ UInt8 = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]
 
 WAIT: Final = "one moment, please"
+ANSWER: Final = "answer"  # parser and network of one frame
 MAX_AGE_S: Final = 3.0  # of an answer; an older one shows where clothes were, not where they are
 LEARN_EVERY_S: Final = 0.4  # the clean plate need not see every frame
 EMPTY_EVERY_S: Final = 0.5  # nor of an empty room
@@ -107,7 +109,8 @@ class LiveStage:
         if frame.captured - said.captured > self._max_age_s:
             raise Unusable(WAIT)
         start = time.monotonic()
-        picture = self._live.compose(frame.image, said.answer, keypoints)
+        with span(COMPOSE):
+            picture = self._live.compose(frame.image, said.answer, keypoints)
         self.times_s = {**said.times_s, COMPOSE: time.monotonic() - start}
         # Of the frame itself: the answer is of another size, or the customer is somewhere else altogether.
         if epoch != self._epoch or picture is frame.image:
@@ -176,7 +179,8 @@ class LiveStage:
             self._live.use_garment(wanted)
         begun = time.monotonic()
         try:
-            answer = self._live.answer(frame.image, keypoints)
+            with span(ANSWER):
+                answer = self._live.answer(frame.image, keypoints)
         except SpgvtonError as e:
             return _Said(frame.captured, None, str(e), e)
         self._pace.answered(time.monotonic() - begun)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from spgvton.economy import OVERLOAD, STILL, EarlyExit
 from spgvton.errors import SpgvtonError
+from spgvton.nvtx_ranges import ranged
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import Sink
 from spgvton.stream.slot import Closed, Policy, Slot
@@ -123,7 +124,10 @@ class Loop:
         max_age_s: float | None = None,
     ) -> None:
         self.source, self.sinks, self.max_frames, self.stall_s = source, list(sinks), max_frames, stall_s
-        self._synthesis, self._compose, self._stop = synthesise, compose, stop or threading.Event()
+        self._synthesis, self._stop = synthesise, stop or threading.Event()
+        self._read, self._compose = ranged(CAPTURE, source.read), ranged(COMPOSE, compose)
+        self._write = ranged(PRESENT, self._write_all)
+        perceive, called = ranged(POSE, perceive), ranged(SYNTHESIS, synthesise)
         self._on_view, self._on_idle, self._on_sink_error = on_view, on_idle, on_sink_error
         policy = policy or ("latest" if source.live else "wait")
         self.slots: dict[str, Slot[View]] = {name: Slot(policy) for name in (CAPTURE, POSE, SYNTHESIS)}
@@ -140,7 +144,7 @@ class Loop:
         bodies: list[Callable[[], None]] = [
             self._capture,
             lambda: self._work(POSE, self.slots[CAPTURE], pose_stage, self._comes_too_soon),
-            lambda: self._work(SYNTHESIS, self.slots[POSE], lambda view: self._synthesise(view, synthesise)),
+            lambda: self._work(SYNTHESIS, self.slots[POSE], lambda view: self._synthesise(view, called)),
         ]
         self._threads = [
             threading.Thread(target=body, name=f"spgvton-{i}", daemon=True) for i, body in enumerate(bodies)
@@ -176,7 +180,7 @@ class Loop:
         try:
             while self.max_frames is None or self.report.frames_in < self.max_frames:
                 self.reading_since = time.monotonic()
-                frame = self.source.read()
+                frame = self._read()
                 self.reading_since = None
                 if frame is None:
                     break
@@ -235,7 +239,7 @@ class Loop:
                 return
             try:
                 self._last_good = function(view.frame, view.perception.keypoints)
-                view.inside_s = getattr(function, "times_s", {})
+                view.inside_s = getattr(self._synthesis, "times_s", {})
                 view.again = STILL if self._last_good is last else None
             except Unusable as e:
                 view.perception = view.perception._replace(unusable=str(e))
@@ -269,7 +273,7 @@ class Loop:
         if self._on_view:
             self._on_view(view)
 
-    def _write(self, image: UInt8, timestamp: float) -> None:
+    def _write_all(self, image: UInt8, timestamp: float) -> None:
         for sink in list(self.sinks):
             try:
                 sink.write(image, timestamp)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -16,65 +16,22 @@ import onnx
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
+from spgvton.range_table import RangeTable, graph_hash
 from spgvton_calibration.bundle import check_folder, write_int8
 from spgvton_calibration.data import Source
 from spgvton_calibration.execution import Inputs, Pair, collect, pictures
 from spgvton_calibration.histogram import Histogram
 from spgvton_calibration.integer import integer_pair, results
-from spgvton_calibration.mixed import Cost, as_csv, choose, sensitivity
+from spgvton_calibration.mixed import as_csv, choose, sensitivity
 from spgvton_calibration.network import Layer, Network
+from spgvton_calibration.outcome import Frame, Outcome, Settings
 from spgvton_calibration.qdq import Int8Weight, insert, quantise_weight
 from spgvton_calibration.quality import REGIONS, Judge, UInt8
-from spgvton_calibration.ranges import TRAINED, RangeTable, graph_hash, trained_ranges
+from spgvton_calibration.ranges import TRAINED, needed, table_of, tensorrt_cache, trained_ranges
 from spgvton_calibration.report import Pictures, contact_sheet, histograms, markdown, plot
 
 REPORT: Final = "calibration"  # folder inside the bundle
 _TRIED: Final = 16  # samples on which the ranges of both runs are tried
-
-
-@dataclass(frozen=True)
-class Settings:
-    """keep_float: patterns of layer names. sensitivity: samples per layer; 0 measures it only when the gate needs it.
-
-    gate: False writes the bundle whatever it costs. max_ssim_drop: for each region of quality.REGIONS.
-    """
-
-    method: str = "mse"
-    keep_float: tuple[str, ...] = ()
-    max_ssim_drop: float = 0.005
-    gate: bool = True
-    sensitivity: int = 8
-
-
-class Frame(NamedTuple):
-    """What session.onnx and frame.onnx, in integers, cost the picture; kept: the bundle has them."""
-
-    kept: bool
-    drop: Mapping[str, float]
-    fidelity: tuple[float, float]
-
-
-@dataclass
-class Outcome:
-    """What the report tells. bundle: None until it is written."""
-
-    settings: Settings
-    table: RangeTable
-    chosen: list[Layer]
-    by_rule: list[str]  # layers that are float by default or by --keep-float
-    given_up: list[str]  # layers that the gate returned to float
-    full_drop: Mapping[str, float] | None = None  # with every candidate quantised
-    drop: Mapping[str, float] | None = None
-    fidelity: tuple[float, float] | None = None  # SSIM and PSNR against the reference's pictures
-    reference_ssim: dict[str, float] = field(default_factory=dict)
-    held_out: int = 0
-    frame: Frame | None = None
-    costs: list[Cost] = field(default_factory=list)
-    bundle: Bundle | None = None
-
-    @property
-    def layers_float(self) -> list[str]:
-        return [*self.by_rule, *self.given_up]
 
 
 class Ranges(NamedTuple):
@@ -176,16 +133,16 @@ def calibrate(
         made = made if samples else {}
         amax = trained_ranges(source, layers)
         amax |= _further(network, layers, amax, weights, made, samples)
-        table = RangeTable.of(
+        table = table_of(
             layers, amax, digest, TRAINED, "trained by spgvton train --qat", len(samples), made
         )  # fmt: skip
     elif ranges is not None:
-        table = RangeTable.load(Path(ranges), digest, layers, made)
+        table = RangeTable.load(Path(ranges), digest, needed(layers, made))
     else:
         chosen = RangeFinder(network, layers, weights, samples, made).find(settings.method)
         found = chosen.histograms
         source_words = f"{data.description}; {chosen.run} run"
-        table = RangeTable.of(layers, chosen.amax, digest, settings.method, source_words, len(samples), made)
+        table = table_of(layers, chosen.amax, digest, settings.method, source_words, len(samples), made)
     outcome = Outcome(settings, table, layers, by_rule, [])
     judge = _open_judge(network, source, reference, data) if data.held_out else None
     compared = _judge(outcome, judge, network, weights, source, reference) if judge else None
@@ -196,7 +153,7 @@ def calibrate(
     def report(folder: Path) -> None:
         target = make_folder(folder / REPORT)
         table.save(target / "ranges.json")
-        write_text(target / "tensorrt.cache", table.tensorrt_cache())
+        write_text(target / "tensorrt.cache", tensorrt_cache(table))
         if found:
             histograms(found, table, target / "histograms.png")
         if outcome.costs:

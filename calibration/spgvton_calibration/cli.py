@@ -26,9 +26,10 @@ from pathlib import Path
 
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton_calibration.calibrate import REPORT, Outcome, Settings, calibrate, result
+from spgvton_calibration.calibrate import REPORT, calibrate, result
 from spgvton_calibration.data import load
 from spgvton_calibration.histogram import METHODS
+from spgvton_calibration.outcome import Outcome, Settings
 from spgvton_calibration.parser import calibrate_parser
 from spgvton_calibration.quality import REGIONS
 from spgvton_calibration.ranges import TRAINED

@@ -19,16 +19,18 @@ from spgvton.bundle import PARSER, PARSER_INTEGER, Bundle, derived_manifest, sha
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes, write_text
 from spgvton.perception.soft_maps import parse_of
+from spgvton.range_table import RangeTable
 from spgvton_calibration.bundle import check_folder, staged
-from spgvton_calibration.calibrate import REPORT, Settings, select
+from spgvton_calibration.calibrate import REPORT, select
 from spgvton_calibration.data import MIN_SAMPLES, Photo, photos
 from spgvton_calibration.execution import Inputs, Runner, collect
 from spgvton_calibration.histogram import Histogram
 from spgvton_calibration.integer import insert_integer, results
 from spgvton_calibration.mixed import Cost, choose, gmacs
 from spgvton_calibration.network import Layer, Network
+from spgvton_calibration.outcome import Settings
 from spgvton_calibration.qdq import OPSET, Int8Weight, insert, quantise_weight
-from spgvton_calibration.ranges import RangeTable
+from spgvton_calibration.ranges import table_of
 
 MAX_DROP: Final = 0.01  # of mIoU
 LABELS: Final = "labels"  # the one region that is judged
@@ -125,7 +127,7 @@ def calibrate_parser(
     ranges = [p.inputs for p in photos(data, "train", samples, source.size)]
     amax = _ranges(network, layers, made, ranges, settings.method)
     words = f"{data.name}: {samples} training photographs, {held_out} test photographs"
-    table = RangeTable.of(layers, amax, sha256(source.graph(PARSER)), settings.method, words, samples, made)
+    table = table_of(layers, amax, sha256(source.graph(PARSER)), settings.method, words, samples, made)
     judge = _Judge(photos(data, "test", held_out, source.size), network.model)
     chosen, given_up = _chosen(network, layers, amax, weights, judge, max_drop if settings.gate else np.inf)
     model = insert(network, chosen, amax, weights)

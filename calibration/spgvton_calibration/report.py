@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 import onnxruntime as ort
@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from spgvton import __version__, image
 from spgvton.bundle import Bundle
 from spgvton.machine import cpu_model
+from spgvton.range_table import RangeTable
 from spgvton.video import cv2
 from spgvton_calibration.histogram import METHODS, PERCENTILE, Histogram
 from spgvton_calibration.mixed import INT8_SPEEDUP, Cost
+from spgvton_calibration.outcome import Outcome
 from spgvton_calibration.quality import REGIONS
-from spgvton_calibration.ranges import RangeTable
-
-if TYPE_CHECKING:
-    from spgvton_calibration.calibrate import Outcome
 
 UInt8 = NDArray[np.uint8]
 INK, PALE = (30, 30, 30), (150, 150, 150)

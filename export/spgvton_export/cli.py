@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spgvton.bench.inputs import live_samples
+from spgvton.backends.samples import live_samples
 from spgvton.bundle import PAIRS, PARSER, WEIGHTS, Bundle, shipped
 from spgvton.errors import UsageError
 from spgvton_export.fp16_bundle import convert_bundle

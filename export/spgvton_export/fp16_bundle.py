@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from tqdm import tqdm
 
-from spgvton.bench.inputs import live_samples
+from spgvton.backends.samples import live_samples
 from spgvton.bundle import MANIFEST, WEIGHTS, Bundle, derived_manifest, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes

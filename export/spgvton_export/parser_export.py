@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spgvton import __version__
 from spgvton import keypoints as kp
 from spgvton.backends.onnxruntime import session_options
-from spgvton.bench.inputs import live_samples
+from spgvton.backends.samples import live_samples
 from spgvton.bundle import MANIFEST, PARSER, Bundle, derived_manifest, write_manifest
 from spgvton.engine.graph import load_weights
 from spgvton.errors import SpgvtonError, UsageError

@@ -8,8 +8,6 @@ that script, or takes the place of one of polygraphy's own argument groups, whic
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +23,7 @@ from polygraphy.tools.args import util as args_util
 from polygraphy.tools.args.base import ArgGroups, BaseArgs, BaseRunnerArgs
 from polygraphy.tools.script import make_invocable
 
-from spgvton.errors import SpgvtonError
+from spgvton_export.polygraphy_errors import one_line
 
 LOADERS: Final = "spgvton_export.polygraphy_loaders"
 RUNNER: Final = "spgvton_export.polygraphy_torch"
@@ -34,15 +32,6 @@ RUNNER: Final = "spgvton_export.polygraphy_torch"
 def argument_groups() -> list[BaseArgs]:
     """What the entry point names: the argument groups that `polygraphy run` adds to its own."""
     return [SpgvtonBundleArgs(), SpgvtonTorchArgs(), SpgvtonPluginArgs()]
-
-
-@contextmanager
-def one_line() -> Iterator[None]:
-    """An SpgvtonError inside the block becomes polygraphy's own kind of error: one line and exit code 1, no traceback."""
-    try:
-        yield
-    except SpgvtonError as e:
-        G_LOGGER.critical(f"spgvton: {e}")
 
 
 # ----- --spgvton-bundle -----------------------------------------------------------------------------------------------

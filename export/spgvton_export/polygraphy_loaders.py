@@ -16,14 +16,14 @@ from polygraphy import config, util
 from polygraphy.backend.base import BaseLoader
 from polygraphy.mod.trt_importer import lazy_import_trt
 
-from spgvton.bench.inputs import live_samples
+from spgvton.backends.samples import live_samples
 from spgvton.bundle import GRAPHS, MODES, Bundle
 from spgvton.engine import flavour
 from spgvton.engine.graph import prepare
 from spgvton.errors import SpgvtonError
 from spgvton_export.fp16_bundle import load_graph
 from spgvton_export.fp16_check import Chain, warp_graph
-from spgvton_export.polygraphy_args import one_line
+from spgvton_export.polygraphy_errors import one_line
 from spgvton_export.samples import demo_samples
 
 Shape = Sequence[Any]  # an int per axis; anything else where the size is dynamic

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spgvton.bench.inputs import Sample, demo_samples
+from spgvton.backends.samples import Sample, demo_samples
 from spgvton.errors import SpgvtonError
 
 __all__ = ["Sample", "data_samples", "demo_samples"]

@@ -10,12 +10,14 @@ from spgvton import image as im
 from spgvton import keypoints as kp
 from spgvton.bundle import Bundle
 from spgvton.demo_assets import DemoAssets
-from spgvton_calibration.calibrate import Outcome, RangeFinder, Settings, calibrate, select
+from spgvton.range_table import graph_hash
+from spgvton_calibration.calibrate import RangeFinder, calibrate, select
 from spgvton_calibration.data import Sample, Source, load
 from spgvton_calibration.integer import results
 from spgvton_calibration.network import Network
+from spgvton_calibration.outcome import Outcome, Settings
 from spgvton_calibration.qdq import quantise_weight
-from spgvton_calibration.ranges import RangeTable, graph_hash
+from spgvton_calibration.ranges import table_of
 from spgvton_export.fp16_bundle import convert_bundle
 from spgvton_export.samples import demo_samples
 from spgvton_training.data.layout import PAIRED, ClothFiles, PhotoFiles
@@ -113,6 +115,6 @@ def gated(source: Bundle, data: Source, spoilt: tuple[str, ...], tmp_path_factor
     amax = RangeFinder(network, layers, weights, [s.inputs for s in data.calibration[:2]], made).find("minmax").amax
     sources = {x.source for x in layers if x.name in spoilt}
     wrong = {tensor: value / 100 if tensor in sources else value for tensor, value in amax.items()}
-    RangeTable.of(layers, wrong, graph_hash(source), "minmax", "spoilt", 2, made).save(folder / "spoilt.json")
+    table_of(layers, wrong, graph_hash(source), "minmax", "spoilt", 2, made).save(folder / "spoilt.json")
     judged = [Sample(s.name, s.inputs) for s in data.held_out[:2]]
     return calibrate(source, folder / "b", settings, Source([], judged, ""), ranges=folder / "spoilt.json")

@@ -24,16 +24,18 @@ from spgvton.bundle import GRAPHS, MANIFEST, PAIRS, WEIGHTS, Bundle, write_manif
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.machine import has_vnni
+from spgvton.range_table import RangeTable, graph_hash
 from spgvton_calibration import calibrate as steps
-from spgvton_calibration.calibrate import Outcome, RangeFinder, Settings, calibrate, result, select
+from spgvton_calibration.calibrate import RangeFinder, calibrate, result, select
 from spgvton_calibration.data import Sample, Source
 from spgvton_calibration.execution import Runner, pictures
 from spgvton_calibration.fusion import build
 from spgvton_calibration.mixed import Cost, choose, gmacs
 from spgvton_calibration.network import Network
+from spgvton_calibration.outcome import Outcome, Settings
 from spgvton_calibration.qdq import LEVELS, quantise_weight
 from spgvton_calibration.quality import REGIONS, Judge
-from spgvton_calibration.ranges import RangeTable, graph_hash
+from spgvton_calibration.ranges import needed
 
 
 @pytest.fixture(params=["fp32", "fp16"])
@@ -233,7 +235,7 @@ def test_foreign_tables(
     saved = json.loads((bundle_of(int8).folder / steps.REPORT / "ranges.json").read_text())
     (tmp_path / "t.json").write_text(json.dumps(saved | change))
     with pytest.raises(SpgvtonError, match=message) as e:
-        RangeTable.load(tmp_path / "t.json", graph_hash(source), int8.chosen)
+        RangeTable.load(tmp_path / "t.json", graph_hash(source), needed(int8.chosen, {}))
     assert "\n" not in str(e.value)
 
 

@@ -13,7 +13,7 @@ import torch
 from spgvton.bundle import PARSER, PARSER_INTEGER, Bundle
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton_calibration.calibrate import Settings
+from spgvton_calibration.outcome import Settings
 from spgvton_calibration.parser import calibrate_parser, miou
 from spgvton_export.parser_export import export_parser, parser_samples, run
 from spgvton_training.parsing.checkpoint import ParserCheckpoint

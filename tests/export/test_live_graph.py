@@ -7,7 +7,7 @@ import torch
 from onnx import TensorProto
 
 from spgvton.backends.onnxruntime import open_graph, session_options
-from spgvton.bench.inputs import live_samples
+from spgvton.backends.samples import live_samples
 from spgvton.bundle import PAIRS, WEIGHTS, Bundle
 from spgvton_export import parity
 from spgvton_export.rewrites import REWRITES

@@ -21,7 +21,7 @@ from spgvton import machine
 from spgvton.backends import Backend, open_backend, openvino_graph
 from spgvton.backends.openvino import Engine, OpenVinoBackend
 from spgvton.backends.openvino_graph import BF16_FLAGS, KEPT, VNNI_FLAGS, Settings, cache_folder
-from spgvton.bench.inputs import Sample, batch_of, demo_samples, dress
+from spgvton.backends.samples import Sample, batch_of, demo_samples, dress
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn

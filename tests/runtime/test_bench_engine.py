@@ -20,9 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 from spgvton import image, machine
 from spgvton.backends import open_backend
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend
+from spgvton.backends.samples import by_garment, demo_samples, dress, live_samples
 from spgvton.backends.sharing import Turns, sibling
 from spgvton.bench import compare, latency_plot, mirrors, peak, report, single_stream, statistics
-from spgvton.bench.inputs import by_garment, demo_samples, dress, graph_inputs, live_samples
+from spgvton.bench.inputs import graph_inputs
 from spgvton.bench.macs import gmac
 from spgvton.bundle import Bundle, shipped
 from spgvton.cli import main

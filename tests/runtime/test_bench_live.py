@@ -14,9 +14,10 @@ from spgvton.demo_assets import DemoAssets
 from spgvton.live.garment import LiveGarment
 from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.pose import PoseEstimator
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Perception, View
 from spgvton.stream.report import Report
-from spgvton.stream.sources import Frame, open_source
+from spgvton.stream.sources import open_source
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 

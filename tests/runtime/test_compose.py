@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from spgvton.stream.compose import Composer, card, trimmed
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Perception, View
-from spgvton.stream.sources import Frame
 
 KEYPOINTS = np.ones((18, 3), np.float32)
 

@@ -17,8 +17,9 @@ from spgvton import image
 from spgvton.cli import demo, main
 from spgvton.cli.demo_poster import Poster
 from spgvton.demo_assets import DemoAssets, ShopGarment
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Perception, View
-from spgvton.stream.sources import Frame, open_source
+from spgvton.stream.sources import open_source
 
 PROMISED = {
     "mode", "size", "fps", "frames_in", "frames_out", "dropped", "latency_ms", "stages_ms", "machine", "versions",

@@ -18,8 +18,8 @@ from spgvton.demo_assets import DemoAssets
 from spgvton.economy import EarlyExit, Economy, StillRule, largest_move
 from spgvton.errors import UsageError
 from spgvton.session import TryOn
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Perception, run_loop
-from spgvton.stream.sources import Frame
 
 ASSETS = DemoAssets.open()
 POSE = ASSETS.keypoints()[0]

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spgvton.backends import check
-from spgvton.backends.check import parity
 from spgvton.backends.cuda import import_driver
 from spgvton.backends.tensorrt import TensorRtBackend, build_engine, require_gpu
+from spgvton.bench import parity as check
+from spgvton.bench.parity import parity
 from spgvton.bundle import PRECISIONS, Bundle
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets

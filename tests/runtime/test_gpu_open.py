@@ -17,9 +17,10 @@ from test_engine import RTX, bundle_of, warp_model
 from tiny_bundle import make_bundle
 
 from spgvton import machine
-from spgvton.backends import Backend, check, cuda, open_backend, tensorrt
-from spgvton.backends.check import Benchmark, benchmark, parity
+from spgvton.backends import Backend, cuda, open_backend, tensorrt
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend, session_options
+from spgvton.bench import parity as check
+from spgvton.bench.parity import Benchmark, benchmark, parity
 from spgvton.bundle import PRECISIONS, Bundle, write_manifest
 from spgvton.cli import doctor_gpu, main
 from spgvton.demo_assets import DemoAssets

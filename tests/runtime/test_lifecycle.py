@@ -19,8 +19,8 @@ from spgvton.kiosk.dresser import CHOOSE, FAILED, MAX_FAILED, Dresser
 from spgvton.kiosk.lifecycle import Lifecycle
 from spgvton.kiosk.source_capture import GOOD_FRAMES, SourceCapture
 from spgvton.person import Garment, PersonRepresentation
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Perception, Unusable
-from spgvton.stream.sources import Frame
 from spgvton.video import cv2
 
 ASSETS = DemoAssets.open()

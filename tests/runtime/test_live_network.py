@@ -13,7 +13,7 @@ import pytest
 from spgvton import labels as lb
 from spgvton.backends import auto, open_backend
 from spgvton.backends.contract import LIVE
-from spgvton.bench.inputs import Sample, live_samples
+from spgvton.backends.samples import Sample, live_samples
 from spgvton.bundle import MANIFEST, Bundle, write_manifest
 from spgvton.errors import SpgvtonError
 from spgvton.live.arms import forget_arms

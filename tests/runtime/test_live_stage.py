@@ -16,9 +16,9 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.pose import PoseEstimator
+from spgvton.stream.frames import Frame
 from spgvton.stream.live_stage import MAX_AGE_S, LiveStage
 from spgvton.stream.loop import COMPOSE, PARSE, SYNTHESIS, Unusable
-from spgvton.stream.sources import Frame
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]

@@ -17,9 +17,9 @@ import pytest
 
 from spgvton.errors import SpgvtonError
 from spgvton.stream import loop as loop_module
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.loop import Perception, Unusable, View, run_loop
 from spgvton.stream.sinks import NullSink, Sink
-from spgvton.stream.sources import Frame, Source
 
 KEYPOINTS = np.ones((18, 3), np.float32)
 SIZE = (32, 24)

@@ -27,8 +27,9 @@ from spgvton.live.network import LiveNetwork
 from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parse import Parse
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.sinks import Sink
-from spgvton.stream.sources import Connector, Frame, Source
+from spgvton.stream.sources import Connector
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.loop import Perception, run_loop
 from spgvton.stream.pace import PROMPT_S, SLOWEST_S, Pace
 from spgvton.stream.sinks import NullSink
 from spgvton.stream.slot import Policy
-from spgvton.stream.sources import Frame, Source
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 

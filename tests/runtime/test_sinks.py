@@ -16,10 +16,11 @@ import pytest
 
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.stream import sink_thread, sinks
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.loop import Loop, Perception, View
 from spgvton.stream.sink_thread import SinkThread, in_threads
 from spgvton.stream.sinks import FileSink, NullSink, Sink, open_sink
-from spgvton.stream.sources import Frame, Source, open_source
+from spgvton.stream.sources import open_source
 from spgvton.video import can_show_window, cv2
 
 SIZE = (96, 128)

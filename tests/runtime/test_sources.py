@@ -24,7 +24,8 @@ from spgvton import image
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.stream import capture, network, supervised
-from spgvton.stream.sources import CameraOptions, Frame, Source, open_source
+from spgvton.stream.frames import CameraOptions, Frame, Source
+from spgvton.stream.sources import open_source
 from spgvton.stream.supervised import SupervisedSource
 from spgvton.video import cv2
 

@@ -20,7 +20,8 @@ from helpers import free_port
 
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.stream import supervised
-from spgvton.stream.sources import Frame, Source, connector, open_source
+from spgvton.stream.frames import Frame, Source
+from spgvton.stream.sources import connector, open_source
 from spgvton.stream.supervised import SupervisedSource
 from spgvton.video import cv2
 

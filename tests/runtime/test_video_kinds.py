@@ -23,9 +23,10 @@ from spgvton.errors import SpgvtonError
 from spgvton.files import utf8_path
 from spgvton.stream import supervised
 from spgvton.stream.capture import square_pixels, stands_still
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.network import Address
 from spgvton.stream.sinks import FileSink
-from spgvton.stream.sources import Frame, Source, open_source
+from spgvton.stream.sources import open_source
 from spgvton.stream.supervised import SupervisedSource
 
 DATA = Path(__file__).parent.parent / "data"

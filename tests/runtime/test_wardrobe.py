@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.rotate import Rotated
-from spgvton.stream.sources import Frame, Source
 from spgvton.stream.wardrobe import Piece, Wardrobe
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)

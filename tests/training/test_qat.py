@@ -15,12 +15,13 @@ import torch
 from spgvton.bundle import WEIGHTS, Bundle, write_manifest
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.range_table import RangeTable, graph_hash
 from spgvton_calibration.calibrate import Settings, calibrate, select
 from spgvton_calibration.data import Source
 from spgvton_calibration.execution import Runner, pictures
 from spgvton_calibration.network import Network
 from spgvton_calibration.qdq import insert, quantise_weight
-from spgvton_calibration.ranges import TRAINED, RangeTable, graph_hash
+from spgvton_calibration.ranges import TRAINED, table_of
 from spgvton_export.graphs import TryOnReference
 from spgvton_export.samples import demo_samples
 from spgvton_training.checkpoint import Checkpoint
@@ -54,9 +55,7 @@ def table(mini: Bundle, network: Network, samples: list[Sample]) -> RangeTable:
     layers, _ = select(network, ())
     tensors = list(dict.fromkeys(t for layer in layers for t in layer.tensors))
     made = Runner(network.model, tensors)(samples[0])
-    return RangeTable.of(
-        layers, {t: float(np.abs(made[t]).max()) for t in tensors}, graph_hash(mini), "minmax", "demo", 1
-    )
+    return table_of(layers, {t: float(np.abs(made[t]).max()) for t in tensors}, graph_hash(mini), "minmax", "demo", 1)
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,8 @@ from spgvton_training.synthetic.contact_sheet import warp_garment
 from spgvton_training.synthetic.cuts import distances
 from spgvton_training.synthetic.dress import FLARES, Dress
 from spgvton_training.synthetic.flat import _relaxed, canvas, layout
-from spgvton_training.synthetic.garment import (
-    Garment,
-    GarmentSpec,
-    make_garment,
-    sample_dress,
-    sample_garment,
-)
+from spgvton_training.synthetic.garment import Garment, make_garment, sample_dress, sample_garment
+from spgvton_training.synthetic.garment_spec import GarmentSpec
 from spgvton_training.synthetic.hairstyle import Hairstyle, sample_hairstyle
 from spgvton_training.synthetic.outline import straighten
 from spgvton_training.synthetic.pattern import PATTERNS, Print, draw_print

@@ -53,7 +53,7 @@ def open_backend(
     if name == "auto":
         from spgvton.backends.auto import open_fastest
 
-        return open_fastest(bundle, mode=mode, threads=threads, say=say)
+        return open_fastest(bundle, open_backend, mode=mode, threads=threads, say=say)
     if name == "onnxruntime":
         from spgvton.backends.onnxruntime import OnnxRuntimeBackend
 

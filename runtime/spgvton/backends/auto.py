@@ -23,7 +23,7 @@ import numpy as np
 
 from spgvton import machine
 from spgvton.backends.contract import POSE, Backend, Mode
-from spgvton.bench.inputs import demo_samples, dress, live_samples
+from spgvton.backends.samples import demo_samples, dress, live_samples
 from spgvton.bundle import MANIFEST, Bundle, sha256
 from spgvton.engine.flavour import MODULES
 from spgvton.engine.gpu import first_gpu
@@ -91,8 +91,17 @@ def versions(names: list[str]) -> dict[str, str | None]:
     return {"spgvton": machine.versions()["spgvton"], **found, "gpu": machine.gpu()}
 
 
-def open_fastest(bundle: Bundle, *, mode: Mode = POSE, threads: int | None = None, say: Say) -> Backend:
-    """The remembered back end, or the fastest of candidates(), opened. Raises SpgvtonError where none can be used."""
+def open_fastest(
+    bundle: Bundle, by_name: Callable[..., Backend], *, mode: Mode = POSE, threads: int | None = None, say: Say
+) -> Backend:
+    """The remembered back end, or the fastest of candidates(), opened by BY_NAME, which is spgvton.backends.open_backend.
+
+    Raises SpgvtonError where none can be used.
+    """
+
+    def opener(name: str) -> Backend:
+        return _open(name, by_name, bundle, mode, threads, say)
+
     bundle.graph(mode.joint)  # a bundle without the mode says so once
     names = candidates(bundle, mode)
     have, place, file = versions(names), place_of(bundle, mode, threads), choices_file()
@@ -105,27 +114,29 @@ def open_fastest(bundle: Bundle, *, mode: Mode = POSE, threads: int | None = Non
     elif known:
         choice = Choice(known["backend"], known["median_ms"], {})
         try:
-            opened = _open(choice.backend, bundle, mode, threads, say)
+            opened = opener(choice.backend)
         except SpgvtonError as e:
             say(f"auto: {choice.backend}, chosen on {known['when']}, cannot be opened now ({e}): measuring again")
         else:
             say(f"auto: {choice.why()}, as measured on {known['when']} (remembered in {file})")
             return opened
-    choice, opened = measure(bundle, names, mode, threads, say)
+    choice, opened = measure(bundle, names, mode, opener, say)
     say(f"auto: {choice.why()}, measured now for this bundle on this machine")
     if not choice.failed:
         _remember(file, choices, place, choice, have, say)
     return opened
 
 
-def measure(bundle: Bundle, names: list[str], mode: Mode, threads: int | None, say: Say) -> tuple[Choice, Backend]:
-    """Open NAMES, time them in turn, close all but the fastest. Raises SpgvtonError where none can be used."""
+def measure(
+    bundle: Bundle, names: list[str], mode: Mode, opener: Callable[[str], Backend], say: Say
+) -> tuple[Choice, Backend]:
+    """Open NAMES by OPENER, time them in turn, close all but the fastest. Raises SpgvtonError where none can be used."""
     samples = (demo_samples if mode is POSE else live_samples)(bundle.size, bundle.label_set)
     opened: dict[str, Backend] = {}
     failed: dict[str, str] = {}
     for name in names:
         try:
-            backend = opened[name] = _open(name, bundle, mode, threads, say)
+            backend = opened[name] = opener(name)
             dress(backend, samples[0], mode)
             for sample in samples[:WARM_UP]:
                 backend.infer({name: sample[name] for name in mode.frame})
@@ -153,14 +164,15 @@ def measure(bundle: Bundle, names: list[str], mode: Mode, threads: int | None, s
     return Choice(best, medians, failed), opened[best]
 
 
-def _open(name: str, bundle: Bundle, mode: Mode, threads: int | None, say: Say) -> Backend:
-    from spgvton.backends import open_backend
-
+def _open(
+    name: str, by_name: Callable[..., Backend], bundle: Bundle, mode: Mode, threads: int | None, say: Say
+) -> Backend:
+    """The candidate NAME, opened by BY_NAME."""
     form = "joint" if name.endswith(JOINT) else "pair"
     name = name.removesuffix(JOINT)
     if name in MODULES:
-        return open_backend(name, bundle, mode=mode, say=say)
-    return open_backend(name, bundle, mode=mode, threads=threads, form=form, say=say)
+        return by_name(name, bundle, mode=mode, say=say)
+    return by_name(name, bundle, mode=mode, threads=threads, form=form, say=say)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], str]:

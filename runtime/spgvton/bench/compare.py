@@ -15,7 +15,7 @@ import numpy as np
 
 from spgvton.backends import BACKENDS, Backend, open_backend
 from spgvton.backends.contract import KEYPOINTS
-from spgvton.bench.inputs import Sample, demo_samples, dress
+from spgvton.backends.samples import Sample, demo_samples, dress
 from spgvton.bench.statistics import describe, ratio_of_medians
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError, UsageError

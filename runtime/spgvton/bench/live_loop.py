@@ -21,11 +21,11 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
 from spgvton.stream.compose import Composer
+from spgvton.stream.frames import Frame, Source, Wrapped
 from spgvton.stream.live_stage import LiveStage
 from spgvton.stream.loop import CAPTURE, COMPOSE, PARSE, POSE, PRESENT, SYNTHESIS, Loop, View
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import NullSink
-from spgvton.stream.sources import Frame, Source, Wrapped
 from spgvton.stream.stages import PoseStage
 from spgvton.video import cv2
 

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.bench.statistics import describe
+from spgvton.stream.frames import Frame, Source, Wrapped
 from spgvton.stream.loop import CAPTURE, COMPOSE, POSE, PRESENT, SYNTHESIS, Compose, Loop, Perceive, Synthesise, View
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import NullSink
 from spgvton.stream.slot import Policy
-from spgvton.stream.sources import Frame, Source, Wrapped
 
 Float = NDArray[np.float64]
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from spgvton.backends import open_backend
 from spgvton.backends.contract import POSE, Backend, Mode
+from spgvton.backends.samples import Sample, batch_of, by_garment, dress, frame_of
 from spgvton.backends.sharing import sibling
-from spgvton.bench.inputs import Sample, batch_of, by_garment, dress, frame_of
 from spgvton.bench.statistics import describe
 from spgvton.bundle import Bundle
 

@@ -18,8 +18,9 @@ import onnxruntime as ort
 
 from spgvton.backends import CPU_BACKENDS, openvino_graph
 from spgvton.backends.onnxruntime import open_graph, session_options
+from spgvton.backends.samples import demo_samples, live_samples
 from spgvton.bench import peak
-from spgvton.bench.inputs import demo_samples, graph_inputs, live_samples
+from spgvton.bench.inputs import graph_inputs
 from spgvton.bench.macs import gmac
 from spgvton.bench.statistics import describe
 from spgvton.bundle import Bundle

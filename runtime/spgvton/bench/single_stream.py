@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spgvton.backends.contract import KEYPOINTS, Backend
-from spgvton.bench.inputs import Sample, dress
+from spgvton.backends.samples import Sample, dress
 from spgvton.bench.statistics import EARLY_CONFIDENCE, describe, early_stopping, queries_needed
 
 WARM_UP: Final = 3

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from spgvton.backends import BACKENDS, CPU_BACKENDS, open_backend, tell
 from spgvton.backends.contract import LIVE, POSE
+from spgvton.backends.samples import by_garment, demo_samples, live_samples
 from spgvton.bench import compare, mirrors, sensors, single_stream
-from spgvton.bench.inputs import by_garment, demo_samples, live_samples
 from spgvton.bench.latency_plot import draw
 from spgvton.bench.power import Power
 from spgvton.bench.power import line as power_line

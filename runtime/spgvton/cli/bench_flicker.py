@@ -27,8 +27,9 @@ from spgvton.perception.pose import PoseEstimator, why_unusable
 from spgvton.person import place
 from spgvton.session import TryOn
 from spgvton.ssim import inside, ssim_map
+from spgvton.stream.frames import Source
 from spgvton.stream.sources import KINDS as SOURCES
-from spgvton.stream.sources import Source, open_source
+from spgvton.stream.sources import open_source
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]

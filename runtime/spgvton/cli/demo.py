@@ -38,11 +38,12 @@ from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.pose import PoseEstimator
 from spgvton.session import TryOn
 from spgvton.stream.compose import Composer
+from spgvton.stream.frames import Frame
 from spgvton.stream.live_stage import LiveStage
 from spgvton.stream.loop import Synthesise, View, run_loop
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import FileSink
-from spgvton.stream.sources import Frame, open_source
+from spgvton.stream.sources import open_source
 from spgvton.stream.stages import PoseStage, TryOnStage
 
 UInt8 = NDArray[np.uint8]

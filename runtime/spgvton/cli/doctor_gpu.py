@@ -11,8 +11,8 @@ from typing import Any
 
 from spgvton import machine
 from spgvton.backends import tell
-from spgvton.backends.check import benchmark, parity
 from spgvton.backends.tensorrt import TensorRtBackend, build_engine, require_gpu
+from spgvton.bench.parity import benchmark, parity
 from spgvton.bundle import Bundle
 from spgvton.errors import SpgvtonError
 from spgvton.session import TryOn

@@ -41,6 +41,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.labels import LABEL_SETS
 from spgvton.perception.parser_options import FOR_STREAMS
 from spgvton.stream.compose import LAYOUTS, Composer, Layout
+from spgvton.stream.frames import Source
 from spgvton.stream.live_stage import WAIT
 from spgvton.stream.loop import View, run_loop
 from spgvton.stream.report import Report
@@ -50,7 +51,7 @@ from spgvton.stream.sinks import KINDS as SINKS
 from spgvton.stream.sinks import Sink, WindowSink, open_sink
 from spgvton.stream.slot import POLICIES, Policy
 from spgvton.stream.sources import KINDS as SOURCES
-from spgvton.stream.sources import Source, open_source
+from spgvton.stream.sources import open_source
 from spgvton.stream.stages import PoseStage
 
 UInt8 = NDArray[np.uint8]

@@ -20,10 +20,10 @@ from spgvton.perception.parser_options import FOR_PICTURES, FOR_STREAMS
 from spgvton.perception.parsing import LabelMapParser, Parser
 from spgvton.perception.pose import person_present
 from spgvton.person import Garment
+from spgvton.stream.frames import Frame
 from spgvton.stream.live_stage import LiveStage
 from spgvton.stream.loop import Perception
 from spgvton.stream.slot import Policy
-from spgvton.stream.sources import Frame
 from spgvton.stream.stages import PoseStage, TryOnStage
 from spgvton.stream.wardrobe import Piece, Wardrobe
 

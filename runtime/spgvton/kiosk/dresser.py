@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
 from spgvton.person import Garment, PersonRepresentation
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Unusable
-from spgvton.stream.sources import Frame
 
 LOG: Final = logging.getLogger(__name__)
 

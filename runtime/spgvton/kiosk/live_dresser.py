@@ -20,10 +20,10 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.tryon import TOO_CLOSE, LiveTryOn, Undressable
 from spgvton.perception.parse import Parse, framed
 from spgvton.perception.parsing import Parser
+from spgvton.stream.frames import Frame
 from spgvton.stream.latency import RateMeter
 from spgvton.stream.live_stage import LiveStage
 from spgvton.stream.loop import Unusable
-from spgvton.stream.sources import Frame
 
 LOG: Final = logging.getLogger(__name__)
 

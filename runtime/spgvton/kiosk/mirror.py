@@ -36,13 +36,14 @@ from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator
 from spgvton.session import TryOn
 from spgvton.stream.compose import Layout
+from spgvton.stream.frames import Frame, Source, Wrapped
 from spgvton.stream.latency import LATENCY_BUCKETS_S, RateMeter, RecentLatency
 from spgvton.stream.loop import Loop, Perception, View
 from spgvton.stream.rotate import Rotated
 from spgvton.stream.sink_thread import in_threads
 from spgvton.stream.sinks import Sink
 from spgvton.stream.slot import Policy
-from spgvton.stream.sources import Frame, Source, Wrapped, connector
+from spgvton.stream.sources import connector
 from spgvton.stream.supervised import SupervisedSource
 
 __all__ = ["EXIT_GAVE_UP", "LATENCY_BUCKETS_S", "Mirror", "MirrorStatus"]

@@ -10,7 +10,7 @@ from typing import Final
 
 from spgvton.backends import open_backend
 from spgvton.backends.contract import LIVE, POSE
-from spgvton.bench.inputs import demo_samples, dress, live_samples
+from spgvton.backends.samples import demo_samples, dress, live_samples
 from spgvton.bundle import Bundle
 from spgvton.engine.flavour import MODULES
 from spgvton.kiosk.config import KioskConfig

@@ -18,7 +18,7 @@ import numpy as np
 from spgvton.errors import SpgvtonError
 from spgvton.files import inputs, utf8_path
 from spgvton.image_header import LFS_POINTER
-from spgvton.stream.sources import CameraOptions, Frame, Pacer, Source, UInt8, check_size, frame_of
+from spgvton.stream.frames import CameraOptions, Frame, Pacer, Source, UInt8, check_size, frame_of
 from spgvton.video import cv2
 
 DEFAULT_FPS: Final = 30.0

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from spgvton.errors import SpgvtonError
-from spgvton.stream.sources import CameraOptions, Frame, Source, check_size, frame_of
+from spgvton.stream.frames import CameraOptions, Frame, Source, check_size, frame_of
 
 LAUNCH: Final = "gst-launch-1.0"
 OPEN_TIMEOUT_S: Final = 10.0

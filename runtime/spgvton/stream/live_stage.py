@@ -20,10 +20,10 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
 from spgvton.nvtx_ranges import span
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import COMPOSE, PARSE, SYNTHESIS, Unusable
 from spgvton.stream.pace import Pace
 from spgvton.stream.slot import Closed, Slot
-from spgvton.stream.sources import Frame
 
 UInt8 = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from spgvton.economy import OVERLOAD, STILL, EarlyExit
 from spgvton.errors import SpgvtonError
 from spgvton.nvtx_ranges import ranged
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.report import Report
 from spgvton.stream.sinks import Sink
 from spgvton.stream.slot import Closed, Policy, Slot
-from spgvton.stream.sources import Frame, Source
 
 UInt8 = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]

@@ -23,7 +23,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.image import MAX_BYTES
 from spgvton.image_header import jpeg_end
 from spgvton.stream import capture
-from spgvton.stream.sources import Frame, Source, UInt8, check_size, frame_of
+from spgvton.stream.frames import Frame, Source, UInt8, check_size, frame_of
 
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::\d{1,5})?(?=[/?#]|$)")

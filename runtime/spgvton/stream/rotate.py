@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from spgvton.stream.sources import Frame, Source, Wrapped
+from spgvton.stream.frames import Frame, Source, Wrapped
 from spgvton.video import cv2
 
 TURNS: Final = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}

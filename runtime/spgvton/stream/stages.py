@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from spgvton.errors import SpgvtonError
 from spgvton.live.tryon import why_not_live
 from spgvton.perception.pose import PoseEstimator, why_unusable
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Perception, Unusable
-from spgvton.stream.sources import Frame
 
 UInt8 = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]

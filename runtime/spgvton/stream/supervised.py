@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Final
 
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.stream.frames import Frame, Source, frame_of
 from spgvton.stream.latency import RateMeter
 from spgvton.stream.slot import Closed, Slot
-from spgvton.stream.sources import Frame, Source, frame_of
 
 LOG: Final = logging.getLogger(__name__)
 

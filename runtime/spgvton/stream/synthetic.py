@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import UsageError
 from spgvton.stream.capture import open_file
-from spgvton.stream.sources import Frame, Pacer, Source, UInt8, frame_of
+from spgvton.stream.frames import Frame, Pacer, Source, UInt8, frame_of
 
 
 @dataclass(frozen=True, slots=True)

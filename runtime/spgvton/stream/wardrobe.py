@@ -9,8 +9,8 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Synthesise
-from spgvton.stream.sources import Frame
 
 UInt8 = NDArray[np.uint8]
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from spgvton.kiosk.connections import Connections
 from spgvton.kiosk.guard import Proxies
 from spgvton.kiosk.state import only_one
 from spgvton.stream import supervised
-from spgvton.stream.sources import Frame, Source
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.supervised import SupervisedSource
 
 PRINTING = """

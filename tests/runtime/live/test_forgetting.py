@@ -16,9 +16,9 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.multiclass import MulticlassParser
 from spgvton.perception.parse import Parse
+from spgvton.stream.frames import Frame
 from spgvton.stream.live_stage import LiveStage
 from spgvton.stream.loop import Unusable
-from spgvton.stream.sources import Frame
 
 UInt8 = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]

@@ -40,6 +40,7 @@ import torch
 
 from spgvton.bundle import WEIGHTS, Bundle
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.range_table import RangeTable, graph_hash
 from spgvton_training import ablations
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.config import RunConfig, assignment, load, run_preset
@@ -122,15 +123,11 @@ def configuration(args: argparse.Namespace) -> RunConfig:
 
 def qat_rows(args: argparse.Namespace) -> list[Row]:
     """The table of --qat. Raises UsageError for options that do not go with it, SpgvtonError for a table of another graph."""
-    try:
-        from spgvton_calibration.ranges import RangeTable, graph_hash
-    except ModuleNotFoundError as e:  # onnx, which training alone does not need
-        raise SpgvtonError(f"--qat needs {e.name}: pip install 'spgvton[calibrate]'") from e
     if args.precision != "32-true":
         raise UsageError("--qat rounds as INT8 does, on top of float32: leave --precision out")
     if args.init is None or args.init.name != WEIGHTS:
         raise UsageError(f"--qat needs --init BUNDLE/{WEIGHTS}, of the bundle that was calibrated (spgvton export)")
-    table = RangeTable.load(args.qat, graph_hash(Bundle.open(args.init.parent)), ())
+    table = RangeTable.load(args.qat, graph_hash(Bundle.open(args.init.parent)))
     rows = [Row(layers=r.layers, sums=r.sums, amax=r.amax) for r in table.ranges if r.layers or r.sums]
     if not rows:
         raise SpgvtonError(f"{args.qat} holds no ranges: calibrate again")

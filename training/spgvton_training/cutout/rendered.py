@@ -13,7 +13,8 @@ from spgvton.files import make_folder
 from spgvton.perception.cutout import KINDS, SLEEVES
 from spgvton.video import cv2
 from spgvton_training.cutout.photographs import UNKNOWN, Piece
-from spgvton_training.synthetic.garment import GarmentSpec, make_garment, sample_dress, sample_garment
+from spgvton_training.synthetic.garment import make_garment, sample_dress, sample_garment
+from spgvton_training.synthetic.garment_spec import GarmentSpec
 
 SIZE: Final = (320, 240)
 MARGIN: Final = 12  # pixels

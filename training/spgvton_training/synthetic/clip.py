@@ -32,7 +32,8 @@ from spgvton import files, image
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.video import cv2
 from spgvton_training.synthetic.accessories import Accessories
-from spgvton_training.synthetic.garment import Garment, GarmentSpec, make_garment
+from spgvton_training.synthetic.garment import Garment, make_garment
+from spgvton_training.synthetic.garment_spec import GarmentSpec
 from spgvton_training.synthetic.pattern import Print
 from spgvton_training.synthetic.person import Person, sample_identity
 from spgvton_training.synthetic.pose import Limbs, Pose, Skeleton, Vec, arm

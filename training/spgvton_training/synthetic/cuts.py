@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from spgvton_training.synthetic.assets import Float
+from spgvton_training.synthetic.garment_spec import GarmentSpec
 from spgvton_training.synthetic.outline import LAST_ALONG, NECK_X, SHOULDER_SLOPE, Outline
-
-if TYPE_CHECKING:
-    from spgvton_training.synthetic.garment import GarmentSpec
 
 COLLARED: Final = ("polo", "shirt")
 

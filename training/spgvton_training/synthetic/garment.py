@@ -14,11 +14,11 @@ from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.cuts import COLLARED, distances
 from spgvton_training.synthetic.dress import FLARES, WAIST, Dress
 from spgvton_training.synthetic.flat import Canvas, Panel, canvas
-from spgvton_training.synthetic.pattern import Print, draw_print, fold_shading, sample_print
+from spgvton_training.synthetic.garment_spec import GarmentSpec
+from spgvton_training.synthetic.pattern import draw_print, fold_shading, sample_print
 from spgvton_training.synthetic.trim import Plane, UInt8, finish
 
 SUPERSAMPLING: Final = 2
-LONG_FROM: Final = 1.2  # `sleeve` from which a sleeve is laid out as a long one
 _LIGHT: Final = np.array([-0.25, 0.5, 0.83], np.float32)
 # kind -> chance, share of long sleeves
 _KINDS: Final = {
@@ -34,33 +34,6 @@ _NECKS: Final = {
     "square": ((1.0, 1.3), (1.0, 1.5)), "tank": ((0.98, 1.12), (1.1, 1.7)), "polo": ((0.76, 0.84), (0.75, 1.15)),
     "shirt": ((0.74, 0.84), (0.75, 1.3)),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class GarmentSpec:
-    """The parameters of one top or dress; lengths in decimetres of the flat plane."""
-
-    kind: str  # crew, vneck, scoop, square, tank, polo, shirt
-    sleeve: float  # where the sleeve ends: 0 shoulder, 1 elbow, 2 wrist
-    hem: float  # flat y of the hem
-    fit: float  # 0 tight .. 1 boxy
-    neck_width: float
-    neck_depth: float
-    design: Print
-    hem_curve: float = 0.0  # how much higher the hem is in the middle than at the sides
-    rib: float = 0.14  # width of the neck's rib
-    cuff: float = 0.0  # width of the cuffs; 0: none
-    collar: float = 0.30  # how far the tips of a collar reach below its opening
-    plain_collar: bool = True  # a collar without the print
-    contrast: bool = False  # trims in the second colour
-    pocket: bool = False
-    belt: bool = False
-    dress: Dress | None = None  # the skirt below the waist
-
-    @property
-    def long(self) -> bool:
-        """The sleeves reach beyond the elbow."""
-        return self.sleeve > LONG_FROM
 
 
 @dataclass(frozen=True, eq=False)

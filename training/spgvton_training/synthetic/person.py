@@ -19,7 +19,7 @@ from spgvton_training.synthetic.accessories import (
 from spgvton_training.synthetic.assets import BODY, SKIRT, TIGHTS, Float, load
 from spgvton_training.synthetic.dress import Dress, shape_skirt
 from spgvton_training.synthetic.face import Face, sample_face, sample_face_shape
-from spgvton_training.synthetic.garment import GarmentSpec
+from spgvton_training.synthetic.garment_spec import GarmentSpec
 from spgvton_training.synthetic.hair import Cap, grow_cap, scalp
 from spgvton_training.synthetic.hair_shapes import Shape, hair_shapes
 from spgvton_training.synthetic.hairstyle import Hairstyle, above_hat_line, sample_hairstyle

@@ -6,7 +6,7 @@ The print is worn and shown, so a trim is in the photo and in the in-shop pictur
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.cuts import COLLARED, Distances
+from spgvton_training.synthetic.garment_spec import GarmentSpec
 from spgvton_training.synthetic.outline import SHOULDER_SLOPE, WAIST_X, Outline
-
-if TYPE_CHECKING:
-    from spgvton_training.synthetic.garment import GarmentSpec
 
 _SHIFT: Final = 4  # binary digits of a pixel in OpenCV's drawing functions
 UInt8 = NDArray[np.uint8]

@@ -13,9 +13,10 @@ import pytest
 from spgvton import keypoints as kp
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError
+from spgvton.hints import Hint
 from spgvton.kiosk import lifecycle as lc
 from spgvton.kiosk import source_capture
-from spgvton.kiosk.dresser import CHOOSE, FAILED, MAX_FAILED, Dresser
+from spgvton.kiosk.dresser import MAX_FAILED, Dresser
 from spgvton.kiosk.lifecycle import Lifecycle
 from spgvton.kiosk.source_capture import GOOD_FRAMES, SourceCapture
 from spgvton.person import Garment, PersonRepresentation
@@ -141,10 +142,10 @@ def test_the_whole_way(kiosk: Kiosk) -> None:
     said = kiosk.show(PERSON, GOOD, 0.25)
     assert (life.state, said.unusable) == ("capturing", "stand straight and hold still")
     said = kiosk.show(PERSON, GOOD, 1.25)
-    assert (life.state, said.unusable, said.keep_last) == ("capturing", "one moment", False)
+    assert (life.state, said.unusable, said.keep_last) == ("capturing", "one moment, please", False)
     assert len(kiosk.parser.seen) == 1
     said = kiosk.show(PERSON, GOOD, 5.0)  # a slow parser holds up nobody, and is asked once
-    assert said.unusable == "one moment"
+    assert said.unusable == "one moment, please"
     kiosk.parser.go.set()
     kiosk.until_parsed()
     said = kiosk.show(PERSON, GOOD, 1 / FPS)
@@ -153,7 +154,7 @@ def test_the_whole_way(kiosk: Kiosk) -> None:
     said = kiosk.show(EMPTY, NOBODY, 0.8)
     assert (life.state, said.unusable, said.keep_last) == ("live", "step in front of the mirror", True)
     said = kiosk.show(EMPTY, NOBODY, 0.5)
-    assert (life.state, said.unusable, said.keep_last) == ("left", lc.COME_BACK, True)
+    assert (life.state, said.unusable, said.keep_last) == ("left", Hint.COME_BACK, True)
     said = kiosk.show(PERSON, GOOD, 0.25)
     assert (life.state, said.unusable) == ("live", None)  # she is known again
     said = kiosk.show(EMPTY, NOBODY, 6.5)
@@ -223,13 +224,13 @@ def test_black_frames_are_told_and_wiped_in_time_like_any_absence(
     kiosk.go_live()
     black = np.zeros_like(PERSON)
     said = kiosk.show(black, GOOD, 0.5)  # the pose network finds someone anywhere
-    assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", lc.DARK, True)
+    assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", Hint.DARK, True)
     kiosk.show(black, GOOD, 6.5)
     assert kiosk.life.state == "nobody" and kiosk.life.dark
     kiosk.show(PERSON, GOOD, 1.0)
     assert kiosk.life.state != "nobody" and not kiosk.life.dark
     words = [r.getMessage() for r in caplog.records if "sees" in r.getMessage()]
-    assert words == [lc.DARK, "the camera sees again"]  # once each, not once a frame
+    assert words == [Hint.DARK, "the camera sees again"]  # once each, not once a frame
 
 
 def recoloured() -> np.ndarray:
@@ -239,7 +240,7 @@ def recoloured() -> np.ndarray:
 def test_stranger_in_front_of_a_live_customer(kiosk: Kiosk) -> None:
     kiosk.go_live()
     said = kiosk.show(recoloured(), GOOD, 0.5)  # at the very same place
-    assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", lc.OTHERS, True)
+    assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", Hint.OTHERS, True)
     assert len(kiosk.followed) == 4
     assert np.array_equal(kiosk.followed[0], GOOD)
     said = kiosk.show(PERSON, GOOD, 1 / FPS)
@@ -325,7 +326,7 @@ def test_dresser_swaps_garments_between_two_frames_and_needs_both(kiosk: Kiosk) 
     with pytest.raises(Unusable, match=r"^$"):
         kiosk.dresser(frame, GOOD)
     kiosk.go_live()
-    with pytest.raises(Unusable, match=CHOOSE):
+    with pytest.raises(Unusable, match=Hint.CHOOSE):
         kiosk.dresser(frame, GOOD)
     garments = [Garment.of(*ASSETS.garment(i)) for i in (1, 3)]
     seen = []
@@ -343,13 +344,13 @@ def test_back_end_that_fails_is_opened_anew_once(kiosk: Kiosk) -> None:
     kiosk.dresser(frame, GOOD)
     kiosk.session.fail = SpgvtonError("keypoints hold NaN")
     for _ in range(MAX_FAILED - 1):
-        with pytest.raises(Unusable, match=FAILED):
+        with pytest.raises(Unusable, match=Hint.WAIT):
             kiosk.dresser(frame, GOOD)
     assert kiosk.dresser.rebuilds == 0
     kiosk.session.fail = None
     kiosk.dresser(frame, GOOD)  # one good frame, and they are not in a row any more
     kiosk.session.fail = SpgvtonError("keypoints hold NaN")
-    with pytest.raises(Unusable, match=FAILED):
+    with pytest.raises(Unusable, match=Hint.WAIT):
         kiosk.dresser(frame, GOOD)
     kiosk.session.fail = RuntimeError("CUDA error 700")
     broken, kiosk.session = kiosk.session, Session()

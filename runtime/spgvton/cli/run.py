@@ -38,11 +38,11 @@ from spgvton.cli import backend, garments, parser_options, run_stages
 from spgvton.cli import economy as economy_arguments
 from spgvton.cli.run_stages import Dresser
 from spgvton.errors import SpgvtonError, UsageError
+from spgvton.hints import Hint
 from spgvton.labels import LABEL_SETS
 from spgvton.perception.parser_options import FOR_STREAMS
 from spgvton.stream.compose import LAYOUTS, Composer, Layout
 from spgvton.stream.frames import Source
-from spgvton.stream.live_stage import WAIT
 from spgvton.stream.loop import View, run_loop
 from spgvton.stream.report import Report
 from spgvton.stream.rotate import TURNS, Rotated
@@ -245,7 +245,7 @@ def run(args: argparse.Namespace) -> int:
     if sum(report.unusable.values()) == report.frames_out:
         most = max(report.unusable, key=lambda reason: report.unusable[reason])
         advice = "one person should stand before the camera, seen whole"
-        if most == WAIT:
+        if most == Hint.WAIT:
             advice = "it ended before the networks' first answer; let it run longer"
         raise SpgvtonError(f"no frame could be dressed ({most}): {advice}")
     return 130 if report.interrupted and not source.live else 0

@@ -31,9 +31,14 @@ from spgvton.kiosk.models import (
     GarmentId,
     GarmentList,
     GarmentView,
+    LanguageCode,
+    LanguageName,
+    LanguageView,
     Name,
+    PageView,
     Problem,
     Secret,
+    Speech,
     StatusView,
     Switch,
     TapPlace,
@@ -93,6 +98,7 @@ def build_app(services: Services) -> ASGIApp:
     _add_pages(app)
     _add_operations(app, services)
     _add_mirror(app, services)
+    _add_page(app, services.kiosk)
     _add_garments(app, services)
     _add_uploads(app, services)
     _add_login(app, services.token, failures)
@@ -180,7 +186,7 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
         wanted = {f.name: getattr(found, f.name) for f in fields(found) if f.name in StatusView.model_fields}
         return StatusView(
             boot=boot, can_record=kiosk.recording is not None, viewers=kiosk.sink.viewers,
-            state_problem=kiosk.state_problem, **wanted,
+            state_problem=kiosk.state_problem, language=kiosk.language, **wanted,
         )  # fmt: skip
 
     @app.get("/stream.mjpg", responses={**errors(503), 200: {"content": {"multipart/x-mixed-replace": {}}}},
@@ -237,6 +243,32 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
             kiosk.set_recording(switch.on)
         except SpgvtonError as e:
             raise HTTPException(409, str(e)) from e
+
+
+def _add_page(app: FastAPI, kiosk: Kiosk) -> None:
+    offered = kiosk.languages.languages
+
+    @app.get("/api/page", responses=errors())
+    def page() -> PageView:
+        """What the customer's page needs to know once."""
+        names = [LanguageName(code=each.code, name=each.name, direction=each.direction) for each in offered.values()]
+        return PageView(languages=names, hints_in_picture=kiosk.mirror.written)
+
+    @app.get("/api/languages/{code}", responses=errors(404))
+    def words(code: LanguageCode) -> LanguageView:
+        """All that the page says in one language."""
+        if code not in offered:
+            raise HTTPException(404, "this language is not offered")
+        spoken = offered[code]
+        return LanguageView(code=code, name=spoken.name, direction=spoken.direction, words=dict(spoken.words))
+
+    @app.put("/api/language", status_code=204, responses=errors(404))
+    def speak(speech: Speech) -> None:
+        """Speak another language until the customer is forgotten."""
+        try:
+            kiosk.speak(speech.code)
+        except SpgvtonError as e:
+            raise HTTPException(404, str(e)) from e
 
 
 def _add_garments(app: FastAPI, services: Services) -> None:

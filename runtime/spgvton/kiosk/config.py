@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from spgvton.economy import MAX_STILL
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import read_file
+from spgvton.kiosk.language import CODE
 from spgvton.labels import LABEL_SETS
 from spgvton.perception.parser_options import SHIPPED, SIZE
 from spgvton.stream.slot import Policy
@@ -125,6 +126,19 @@ class WebConfig(Section):
     upload_mib: int = Field(default=12, ge=1, le=32)
 
 
+class LanguageConfig(Section):
+    """Of the customer's page. offered: the languages of its button, in this order; a single one needs no button.
+
+    folder: of the shop's own words and languages, see spgvton.kiosk.language.
+    """
+
+    default: str = Field(default="en", pattern=CODE)
+    offered: tuple[Annotated[str, Field(pattern=CODE)], ...] = Field(
+        default=("en", "de", "fr", "es", "ja", "zh-Hans"), strict=False, min_length=1, max_length=32
+    )
+    folder: Annotated[ConfigPath | None, Field(strict=False)] = None
+
+
 class RecordingConfig(Section):
     """Where recordings go once someone switches recording on. Without a folder it cannot be switched on."""
 
@@ -150,6 +164,7 @@ class KioskConfig(Section):
     screen: Literal["none", "window", "window:fullscreen"] = "none"
     mirror: MirrorConfig = MirrorConfig()
     web: WebConfig = WebConfig()
+    language: LanguageConfig = LanguageConfig()
     recording: RecordingConfig = RecordingConfig()
     watchdog: WatchdogConfig = WatchdogConfig()
 

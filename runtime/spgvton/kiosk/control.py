@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.catalogue import Catalogue, Garment
+from spgvton.kiosk.language import ENGLISH, Offer, shipped
 from spgvton.kiosk.mirror import Mirror, MirrorStatus
 from spgvton.kiosk.recording import RecordingSink
 from spgvton.kiosk.state import Saved, StateFile
@@ -23,6 +25,7 @@ from spgvton.stream.sinks import Sink
 
 log = logging.getLogger(__name__)
 
+UNSEEN_S: Final = 60.0  # for so long the language of somebody whom the camera never saw stays
 RETRY_S: Final = 10.0  # between attempts to write what could not be written
 
 
@@ -34,6 +37,7 @@ class Kiosk:
     """A mirror, its catalogue and what is remembered. Methods may be called from any thread.
 
     recording: where recordings go, and how many minutes each may be long; None = there are none.
+    languages: that a customer may choose from; None = English.
     """
 
     def __init__(
@@ -43,7 +47,11 @@ class Kiosk:
         state: StateFile,
         sink: WebSink,
         recording: tuple[Path, float] | None = None,
+        languages: Offer | None = None,
     ) -> None:
+        self.languages = languages or Offer(shipped(), ENGLISH, [ENGLISH])
+        self._language: tuple[str, float] | None = None  # what the customer chose, and when
+        mirror.when_forgotten(self._forget_choices)
         self.mirror, self.catalogue, self.sink = mirror, catalogue, sink
         self.recording = RecordingSink(*recording, lambda: mirror.set_recording(False)) if recording else None
         self.uploads = Uploads()
@@ -63,6 +71,24 @@ class Kiosk:
     def sinks(self) -> list[Sink]:
         """What the loop should write to."""
         return [self.sink, self.recording] if self.recording else [self.sink]
+
+    @property
+    def language(self) -> str:
+        """Code of the language that is spoken now: the customer's, until she is forgotten."""
+        chosen = self._language
+        if chosen and time.monotonic() - chosen[1] > UNSEEN_S and self.mirror.status().state == "nobody":
+            self._language = chosen = None
+        return chosen[0] if chosen else self.languages.default
+
+    def speak(self, code: str) -> None:
+        """Speak the language CODE to this customer. Raises SpgvtonError where it is not offered."""
+        if code not in self.languages.languages:
+            raise SpgvtonError(f"there is no language {code!r}: there are {', '.join(self.languages.languages)}")
+        self._language = (code, time.monotonic())
+        log.info("language chosen", extra={"language": code})
+
+    def _forget_choices(self) -> None:
+        self._language = None
 
     def status(self) -> MirrorStatus:
         """The mirror's, and what went wrong with the last recording."""

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
+from spgvton.hints import Hint
 from spgvton.person import Garment, PersonRepresentation
 from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Unusable
 
 LOG: Final = logging.getLogger(__name__)
 
-CHOOSE: Final = "choose a garment"
-FAILED: Final = "one moment, please"
 MAX_FAILED: Final = 10  # frames in a row
 TELL_S: Final = 10.0  # between two lines in the log about frames that could not be dressed
 
@@ -100,14 +99,14 @@ class Dresser:
             if person is None:
                 raise Unusable("")
             if garment is None:
-                raise Unusable(CHOOSE)
+                raise Unusable(Hint.CHOOSE)
             try:
                 return self._run(garment, person, keypoints, size)
             except Exception as e:
                 self._failed += 1
                 if isinstance(e, SpgvtonError) and self._failed < MAX_FAILED:
                     self._tell(e)
-                    raise Unusable(FAILED) from e
+                    raise Unusable(Hint.WAIT) from e
                 LOG.exception("the back end failed and is opened anew")
                 self.rebuilds += 1
                 with suppress(Exception):  # it is broken; what it holds of a GPU should be free before the next one

@@ -27,6 +27,9 @@ web:
   host: 127.0.0.1         # anything else makes a token necessary
   port: 8080
 
+language:
+  default: en             # of the page; its button offers en, de, fr, es, ja and zh-Hans
+
 # recording:
 #   folder: recordings    # without it recording cannot be switched on
 """

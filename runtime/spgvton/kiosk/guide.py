@@ -1,6 +1,6 @@
 """What a customer is told before her picture is taken, and how good a frame is for that.
 
-Hints are short English sentences; the first one that applies is shown.
+The first hint that applies is shown.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
+from spgvton.hints import Hint
 from spgvton.perception.pose import FACE, frontality, person_present
 from spgvton.video import cv2
 
@@ -31,53 +32,53 @@ def is_dark(picture: UInt8) -> bool:
     return int(np.percentile(picture[::16, ::16], 99)) < DARK
 
 
-def face_hint(k: Float) -> str | None:
+def face_hint(k: Float) -> Hint | None:
     """Why the face of KEYPOINTS (18, 3) cannot be shown; None where it is turned to the camera."""
     if frontality(k) < TURNED_AWAY or not (k[list(FACE), 2] > 0).any():
-        return "turn to the mirror"
+        return Hint.TURN
     return None
 
 
-def place_hint(k: Float, size: tuple[int, int], *, hips: bool = True) -> str | None:
+def place_hint(k: Float, size: tuple[int, int], *, hips: bool = True) -> Hint | None:
     """What a person at KEYPOINTS (18, 3) of a frame of SIZE (height, width) must do to be seen well; None if nothing.
 
     hips: they must be seen, too.
     """
     h, w = size
     if not person_present(k):
-        return "step in front of the mirror"
+        return Hint.STEP_IN_FRONT
     if k[kp.NECK, 2] <= 0 or (hips and (k[[kp.R_HIP, kp.L_HIP], 2] <= 0).all()):
-        return "step back"
+        return Hint.STEP_BACK
     share = kp.torso_length(k) / h
     if share > TORSO[1]:
-        return "step back"
+        return Hint.STEP_BACK
     if share < TORSO[0]:
-        return "come closer"
+        return Hint.COME_CLOSER
     shoulders = k[[kp.R_SHOULDER, kp.L_SHOULDER], 0]
     if shoulders.min() < 0.02 * w or shoulders.max() > 0.98 * w:
-        return "step to the middle"
+        return Hint.STEP_TO_THE_MIDDLE
     if hips and (k[[kp.R_HIP, kp.L_HIP], 2] <= 0).any():
-        return "step to the middle"
+        return Hint.STEP_TO_THE_MIDDLE
     return face_hint(k)
 
 
-def pose_hint(k: Float) -> str | None:
+def pose_hint(k: Float) -> Hint | None:
     """What a person who is seen well should do for a good source picture; None if nothing."""
     if frontality(k) < FRONTAL or (k[list(FACE), 2] <= 0).any():
-        return "face the mirror"
+        return Hint.FACE
     across = k[kp.L_SHOULDER, :2] - k[kp.R_SHOULDER, :2]
     spine = k[[kp.R_HIP, kp.L_HIP], :2].mean(axis=0) - k[kp.NECK, :2]
     if abs(np.arctan2(across[1], across[0])) > TILT or abs(np.arctan2(spine[0], spine[1])) > TILT:
-        return "stand straight"
+        return Hint.STAND_STRAIGHT
     reach = ARM * float(np.linalg.norm(across))
     for wrist, hip, elbow, outwards in (
         (kp.R_WRIST, kp.R_HIP, kp.R_ELBOW, -1), (kp.L_WRIST, kp.L_HIP, kp.L_ELBOW, 1),
     ):  # fmt: skip
         if k[wrist, 2] > 0 and k[elbow, 2] > 0:
             if k[wrist, 1] < k[elbow, 1]:
-                return "let your arms hang"
+                return Hint.ARMS_HANG
             if (k[wrist, 0] - k[hip, 0]) * outwards < reach:
-                return "arms a little away from the body"
+                return Hint.ARMS_AWAY
     return None
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
+from spgvton.hints import Hint
 from spgvton.kiosk.dresser import Dresser
 from spgvton.kiosk.guide import face_hint, is_dark, place_hint, pose_hint
 from spgvton.kiosk.live_dresser import LiveDresser
@@ -39,10 +40,6 @@ APPEAR_S: Final = 0.3  # for so long somebody must be seen, against flashes of a
 LOST_S: Final = 1.0  # for so long she may be unseen before she has left
 PATIENT_S: Final = 4.0  # after so long in "capturing" a pose that is not ideal will do
 STRANGER_S: Final = 3.0  # someone else stands there for so long: the customer does not come back
-
-DARK: Final = "the camera sees nothing"
-OTHERS: Final = "one person at a time, please"
-COME_BACK: Final = "come back to go on"
 
 
 class Lifecycle:
@@ -140,7 +137,7 @@ class Lifecycle:
         if self.state == "nobody":
             hint = ""
         if dark:
-            hint = DARK
+            hint = Hint.DARK
         self.hint = hint or ""
         self.empty = not dark and not present and self.state in ("nobody", "left")
         return Perception(keypoints, hint, keep_last=self._capture is not None and self.state in ("live", "left"))
@@ -149,7 +146,7 @@ class Lifecycle:
         """True where PICTURE shows nothing; the log is told when that begins and ends."""
         dark = is_dark(picture)
         if dark != self.dark:
-            LOG.log(logging.WARNING if dark else logging.INFO, DARK if dark else "the camera sees again")
+            LOG.log(logging.WARNING if dark else logging.INFO, str(Hint.DARK) if dark else "the camera sees again")
             self.dark = dark
         return dark
 
@@ -185,11 +182,11 @@ class Lifecycle:
             self.wipe()
             return ""
         if self.state == "left":
-            return COME_BACK
+            return Hint.COME_BACK
         if stranger and self._lock.keypoints is not None:
             self._follow(self._lock.keypoints, (picture.shape[0], picture.shape[1]))
-            return OTHERS
-        return "step in front of the mirror" if self.state == "live" else self.hint
+            return Hint.OTHERS
+        return Hint.STEP_IN_FRONT if self.state == "live" else self.hint
 
     def _live(self, picture: UInt8, k: Float) -> str | None:
         return why_unusable(k, (picture.shape[0], picture.shape[1])) or face_hint(k)
@@ -216,8 +213,8 @@ class Lifecycle:
         if self._capturing_since is None:
             self._capturing_since = now
         if self._capture.busy:
-            return "one moment"
+            return Hint.WAIT
         hint = pose_hint(k)
         if hint is None or now - self._capturing_since > PATIENT_S:
             self._capture.offer(picture, k)
-        return hint or "stand straight and hold still"
+        return hint or Hint.HOLD_STILL

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
+from spgvton.hints import Hint
 from spgvton.image import Letterbox
-from spgvton.kiosk.dresser import CHOOSE, FAILED, MAX_FAILED, TELL_S
+from spgvton.kiosk.dresser import MAX_FAILED, TELL_S
 from spgvton.live.garment import LiveGarment
-from spgvton.live.tryon import TOO_CLOSE, LiveTryOn, Undressable
+from spgvton.live.tryon import LiveTryOn, Undressable
 from spgvton.perception.parse import Parse, framed
 from spgvton.perception.parsing import Parser
 from spgvton.stream.frames import Frame
@@ -28,6 +29,7 @@ from spgvton.stream.loop import Unusable
 LOG: Final = logging.getLogger(__name__)
 
 KEPT: Final = 4  # garments that need not be prepared again; each has a texture of up to 7 MB
+FOR_CUSTOMERS: Final = (Hint.TOO_CLOSE, Hint.CROWDED)  # what she can mend herself
 STUCK_S: Final = 120.0  # a parser or network that takes longer does not come back
 
 UInt8 = NDArray[np.uint8]
@@ -169,10 +171,10 @@ class LiveDresser:
             if frame.captured <= self._forgotten:
                 raise Unusable("")
             if self._garment is None:
-                raise Unusable(CHOOSE)
+                raise Unusable(Hint.CHOOSE)
             picture = self._watch(lambda: self._dress(frame, keypoints))
             if picture is None:
-                raise Unusable(FAILED)
+                raise Unusable(Hint.WAIT)
             return picture
 
     def _opened(self) -> LiveStage:
@@ -216,7 +218,7 @@ class LiveDresser:
             if not isinstance(e.__cause__, SpgvtonError):
                 raise
             self._refused(e.__cause__)
-            raise Unusable(TOO_CLOSE if str(e) == TOO_CLOSE else FAILED) from e.__cause__
+            raise Unusable(str(e) if str(e) in FOR_CUSTOMERS else Hint.WAIT) from e.__cause__
         finally:
             self._count()
         self._failed, self._last_refusal, self.problem = 0, None, ""
@@ -234,7 +236,7 @@ class LiveDresser:
         if error is self._last_refusal:
             return
         self._last_refusal = error
-        self.problem = "" if str(error) == TOO_CLOSE else str(error)
+        self.problem = "" if str(error) in FOR_CUSTOMERS else str(error)
         self._tell(error)
         if isinstance(error, Undressable):
             return

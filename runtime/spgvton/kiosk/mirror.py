@@ -22,7 +22,8 @@ from spgvton.backends.contract import LIVE, POSE
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy
 from spgvton.errors import SpgvtonError
-from spgvton.kiosk.dresser import CHOOSE, Dresser, Session
+from spgvton.hints import Hint, code_of
+from spgvton.kiosk.dresser import Dresser, Session
 from spgvton.kiosk.lifecycle import Lifecycle, State
 from spgvton.kiosk.live_dresser import LiveDresser, OutlivedParser
 from spgvton.kiosk.memory import limit_arenas
@@ -64,7 +65,7 @@ RATE_S: Final = 5.0
 class MirrorStatus:
     """A moment of a mirror. Times in seconds unless the name says otherwise; rates are of the last second or so.
 
-    mode: of Mirror. answers, answers_per_s: of the networks in live mode, of which there may be fewer than frames.
+    mode: of Mirror. hint: what the customer is told, in English; hint_code: see spgvton.hints. answers, answers_per_s: of the networks in live mode, of which there may be fewer than frames.
     frames_synthesised: of frames_out, those whose picture was made for them. frames_again: reason -> those that show the last
     picture again although they could be dressed (spgvton.economy).
     dropped: stage -> frames it had finished and nobody took; "sink NAME" -> frames a sink was too slow for.
@@ -77,6 +78,7 @@ class MirrorStatus:
     mode: Mode = "live"
     state: State = "nobody"
     hint: str = ""
+    hint_code: str = ""
     garment: str | None = None
     fps_in: float = 0.0
     fps_out: float = 0.0
@@ -152,7 +154,7 @@ class Mirror:
     policy: "latest" for a mirror; "wait" presents every frame that it reads, in live mode each with an answer of its own.
     wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map, in pose mode of the source picture;
     None = the shipped one. rotate: degrees clockwise, of a camera that hangs on its side. mirrored: flip left and right.
-    view: "result", or "side-by-side" with the camera. economy: what need not be computed again.
+    view: "result", or "side-by-side" with the camera. written: hints are written into the picture, in English. economy: what need not be computed again.
     patience_s: how long the source may be away before run() gives up; float("inf") = for ever.
     open_session: instead of TryOn(bundle, ...) or LiveTryOn(bundle, ...), such as LiveTryOn.sibling of one that several mirrors share.
     Raises UsageError for a source of no known kind, SpgvtonError when the models cannot be loaded.
@@ -174,12 +176,14 @@ class Mirror:
         rotate: int = 0,
         mirrored: bool = True,
         view: Layout = "result",
+        written: bool = True,
         patience_s: float = PATIENCE_S,
         economy: Economy | None = None,
         open_session: Callable[[], Session] | Callable[[], LiveTryOn] | None = None,
     ) -> None:
         limit_arenas()  # before the first thread
         self._connector = connector(source_uri, realtime=True)
+        self.written = written
         self._mode, self._rotate, self._policy, self._patience_s = mode, rotate, policy, patience_s
         self._economy = economy or Economy()
 
@@ -189,7 +193,7 @@ class Mirror:
             return opened, open_backend(backend, opened, mode=graph, threads=threads, warp=warp, plugin=plugin)
 
         self._pose = PoseEstimator()
-        self._view = MirrorView(layout=view, mirrored=mirrored, live=mode == "live")
+        self._view = MirrorView(layout=view, mirrored=mirrored, live=mode == "live", written=written)
         self._lock = threading.RLock()  # of the lifecycle and the switches
         self._dresser: Dresser | LiveDresser
         if mode == "live":
@@ -207,7 +211,9 @@ class Mirror:
         self._lifecycle = Lifecycle(
             capture, self._dresser, self._pose.follow, self._forget_image, wipe_after_s=wipe_after_s
         )
+        self._when_forgotten: list[Callable[[], None]] = []
         self._garment: str | None = None
+        self._unusable: str | None = None  # why the newest shown frame is not dressed
         self._forget_pose = False
         self._last_error = ""
         self._latency = RecentLatency()
@@ -254,6 +260,16 @@ class Mirror:
         """Show the badge that tells people they are being recorded. Recording itself is a sink's business."""
         self._view.recording = on
 
+    def when_forgotten(self, call: Callable[[], None]) -> None:
+        """CALL whenever a customer is forgotten; it holds up the loop, and must return at once."""
+        self._when_forgotten.append(call)
+
+    def _hint(self) -> str:
+        """What the customer is told now, as Hint says it."""
+        if self._lifecycle.state != "live" or self._lifecycle.hint:
+            return self._lifecycle.hint
+        return Hint.CHOOSE if self._garment is None else self._unusable or ""
+
     def status(self) -> MirrorStatus:
         """How things are now."""
         now = time.monotonic()
@@ -262,12 +278,13 @@ class Mirror:
         buckets, sums = self._latency.buckets()
         with self._lock:
             lifecycle = self._lifecycle
-            undressed = lifecycle.state == "live" and self._garment is None
+            hint = self._hint()
             live = self._dresser if isinstance(self._dresser, LiveDresser) else None
             return MirrorStatus(
                 mode=self._mode,
                 state=lifecycle.state,
-                hint=CHOOSE if undressed else lifecycle.hint,
+                hint=str(hint),
+                hint_code=code_of(hint),
                 garment=self._garment,
                 fps_in=source.measured_fps if source else 0.0,
                 fps_out=self._presented.rate(since=now - RATE_S),
@@ -338,6 +355,8 @@ class Mirror:
     def _forget_image(self) -> None:
         if self._loop:
             self._loop.forget()
+        for call in self._when_forgotten:
+            call()
 
     def _perceive(self, frame: Frame) -> Perception:
         """The pose stage."""
@@ -359,6 +378,7 @@ class Mirror:
         now = time.monotonic()
         self._latency.add(now - view.frame.captured, view.stages_s, now)
         self._presented.add(now)
+        self._unusable = view.perception.unusable if view.perception else None
 
     def _idle(self) -> UInt8 | None:
         """While no frame comes: customers leave all the same, and the view says that the camera is away."""

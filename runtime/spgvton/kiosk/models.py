@@ -9,10 +9,12 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from spgvton.kiosk.catalogue import MAX_NAME, Garment
+from spgvton.kiosk.language import CODE, Direction
 from spgvton.kiosk.lifecycle import State
 from spgvton.kiosk.mirror import Mode
 
 GarmentId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="as listed by /api/garments")]
+LanguageCode = Annotated[str, Path(pattern=CODE, description="as listed by /api/page")]
 UploadId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{16}$", description="as answered by POST /api/uploads")]
 
 
@@ -32,6 +34,32 @@ class Switch(Body):
 
 class Name(Body):
     name: str = Field(min_length=1, max_length=MAX_NAME)
+
+
+class Speech(Body):
+    code: str = Field(max_length=20)
+
+
+class LanguageView(BaseModel):
+    """What the page says in one language; direction: "ltr" or "rtl"."""
+
+    code: str
+    name: str
+    direction: Direction
+    words: dict[str, str]
+
+
+class LanguageName(BaseModel):
+    code: str
+    name: str
+    direction: Direction
+
+
+class PageView(BaseModel):
+    """What the customer's page needs to know once; it changes with status.boot at most."""
+
+    languages: list[LanguageName] = Field(description="that are offered; one alone needs no button")
+    hints_in_picture: bool = Field(description="English hints are written into the live view: a window shows it too")
 
 
 class TapPlace(Body):
@@ -98,7 +126,9 @@ class StatusView(BaseModel):
     boot: str
     mode: Mode
     state: State
-    hint: str
+    hint: str = Field(description="in English; empty where there is none")
+    hint_code: str = Field(description="the same as a code that stays, such as step-back")
+    language: str = Field(description="code of the language that is spoken to the customer")
     garment: str | None
     fps_in: float
     fps_out: float

@@ -23,6 +23,7 @@ from spgvton.kiosk.config import KioskConfig
 from spgvton.kiosk.connections import Connections, protocol
 from spgvton.kiosk.control import Kiosk
 from spgvton.kiosk.guard import Proxies, Token, is_loopback
+from spgvton.kiosk.language import Offer, languages
 from spgvton.kiosk.metrics import KioskCollector, registry
 from spgvton.kiosk.mirror import EXIT_GAVE_UP, Mirror
 from spgvton.kiosk.mjpeg import Viewers
@@ -115,7 +116,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         catalogue = Catalogue(config.catalogue, config.state / "thumbnails")
         mirror = make_mirror(config)
         recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
-        kiosk = Kiosk(mirror, catalogue, StateFile(config.state), sink, recording)
+        kiosk = Kiosk(mirror, catalogue, StateFile(config.state), sink, recording, _languages(config))
         stack.callback(kiosk.close)
         kiosk.restore()
         catalogue.watch(kiosk.wear_something)
@@ -177,6 +178,11 @@ def _token(config: KioskConfig) -> Token | None:
     return Token(secret)
 
 
+def _languages(config: KioskConfig) -> Offer:
+    wanted = config.language
+    return Offer(languages(wanted.folder), wanted.default, wanted.offered)
+
+
 def make_mirror(config: KioskConfig) -> Mirror:
     """The mirror that CONFIG asks for. Raises SpgvtonError."""
     options = config.mirror
@@ -186,7 +192,7 @@ def make_mirror(config: KioskConfig) -> Mirror:
     parser = wants.open(options.parser, options.label_set, threads) if options.parser else None
     return Mirror(
         config.source, config.bundle, mode=options.mode, rotate=options.rotate, threads=options.threads, policy=options.policy,
-        wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view,
+        wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view, written=config.screen != "none",
         backend=options.backend, warp=options.warp, plugin=options.plugin, patience_s=config.watchdog.source_s or float("inf"),
         economy=Economy(options.still_threshold, options.max_age_ms and options.max_age_ms / 1e3, options.steady),
     )  # fmt: skip

@@ -23,11 +23,13 @@ class MirrorView(Composer):
     """View -> RGB uint8. privacy: nothing of the camera is shown. recording: a badge says so.
 
     Both may be set from any thread, and hold from the next frame on. garment: see Composer. live: the picture has the camera's size, and
-    takes another one when the camera does; otherwise its size is constant.
+    takes another one when the camera does; otherwise its size is constant. written: hints and notices are written into the picture, in
+    English: OpenCV has no other letters. A page that shows the picture says them itself, in the customer's language.
     """
 
-    def __init__(self, *, layout: Layout, mirrored: bool, live: bool) -> None:
-        super().__init__(CAMERA_SIZE, layout=layout, mirror=mirrored, caption=False, live=live)
+    def __init__(self, *, layout: Layout, mirrored: bool, live: bool, written: bool = True) -> None:
+        self._written = written
+        super().__init__(CAMERA_SIZE, layout=layout, mirror=mirrored, caption=False, live=live, titles=written)
         self._frame_size = CAMERA_SIZE
         self.privacy = self.recording = False
 
@@ -35,8 +37,9 @@ class MirrorView(Composer):
         if self.live and frame_size != self._frame_size:
             self._frame_size = frame_size
             super().__init__(
-                frame_size, layout=self.layout, garment=self.garment, mirror=self.mirror, caption=False, live=True
-            )
+                frame_size, layout=self.layout, garment=self.garment, mirror=self.mirror, caption=False, live=True,
+                titles=self._written,
+            )  # fmt: skip
 
     @property
     def _letters(self) -> float:
@@ -45,23 +48,27 @@ class MirrorView(Composer):
             return HINT_SIZE
         return max(SMALLEST, HINT_SIZE * min(self._result) / min(CAMERA_SIZE))
 
+    def draws(self, view: View) -> bool:
+        return self.mirror or (self._written and super().draws(view))
+
     def draw_result(self, view: View, panel: UInt8) -> None:
         picture = self.shown(view)
         fit(view.frame.image if picture is None else picture, self._result, out=panel)
         if self.mirror:
             cv2.flip(panel, 1, dst=panel)
-        if view.perception and view.perception.unusable:
+        if self._written and view.perception and view.perception.unusable:
             write_hint(panel, view.perception.unusable, size=self._letters)
         if self.layout == "result" and self._card is not None and not self.live:
             h, w = self._card.shape[:2]
             panel[10 : 10 + h, self._result[1] - 10 - w : self._result[1] - 10] = self._card
 
     def notice(self, words: str) -> UInt8:
-        """A picture of the right size with WORDS and nothing else."""
+        """A picture of the right size with WORDS, where they are written, and nothing else."""
         canvas = np.empty((*self.size, 3), np.uint8)
         canvas[:] = PANEL
         h, w = self.size
-        text(canvas, words, (w // 2, h // 2), size=self._letters, colour=FAINT, align=0.5)
+        if self._written:
+            text(canvas, words, (w // 2, h // 2), size=self._letters, colour=FAINT, align=0.5)
         return canvas
 
     def __call__(self, view: View) -> UInt8:

@@ -16,6 +16,7 @@ from spgvton.backends import Backend
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
+from spgvton.hints import Hint
 from spgvton.image import Letterbox
 from spgvton.live.compositor import composite
 from spgvton.live.framing import LiveFraming, is_long
@@ -44,10 +45,8 @@ MIN_CLOTHES: Final = 0.01  # of the network's frame: less than that, and nobody 
 BEHIND: Final = "seen from behind"
 LYING: Final = "the person lies on their side: turn the picture upright"
 UPRIGHT: Final = 0.5  # cosine of the largest angle between a torso and the vertical
-TOO_CLOSE: Final = "please step back a little"
 ONLY_TOP: Final = "a dress over trousers or a skirt is shown as a top"
 MISREAD: Final = "the parser does not see you, please turn to the light"
-CROWDED: Final = "somebody else is in touch with you: one person at a time, please"
 MIN_PERSON: Final = 0.5  # of the torso between the keypoints, which the parser must find somebody on
 BELOW_HIPS: Final = 0.35  # of the torso: a garment that goes on so far below is worn as the dress that it is
 
@@ -185,9 +184,9 @@ class LiveTryOn:
             placed, picture = place(keypoints, box), np.asarray(box.apply(frame), np.uint8)
             parse = self._parsed(frame, keypoints, box, picture)
         if parse.crowded:
-            raise Undressable(CROWDED)
+            raise Undressable(Hint.CROWDED)
         if self._framing.too_close(parse.labels):
-            raise Undressable(TOO_CLOSE)
+            raise Undressable(Hint.TOO_CLOSE)
         if (parse.labels != lb.BACKGROUND)[torso_of(placed, self.network.size)].mean() < MIN_PERSON:
             raise Undressable(MISREAD)
         parsed = time.monotonic()

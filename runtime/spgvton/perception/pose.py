@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
 from spgvton.errors import SpgvtonError
+from spgvton.hints import Hint
 from spgvton.image import SIZE
 from spgvton.perception.one_euro import OneEuroFilter
 from spgvton.perception.onnx_session import open_session, shipped_model
@@ -128,15 +129,15 @@ def person_present(k: Keypoints) -> bool:
     return bool(seen.sum() >= MIN_KEYPOINTS and seen[list(HEAD)].any() and seen[list(TORSO)].any())
 
 
-def why_unusable(k: Keypoints, size: tuple[int, int]) -> str | None:
+def why_unusable(k: Keypoints, size: tuple[int, int]) -> Hint | None:
     """Why keypoints (18, 3) of a picture of SIZE (height, width) cannot be dressed, in a few words; None if they can."""
     if not person_present(k):
         portrait = (k[list(HEAD), 2] > 0).sum() >= 4
-        return "shoulders not visible" if portrait else "no person in the picture"
+        return Hint.NO_SHOULDERS if portrait else Hint.NOBODY
     if k[kp.NECK, 2] <= 0:
-        return "shoulders not visible"
+        return Hint.NO_SHOULDERS
     if kp.torso_length(k) * SIZE[0] / size[0] < MIN_TORSO:
-        return "person too small"
+        return Hint.TOO_SMALL
     return None
 
 

@@ -126,7 +126,7 @@ class Composer:
     """View -> RGB uint8 picture of constant size (`size`: height, width, both even), whatever the frames' sizes.
 
     frame_size: (height, width) of the source. layout: "side-by-side", or "result" alone. overlay: draw the keypoints.
-    caption: the stages' milliseconds in the footer. mirror: flip left and right, as a mirror does.
+    caption: the stages' milliseconds in the footer. titles: what the panels are. mirror: flip left and right, as a mirror does.
     live: the results are camera frames (live mode). `size` is then frame_size (layout "result"), or both panels have its shape; a frame
     that cannot be dressed is shown itself, never an older result; and a picture of the right size on which nothing is drawn is
     returned as it came, so that it must not be changed.
@@ -142,6 +142,7 @@ class Composer:
         caption: bool = True,
         mirror: bool = False,
         live: bool = False,
+        titles: bool = True,
     ) -> None:
         self.layout, self.overlay, self.caption, self.mirror, self.live = layout, overlay, caption, mirror, live
         h, w = frame_size
@@ -161,7 +162,7 @@ class Composer:
             (slice(0, MARGIN), slice(None)), (slice(bottom, None), slice(None)),
             *((slice(MARGIN, bottom), column) for column in columns),
         ]  # fmt: skip
-        if layout == "side-by-side":
+        if titles and layout == "side-by-side":
             text(self._paper, "camera", (MARGIN, bottom + 24))
             text(self._paper, "try-on", (right, bottom + 24))
         self._captioned = float("-inf")  # when the frame was taken whose times stand in the footer

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
+from spgvton.hints import Hint
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.tryon import LiveTryOn
@@ -28,7 +29,6 @@ from spgvton.stream.slot import Closed, Slot
 UInt8 = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]
 
-WAIT: Final = "one moment, please"
 ANSWER: Final = "answer"  # parser and network of one frame
 MAX_AGE_S: Final = 3.0  # of an answer; an older one shows where clothes were, not where they are
 LEARN_EVERY_S: Final = 0.4  # the clean plate need not see every frame
@@ -103,18 +103,18 @@ class LiveStage:
     def __call__(self, frame: Frame, keypoints: Keypoints) -> UInt8:
         epoch = self._epoch
         self._hand_over(_Job(frame, keypoints, epoch))
-        said = self._said or _Said(frame.captured, None, WAIT)
+        said = self._said or _Said(frame.captured, None, Hint.WAIT)
         if said.answer is None:
             raise Unusable(said.reason) from said.error
         if frame.captured - said.captured > self._max_age_s:
-            raise Unusable(WAIT)
+            raise Unusable(Hint.WAIT)
         start = time.monotonic()
         with span(COMPOSE):
             picture = self._live.compose(frame.image, said.answer, keypoints)
         self.times_s = {**said.times_s, COMPOSE: time.monotonic() - start}
         # Of the frame itself: the answer is of another size, or the customer is somewhere else altogether.
         if epoch != self._epoch or picture is frame.image:
-            raise Unusable(WAIT)
+            raise Unusable(Hint.WAIT)
         return picture
 
     def learn_empty_room(self, frame: Frame) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from kiosk_browser import CHROMIUM
 from kiosk_shop import Served, encode, serve
 
 
@@ -16,6 +18,15 @@ def kiosk(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Path) -> Iterat
     """A kiosk on a loopback address, which needs no token."""
     with serve(tmp_path_factory.mktemp("kiosk"), tiny_bundle, recording="{folder: recordings, minutes: 1}") as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,11 @@
 import { LiveView, api, byId, element, repeat, say } from "./common.js";
+import { choiceSteps, drawLanguages } from "./language.js";
+import { speak, word } from "./words.js";
 
 const view = new LiveView(byId("view"));
 const choices = byId("choices");
+let page = null; // what the server says once
+let boot = null;
 let shown = "";
 let choicesMade = 0; // a list that was asked for before the last choice is old
 let pending = 0;
@@ -11,9 +15,9 @@ async function choose(garment) {
   pending += 1;
   try {
     await api("PUT", "/api/garment", { id: garment.id });
-    say(byId("said"), `You are wearing: ${garment.name}`);
-  } catch (problem) {
-    say(byId("said"), problem.message);
+    say(byId("said"), word("worn", garment));
+  } catch {
+    say(byId("said"), word("failed"));
   }
   pending -= 1;
 }
@@ -24,9 +28,10 @@ function draw(garments) {
     const input = element("input", { type: "radio", name: "garment", value: garment.id });
     input.addEventListener("change", () => choose(garment));
     return element("label", { className: "choice" }, input,
-      element("img", { src: garment.thumbnail, alt: "", draggable: false, loading: "lazy" }), element("span", {}, garment.name));
+      element("img", { src: garment.thumbnail, alt: "", draggable: false, loading: "lazy" }),
+      element("span", { dir: "auto" }, garment.name));
   }));
-  if (!garments.length) choices.append(element("p", {}, "No garments yet. Staff can add them on the operator page."));
+  if (!garments.length) choices.append(element("p", { "data-word": "tray.empty" }, word("tray.empty")));
   inputs().find((input) => input.value === focused)?.focus({ preventScroll: true });
 }
 
@@ -45,31 +50,43 @@ async function refreshGarments() {
   if (first) choices.querySelector(":checked")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
+// The keys of what covers the picture; null where it can be seen.
 function curtain(status) {
-  if (status.privacy) return ["The camera is paused", "No picture is taken or kept."];
-  if (!status.source_ok) return ["One moment, please", "The camera is being reconnected."];
-  return status.frames_out && byId("view").naturalWidth ? null : ["One moment, please", "The mirror is starting."];
+  if (status.privacy) return ["curtain.private", "curtain.private.more"];
+  if (!status.source_ok) return ["hint.wait", "curtain.camera.more"];
+  return status.frames_out && byId("view").naturalWidth ? null : ["hint.wait", "curtain.starting.more"];
 }
 
-function drawStatus(status) {
+function drawCurtain(keys) {
+  const cover = byId("curtain");
+  cover.hidden = !keys;
+  const [title, more] = (keys ?? []).map((key) => word(key) || "…");
+  if (keys && (cover.firstChild?.textContent !== title || cover.lastChild.textContent !== more)) {
+    cover.replaceChildren(title, element("small", {}, more));
+  }
+}
+
+async function drawStatus(status, steps) {
+  if (status.boot !== boot) {
+    page = await api("GET", "/api/page");
+    drawLanguages(page.languages);
+    boot = status.boot;
+  }
+  if (steps === choiceSteps()) await speak(status.language);
   view.seen(status);
   byId("recording").hidden = !status.recording;
   const covered = curtain(status);
-  const cover = byId("curtain");
-  cover.hidden = !covered;
-  if (covered && cover.firstChild?.textContent !== covered[0]) {
-    cover.replaceChildren(covered[0], element("small", {}, covered[1]));
-  }
-  say(byId("hint"), covered ? "" : status.hint);
+  drawCurtain(covered);
+  say(byId("hint"), covered || page.hints_in_picture || !status.hint_code ? "" : word(`hint.${status.hint_code}`));
 }
 
 repeat(1000, async () => {
   try {
-    drawStatus(await api("GET", "/api/status"));
+    const steps = choiceSteps();
+    await drawStatus(await api("GET", "/api/status"), steps);
     await refreshGarments();
   } catch {
     view.lost();
-    byId("curtain").hidden = false;
-    byId("curtain").replaceChildren("One moment, please", element("small", {}, "The mirror is starting again."));
+    drawCurtain(["hint.wait", "curtain.restarting.more"]);
   }
 });

@@ -4,6 +4,7 @@ examples:
   spgvton kiosk init shop                        a folder with kiosk.yaml and three garments, ready to run
   spgvton kiosk run --config shop/kiosk.yaml     then open http://127.0.0.1:8080/ (staff: /operator)
   spgvton kiosk run --config shop/kiosk.yaml --host 0.0.0.0      for other machines too: a token is needed
+  spgvton kiosk import --config shop/kiosk.yaml photographs/      cut out in bulk; staff look at them on /review
   spgvton kiosk prepare --config shop/kiosk.yaml builds TensorRT's engine; the service does it before its first start
   spgvton kiosk install --config /etc/spgvton/kiosk.yaml --dry-run
   sudo spgvton kiosk install --config /etc/spgvton/kiosk.yaml --browser
@@ -14,10 +15,15 @@ Exit codes: 0 stopped as asked, 1 failed, 2 wrong use, 75 could not heal itself:
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spgvton.kiosk.config import KioskConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +37,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("--port", type=int, help="instead of web.port")
     ready = actions.add_parser("prepare", help="build the engine now, so that the first start is quick")
     ready.add_argument("--config", required=True, type=Path, metavar="YAML")
+    import_ = actions.add_parser("import", help="cut garments out of many photographs, for the review page")
+    import_.add_argument("--config", required=True, type=Path, metavar="YAML")
+    import_.add_argument("photographs", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
+    import_.add_argument("--json", action="store_true", help="print the counts as JSON on stdout")
     install = actions.add_parser("install", help="write the systemd units")
     install.add_argument("--config", required=True, type=Path, metavar="YAML", help="as the service reads it")
     install.add_argument("--user", default="spgvton", help="system user of the service (spgvton)")
     install.add_argument("--browser", action="store_true", help="also a unit that shows the page full-screen")
     install.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="write below DIR (for images)")
     install.add_argument("--dry-run", action="store_true", help="print what would be written")
+
+
+def _import(config: KioskConfig, args: argparse.Namespace) -> int:
+    """Exit code 1 when a photograph was refused; the others wait."""
+    from spgvton.cli.parse import find
+    from spgvton.kiosk.bulk_import import import_photographs
+
+    counts = import_photographs(config, [picture for picture, _ in find(args.photographs, config.state)])
+    if args.json:
+        print(json.dumps(counts))
+    words = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    print(f"{words}; staff decide on the page /review of the kiosk", file=sys.stderr)
+    return 1 if counts["refused"] else 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
         print(", ".join(f"{k} {v}" for k, v in prepare(config).items()), file=sys.stderr)
         return 0
+    if args.action == "import":
+        return _import(config, args)
     if args.action == "install":
         from spgvton.kiosk.units import install
 

@@ -17,7 +17,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
@@ -34,35 +33,24 @@ from spgvton.kiosk.models import (
     LanguageCode,
     LanguageName,
     LanguageView,
-    Name,
     PageView,
-    Problem,
     Secret,
     Speech,
     StatusView,
     Switch,
-    TapPlace,
-    UploadId,
-    UploadView,
 )  # fmt: skip
+from spgvton.kiosk.openapi import JPEG, errors
+from spgvton.kiosk.review_api import add_review
 from spgvton.kiosk.supervisor import Health
-from spgvton.kiosk.uploads import Upload, overlay
 from spgvton.kiosk.uploads import jpeg as encode_jpeg
-from spgvton.perception.mask_taps import Tap
+from spgvton.kiosk.uploads import overlay
+from spgvton.kiosk.uploads_api import Pictures, add_uploads
 
 log = logging.getLogger(__name__)
 
 STATIC: Final = Path(__file__).parent / "static"
-PAGES: Final = {"/": "mirror.html", "/operator": "operator.html", "/login": "login.html"}
-MAX_BODIES: Final = 4  # uploads that are received at the same time
+PAGES: Final = {"/": "mirror.html", "/operator": "operator.html", "/review": "review.html", "/login": "login.html"}
 YEAR_S: Final = 365 * 24 * 3600
-JPEG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/jpeg": {}}}}
-Errors = dict[int | str, dict[str, Any]]
-
-
-def errors(*codes: int) -> Errors:
-    """OpenAPI's `responses` for these codes; the guard's own codes can follow any request."""
-    return {code: {"model": Problem} for code in (*codes, 400, 401, 403, 408, 413, 421, 422, 429)}
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,9 @@ def build_app(services: Services) -> ASGIApp:
     _add_mirror(app, services)
     _add_page(app, services.kiosk)
     _add_garments(app, services)
-    _add_uploads(app, services)
+    pictures = Pictures()
+    add_uploads(app, services.kiosk, pictures)
+    add_review(app, services.kiosk, pictures)
     _add_login(app, services.token, failures)
     _describe_security(app)
     return Guard(
@@ -279,7 +269,7 @@ def _add_garments(app: FastAPI, services: Services) -> None:
         """The catalogue by name; those with a problem cannot be worn."""
         worn = kiosk.garment
         views = [GarmentView.of(garment, worn) for garment in catalogue.garments()]
-        return GarmentList(garments=views, problem=catalogue.problem)
+        return GarmentList(garments=views, problem=catalogue.problem, list_problems=list(catalogue.list_problems[:50]))
 
     @app.get("/api/garments/{garment}/thumbnail.jpg", responses={**errors(404), **JPEG}, response_class=Response)
     def thumbnail(garment: GarmentId) -> Response:
@@ -310,101 +300,6 @@ def _add_garments(app: FastAPI, services: Services) -> None:
         if not found:
             raise HTTPException(404, "there is no such garment")
         log.info("garment removed", extra={"garment": garment})
-
-
-def _add_uploads(app: FastAPI, services: Services) -> None:
-    uploads, catalogue = services.kiosk.uploads, services.kiosk.catalogue
-    # One picture of 24 megapixels is 72 MB decoded: two at a time are enough.
-    decoding, receiving = asyncio.Semaphore(2), asyncio.Semaphore(MAX_BODIES)
-    body: dict[str, Any] = {
-        "requestBody": {
-            "required": True,
-            "content": {f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
-                        for kind in ("png", "jpeg", "webp")},
-        }
-    }  # fmt: skip
-
-    async def received(request: Request) -> bytes:
-        """The request's body, of at most upload_bytes; several at once are several times that in memory."""
-        if receiving.locked():
-            raise HTTPException(429, "too many uploads at once: try again in a moment", {"retry-after": "2"})
-        async with receiving:
-            return await request.body()
-
-    def view(upload: Upload) -> UploadView:
-        height, width = upload.picture.shape[:2]
-        return UploadView(
-            id=upload.id, width=width, height=height, mask=upload.mask is not None, problem=upload.problem,
-            preview=f"/api/uploads/{upload.id}/preview.jpg", taps=len(upload.earlier), notes=list(upload.notes),
-        )  # fmt: skip
-
-    def pending(upload_id: str) -> Upload:
-        upload = uploads.get(upload_id)
-        if upload is None:
-            raise HTTPException(404, "there is no such upload: it may have been too old, send the picture again")
-        return upload
-
-    @app.post("/api/uploads", status_code=201, responses=errors(), openapi_extra=body)
-    async def upload(request: Request) -> UploadView:
-        """Send a garment's picture (PNG, JPEG or WebP as the body); its mask is found and waits to be accepted."""
-        data = await received(request)
-        async with decoding:
-            try:
-                return view(await run_in_threadpool(uploads.add, data))
-            except SpgvtonError as e:
-                raise HTTPException(422, str(e)) from e
-
-    @app.put("/api/uploads/{upload_id}/mask", responses=errors(404), openapi_extra=body)
-    async def set_mask(upload_id: UploadId, request: Request) -> UploadView:
-        """Give the mask oneself: white where the garment is, of the picture's shape."""
-        found = pending(upload_id)
-        data = await received(request)
-        async with decoding:
-            try:
-                return view(await run_in_threadpool(uploads.set_mask, found, data))
-            except SpgvtonError as e:
-                raise HTTPException(422, str(e)) from e
-
-    @app.post("/api/uploads/{upload_id}/taps", responses=errors(404))
-    def tap(upload_id: UploadId, where: TapPlace) -> UploadView:
-        """Correct the mask: what lies at a place, and looks like it, is garment or is not."""
-        try:
-            return view(uploads.tap(pending(upload_id), Tap(where.x, where.y, where.add)))
-        except SpgvtonError as e:
-            raise HTTPException(422, str(e)) from e
-
-    @app.delete("/api/uploads/{upload_id}/taps", responses=errors(404))
-    def undo(upload_id: UploadId) -> UploadView:
-        """Take the last tap back."""
-        try:
-            return view(uploads.undo(pending(upload_id)))
-        except SpgvtonError as e:
-            raise HTTPException(422, str(e)) from e
-
-    @app.get("/api/uploads/{upload_id}/preview.jpg", responses={**errors(404), **JPEG}, response_class=Response)
-    def preview(upload_id: UploadId) -> Response:
-        """The picture, dark where the mask takes it for background."""
-        return Response(pending(upload_id).preview(), media_type="image/jpeg")
-
-    @app.post("/api/uploads/{upload_id}/accept", status_code=201, responses=errors(404, 409, 507))
-    def accept(upload_id: UploadId, name: Name) -> GarmentView:
-        """Put the garment into the catalogue."""
-        found = pending(upload_id)
-        if found.mask is None:
-            raise HTTPException(409, "it has no mask yet: send one, or another picture")
-        try:
-            garment = catalogue.save(found.picture, found.mask, name.name)
-        except SpgvtonError as e:
-            raise HTTPException(507, str(e)) from e
-        uploads.discard(upload_id)
-        log.info("garment added", extra={"garment": garment.id})
-        return GarmentView.of(garment, services.kiosk.garment)
-
-    @app.delete("/api/uploads/{upload_id}", status_code=204, responses=errors(404))
-    def discard(upload_id: UploadId) -> None:
-        """Forget an upload."""
-        if not uploads.discard(upload_id):
-            raise HTTPException(404, "there is no such upload")
 
 
 def _add_login(app: FastAPI, token: Token | None, failures: Rates) -> None:

@@ -3,6 +3,7 @@
     shirt.jpg          the garment, photographed lying or hanging (an alpha channel serves as mask)
     shirt_mask.png     optional: white where the garment is; found on the picture otherwise
     shirt.txt          optional: the name that people read; otherwise the file's
+    catalogue.csv      optional: names, categories, sizes, prices, SKUs of all of them (articles.py); or catalogue.yaml
 
 Files may be added, exchanged and removed while the kiosk runs. A file that cannot be used is listed with its problem, and
 is looked at again when it changes (so a copy under way becomes a garment once it is complete). Only ordinary files in the
@@ -13,17 +14,12 @@ The list is there at once, however long; pictures are looked at one by one in th
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import re
-import stat
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +29,9 @@ from numpy.typing import NDArray
 from spgvton import image
 from spgvton.errors import SpgvtonError
 from spgvton.files import make_folder, printable, read_file, write_text
+from spgvton.kiosk import articles
+from spgvton.kiosk.articles import UNLISTED, Article, Articles
+from spgvton.kiosk.garment import Garment, Stamp, clean_name, garment_id, readable, scan, slug
 from spgvton.kiosk.thumbnails import Thumbnails
 from spgvton.kiosk.uploads import jpeg, smaller
 from spgvton.mask import read_mask
@@ -41,64 +40,15 @@ from spgvton.stream.compose import card
 
 log = logging.getLogger(__name__)
 UInt8 = NDArray[np.uint8]
-Stamp = tuple[tuple[int, int] | None, ...]  # (mtime_ns, size) of picture, mask and name
 
 MASK: Final = "_mask"
 MAX_GARMENTS: Final = 5000
-MAX_NAME: Final = 60
 THUMBNAIL: Final = 240  # pixels
 POLL_S: Final = 1.0
 AT_ONCE_S: Final = 0.5  # what a look at the folder may take for new pictures; the others are left to the background
 MIN_PAUSE_S: Final = 0.05  # between two garments that are looked at in the background
 PREPARED: Final = 4  # garments whose pixels, up to 9 MB each, stay in memory
 PREPARING: Final = 2  # at a time: a picture of 24 megapixels is 72 MB decoded
-
-
-@dataclass(frozen=True)
-class Garment:
-    """One entry. problem: why it cannot be worn, or None (also while nobody has looked at its picture yet)."""
-
-    id: str
-    name: str
-    picture: Path
-    stamp: Stamp
-    problem: str | None = None
-
-    @cached_property
-    def key(self) -> str:
-        """Changes with the files."""
-        text = os.fsencode(self.picture) + repr(self.stamp).encode()
-        return hashlib.sha256(text).hexdigest()[:32]
-
-
-def slug(text: str) -> str:
-    """TEXT as lower-case letters, digits and hyphens, at most 40; may be empty."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
-
-
-def garment_id(stem: str) -> str:
-    """What a file is called in URLs: its own name where that is plain, otherwise with a hash that tells it apart."""
-    plain = slug(stem)
-    return plain if plain == stem else f"{plain or 'garment'}-{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
-
-
-def clean_name(text: str) -> str:
-    """One printable line of at most 60 characters; may be empty."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_NAME].strip()
-
-
-def _scan(folder: Path) -> dict[str, tuple[int, int]]:
-    """(mtime_ns, size) of the ordinary files in FOLDER, by name. Raises OSError."""
-    found = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            try:
-                status = entry.stat()
-            except OSError:  # a link to nothing, or in a circle
-                continue
-            if stat.S_ISREG(status.st_mode):
-                found[entry.name] = (status.st_mtime_ns, status.st_size)
-    return found
 
 
 class Catalogue:
@@ -110,6 +60,9 @@ class Catalogue:
     def __init__(self, folder: Path, thumbnails: Path | None = None) -> None:
         self.folder = make_folder(folder)
         self.problem: str | None = None  # of the folder itself
+        self.list_problems: tuple[str, ...] = ()  # of the shop's list, one line each
+        self._list: tuple[str, tuple[int, int]] | None = None  # name and stamp of the list that was read
+        self._articles = articles.NOTHING
         self._thumbnails = Thumbnails(
             thumbnails, lambda picture: jpeg(card(smaller(picture, 2 * THUMBNAIL), THUMBNAIL))
         )
@@ -175,7 +128,7 @@ class Catalogue:
 
     def _look(self) -> bool:
         try:
-            found = _scan(self.folder)
+            found = scan(self.folder)
         except OSError as e:
             problem = printable(f"cannot read {self.folder}: {e.strerror or e}")
             changed, self.problem = problem != self.problem, problem
@@ -184,6 +137,8 @@ class Catalogue:
         names = sorted(name for name in found if self._is_garment(Path(name)))
         if len(names) > MAX_GARMENTS:
             self.problem = printable(f"{self.folder} has {len(names)} pictures; the first {MAX_GARMENTS} are shown")
+        list_before = self.list_problems
+        self._read_list(found)
         before = dict(self._garments)
         after: dict[str, Garment] = {}
         stems: set[str] = set()
@@ -194,6 +149,8 @@ class Catalogue:
                 own = garment_id(path.name)  # shirt.jpg and shirt.png
             after[own] = self._entry(own, path, found, before.get(own), twice=path.stem in stems or own in after)
             stems.add(path.stem)
+        if self._list:
+            self.list_problems = (*self.list_problems, *self._articles.without_picture(stems, self._list[0]))
         with self._lock:
             self._garments = after
             if after != before:
@@ -206,7 +163,30 @@ class Catalogue:
             )
         if after != before:
             self._thumbnails.keep_only({entry.key for entry in after.values()})
-        return after != before
+        return after != before or self.list_problems != list_before
+
+    def _read_list(self, found: dict[str, tuple[int, int]]) -> None:
+        """Read the shop's list where it is among the files FOUND and is not known yet."""
+        there = [name for name in articles.FILES if name in found]
+        now = (there[0], found[there[0]]) if there else None
+        if now != self._list:
+            self._list, self._articles = now, articles.NOTHING
+            if now:
+                path = self.folder / now[0]
+                linked = self._leads_out(path)
+                self._articles = Articles({}, {}, (linked,)) if linked else articles.read(path)
+        both = (f"{' and '.join(there)} are both there: {there[0]} is read, remove one",) if len(there) > 1 else ()
+        self.list_problems = both + self._articles.problems
+
+    def _leads_out(self, file: Path) -> str:
+        """Why FILE is not read: it is a link to a file outside of the folder; "" where it is not."""
+        if file.is_symlink() and self.folder.resolve() not in file.resolve().parents:
+            return printable(f"{file.name} is a link to a file outside of the catalogue: copy the file itself")
+        return ""
+
+    def article(self, stem: str) -> Article:
+        """What the shop's list says of the picture whose file has the name STEM, which need not be there yet."""
+        return self._articles.by_picture.get(stem, UNLISTED)
 
     @staticmethod
     def _is_garment(path: Path) -> bool:
@@ -218,17 +198,17 @@ class Catalogue:
         """The entry of PATH, one of the files FOUND; what did not change is not read again."""
         beside = (path, self._mask_of(path), path.with_suffix(".txt"))
         stamp = tuple(found.get(file.name) for file in beside)
-        if known and known.picture == path and known.stamp == stamp:
+        article = self.article(path.stem)
+        if known and known.picture == path and known.stamp == stamp and known.article == article:
             return known
-        name = clean_name(path.stem.replace("_", " ").replace("-", " ")).capitalize() or own
-        entry = Garment(own, name, path, stamp)
+        name = article.name or readable(path.stem) or own
+        entry = Garment(own, name, path, stamp, article=article)
         if twice:
             return replace(entry, problem=printable(f"another picture is called {path.stem} too: rename one"))
         for file, there in zip(beside, stamp):
-            if there and file.is_symlink() and self.folder.resolve() not in file.resolve().parents:
-                problem = f"{file.name} is a link to a file outside of the catalogue: copy the file itself"
-                return replace(entry, problem=printable(problem))
-        if stamp[2]:
+            if there and (problem := self._leads_out(file)):
+                return replace(entry, problem=problem)
+        if stamp[2] and not article.name:
             try:
                 entry = replace(
                     entry, name=clean_name(read_file(beside[2], 1000, head=True).decode("utf-8", "replace")) or name
@@ -335,14 +315,16 @@ class Catalogue:
         mask = read_mask(given, (picture.shape[0], picture.shape[1]))
         return np.ascontiguousarray(smaller(picture)[..., :3]), np.where(smaller(mask) > 127, 255, 0).astype(np.uint8)
 
-    def save(self, picture: UInt8, mask: UInt8, name: str) -> Garment:
-        """Add a garment: picture RGB (H, W, 3), mask (H, W). The file is named after NAME, never overwriting another.
+    def save(self, picture: UInt8, mask: UInt8, name: str, stem: str = "") -> Garment:
+        """Add a garment: picture RGB (H, W, 3), mask (H, W). Never overwrites another.
+
+        The file is called STEM, so that the shop's list finds it, or where that is empty or taken after NAME.
 
         Raises SpgvtonError (full disk, read-only folder); then nothing of it stays.
         """
         name = clean_name(name)
         with self._writing:
-            stem = self._free_stem(slug(name) or "garment")
+            stem = self._free_stem(stem or slug(name) or "garment")
             target = self.folder / f"{stem}.png"
             mask_file, name_file = self._mask_of(target), target.with_suffix(".txt")
             try:
@@ -354,7 +336,7 @@ class Catalogue:
                 name_file.unlink(missing_ok=True)
                 raise
         self.refresh()
-        saved = self.get(stem)
+        saved = self.get(garment_id(stem))
         if saved is None:
             raise SpgvtonError(f"{target} was written but is not there: is {self.folder} changed by something else?")
         return saved

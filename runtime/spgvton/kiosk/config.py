@@ -182,7 +182,7 @@ def load(path: str | Path) -> KioskConfig:
 def parse(text: str, name: str, folder: Path) -> KioskConfig:
     """The configuration in TEXT; NAME is for messages, FOLDER what paths are relative to. Raises SpgvtonError."""
     try:
-        _check_events(text, name)
+        check_events(text, name)
         root = yaml.compose(text, yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as e:
@@ -204,7 +204,7 @@ def parse(text: str, name: str, folder: Path) -> KioskConfig:
     return config
 
 
-def _check_events(text: str, name: str) -> None:
+def check_events(text: str, name: str) -> None:
     """Nothing that takes PyYAML minutes: aliases multiply, and a token costs as much as the brackets around it."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):

@@ -18,7 +18,8 @@ from spgvton.kiosk.catalogue import Catalogue, Garment
 from spgvton.kiosk.language import ENGLISH, Offer, shipped
 from spgvton.kiosk.mirror import Mirror, MirrorStatus
 from spgvton.kiosk.recording import RecordingSink
-from spgvton.kiosk.state import Saved, StateFile
+from spgvton.kiosk.review import Review
+from spgvton.kiosk.state import REVIEW, Saved, StateFile
 from spgvton.kiosk.uploads import Uploads
 from spgvton.kiosk.web_sink import WebSink
 from spgvton.stream.sinks import Sink
@@ -55,6 +56,7 @@ class Kiosk:
         self.mirror, self.catalogue, self.sink = mirror, catalogue, sink
         self.recording = RecordingSink(*recording, lambda: mirror.set_recording(False)) if recording else None
         self.uploads = Uploads()
+        self.review = Review(state.path.parent / REVIEW)
         self._state = state
         self._saved = state.read()
         self._kept: Saved | None = None if state.damaged else self._saved

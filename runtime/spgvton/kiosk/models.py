@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from spgvton.kiosk.catalogue import MAX_NAME, Garment
+from spgvton.kiosk.garment import MAX_NAME, Garment
 from spgvton.kiosk.language import CODE, Direction
 from spgvton.kiosk.lifecycle import State
 from spgvton.kiosk.mirror import Mode
@@ -62,6 +62,12 @@ class PageView(BaseModel):
     hints_in_picture: bool = Field(description="English hints are written into the live view: a window shows it too")
 
 
+class Accepted(Name):
+    """corrected: its mask was corrected; where those corrections are gone, nothing is accepted."""
+
+    corrected: bool = False
+
+
 class TapPlace(Body):
     """x, y: shares of the picture's width and height. add: what lies there is garment; else it is not."""
 
@@ -81,10 +87,14 @@ class Problem(BaseModel):
 
 
 class GarmentView(BaseModel):
-    """One garment; problem says why it cannot be worn."""
+    """One garment; problem says why it cannot be worn. category to sku: of the shop's list, empty where it says nothing."""
 
     id: str
     name: str
+    category: str
+    size: str
+    price: str
+    sku: str
     thumbnail: str
     problem: str | None
     worn: bool
@@ -94,14 +104,19 @@ class GarmentView(BaseModel):
         # The stamp changes with the file, so that a browser may keep the thumbnail.
         version = zlib.crc32(repr(garment.stamp).encode())
         url = f"/api/garments/{garment.id}/thumbnail.jpg?v={version}"
+        article = garment.article
         return GarmentView(
-            id=garment.id, name=garment.name, thumbnail=url, problem=garment.problem, worn=garment.id == worn
-        )
+            id=garment.id, name=garment.name, thumbnail=url, problem=garment.problem, worn=garment.id == worn,
+            category=article.category, size=article.size, price=article.price, sku=article.sku,
+        )  # fmt: skip
 
 
 class GarmentList(BaseModel):
+    """problem: of the folder itself. list_problems: rows of the shop's list that are left out, one line each, the first 50."""
+
     garments: list[GarmentView]
     problem: str | None
+    list_problems: list[str]
 
 
 class UploadView(BaseModel):
@@ -118,6 +133,32 @@ class UploadView(BaseModel):
     preview: str
     taps: int
     notes: list[str]
+
+
+class WaitingView(BaseModel):
+    """A photograph that was imported and waits for review. file: its name, without suffix. listed: `name` is of the shop's list.
+
+    kind, sleeve, confidence (0 to 1): of the cut-out. problem: why there is no mask. notes: as UploadView's.
+    """
+
+    id: str
+    file: str
+    name: str
+    listed: bool
+    category: str
+    size: str
+    price: str
+    sku: str
+    kind: str
+    sleeve: str
+    confidence: float
+    notes: list[str]
+    problem: str | None
+    preview: str
+
+
+class ReviewList(BaseModel):
+    waiting: list[WaitingView]
 
 
 class StatusView(BaseModel):

@@ -21,6 +21,7 @@ from spgvton.files import atomic_path, make_folder, read_file, write_text
 
 log = logging.getLogger(__name__)
 MIN_TOKEN: Final = 16
+REVIEW: Final = "review"  # folder beside state.json: photographs that wait for staff
 MAX_STATE: Final = 64 * 2**10  # bytes
 
 

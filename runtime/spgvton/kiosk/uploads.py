@@ -22,7 +22,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.image_header import Header, kind, read_header
 from spgvton.live.garment import MAX_SIDE
 from spgvton.mask import decode_mask, same_shape
-from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, cut_out
+from spgvton.perception.garment_mask import MAX_AREA, MIN_AREA, Cutout, cut_out
 from spgvton.perception.mask_taps import Tap, corrected
 from spgvton.video import cv2
 
@@ -106,6 +106,14 @@ class Upload:
         return jpeg(self.picture if self.mask is None else overlay(self.picture, self.mask))
 
 
+def garment_in(picture: UInt8) -> tuple[Cutout | None, str | None]:
+    """The garment in PICTURE, RGB or RGBA; or why there is none, for staff."""
+    try:
+        return cut_out(picture), None
+    except SpgvtonError as e:
+        return None, str(e).replace("give --garment-mask", "send a mask for it")
+
+
 class Uploads:
     """At most 8 pending uploads, in memory, for 15 minutes; the oldest gives way. Thread-safe."""
 
@@ -123,21 +131,15 @@ class Uploads:
     def add(self, data: bytes) -> Upload:
         """Decode a garment's picture and find its mask (alpha counts). Raises SpgvtonError for a bad picture."""
         picture = decode_upload(data, "the picture", keep_alpha=True)
-        mask, problem, notes = None, None, tuple[str, ...]()
-        try:
-            found = cut_out(picture)
-            mask, notes = found.mask, found.notes
-        except SpgvtonError as e:
-            problem = str(e).replace("give --garment-mask", "send a mask for it")
-        upload = Upload(
-            secrets.token_urlsafe(12),
-            np.ascontiguousarray(picture[..., :3]),
-            mask,
-            problem,
-            time.monotonic(),
-            notes=notes,
-        )
+        found, problem = garment_in(picture)
+        rgb = np.ascontiguousarray(picture[..., :3])
+        mask, notes = (found.mask, found.notes) if found else (None, ())
+        return self.take(Upload(secrets.token_urlsafe(12), rgb, mask, problem, time.monotonic(), notes=notes))
+
+    def take(self, upload: Upload) -> Upload:
+        """Let UPLOAD wait here, in place of an earlier one of its id."""
         with self._lock:
+            self._pending.pop(upload.id, None)
             self._pending[upload.id] = upload
             self._drop_old()
         return upload

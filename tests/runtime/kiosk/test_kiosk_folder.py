@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk import catalogue, config, control, state
 from spgvton.kiosk.catalogue import Catalogue
+from spgvton.kiosk.garment import garment_id
 
 
 def within(seconds: float, action: object) -> None:
@@ -81,7 +82,7 @@ def test_names_that_are_not_utf8_are_served_and_removed(kiosk: Served, shirt: by
     def ids() -> list[str]:
         return [g["id"] for g in kiosk.client.get("/api/garments").json()["garments"]]
 
-    wanted = [catalogue.garment_id(p.stem) for p in (path, bad)]
+    wanted = [garment_id(p.stem) for p in (path, bad)]
     wait_for(lambda: set(wanted) <= set(ids()))
     assert kiosk.client.put("/api/garment", json={"id": wanted[0]}).status_code == 200
     assert kiosk.client.get(f"/api/garments/{wanted[0]}/thumbnail.jpg").content.startswith(b"\xff\xd8")

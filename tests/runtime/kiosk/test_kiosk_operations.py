@@ -24,7 +24,7 @@ from kiosk_shop import make_shop, wait_for
 
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
-from spgvton.kiosk import catalogue, config, logs, recording, sensors, supervisor, units
+from spgvton.kiosk import catalogue, config, garment, logs, recording, sensors, supervisor, units
 from spgvton.kiosk.recording import RecordingSink
 from spgvton.stream import sinks
 
@@ -336,11 +336,11 @@ def test_pictures_are_decoded_two_at_a_time(tmp_path: Path, shirt: bytes, monkey
 
 
 def test_names_of_files_become_ids() -> None:
-    assert catalogue.garment_id("red-shirt") == "red-shirt"
-    assert catalogue.garment_id("Red Shirt") == "red-shirt-" + catalogue.garment_id("Red Shirt")[-8:]
-    assert catalogue.garment_id("Red Shirt") != catalogue.garment_id("Red_Shirt")
-    assert catalogue.garment_id("..").startswith("garment-") and catalogue.garment_id("衣").startswith("garment-")
-    assert catalogue.clean_name("a\n\x00b\u202e  c" + "x" * 100) == ("a b c" + "x" * 100)[: catalogue.MAX_NAME]
+    assert garment.garment_id("red-shirt") == "red-shirt"
+    assert garment.garment_id("Red Shirt") == "red-shirt-" + garment.garment_id("Red Shirt")[-8:]
+    assert garment.garment_id("Red Shirt") != garment.garment_id("Red_Shirt")
+    assert garment.garment_id("..").startswith("garment-") and garment.garment_id("衣").startswith("garment-")
+    assert garment.clean_name("a\n\x00b\u202e  c" + "x" * 100) == ("a b c" + "x" * 100)[: garment.MAX_NAME]
 
 
 def test_a_catalogue_with_everything_wrong_in_it(tmp_path: Path, shirt: bytes) -> None:
@@ -358,7 +358,7 @@ def test_a_catalogue_with_everything_wrong_in_it(tmp_path: Path, shirt: bytes) -
     (tmp_path / "mismatch_mask.png").write_bytes(cv2.imencode(".png", np.zeros((50, 50), np.uint8))[1].tobytes())
     found = catalogue.Catalogue(tmp_path)
     problems = {g.id: g.problem for g in found.garments()}
-    assert len(problems) == 5 and "rename one" in str(problems.pop(catalogue.garment_id("twice.png")))
+    assert len(problems) == 5 and "rename one" in str(problems.pop(garment.garment_id("twice.png")))
     assert problems["twice"] is None and "empty.png" in str(problems["empty"])
     assert found.get("named").name.startswith("Gr")  # type: ignore[union-attr]
     with pytest.raises(SpgvtonError, match="50x50 pixels"):

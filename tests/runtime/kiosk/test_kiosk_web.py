@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from kiosk_shop import Served, encode, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 
-from spgvton.kiosk import app, guard, mjpeg
+from spgvton.kiosk import app, guard, mjpeg, uploads_api
 from spgvton.video import MAX_PICTURE_PIXELS
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -160,7 +160,7 @@ def test_a_body_that_trickles_is_not_waited_for(kiosk: Served, monkeypatch: pyte
 def test_uploads_at_the_same_time_are_limited(kiosk: Served, shirt: bytes) -> None:
     """Each may hold 12 MiB while it arrives; those who send nothing any more free their places when they go."""
     request = b"POST /api/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc"
-    senders = [connect(kiosk, request) for _ in range(app.MAX_BODIES)]
+    senders = [connect(kiosk, request) for _ in range(uploads_api.MAX_BODIES)]
     try:
         wait_for(lambda: kiosk.client.post("/api/uploads", content=shirt).status_code == 429)
     finally:

@@ -1,8 +1,10 @@
 import { LiveView, api, byId, element, repeat, say } from "./common.js";
+import { Taps } from "./taps.js";
 
 const view = new LiveView(byId("view"));
 let upload = null; // what waits to be accepted
 let shown = "";
+const taps = new Taps({ get: () => upload, set: (changed) => { upload = changed; }, target: byId("upload-message") });
 
 const number = (value, digits = 1) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
@@ -53,13 +55,15 @@ function drawStatus(status) {
   ));
 }
 
+const details = ({ category, size, price, sku }) => [category, size, price, sku].filter(Boolean).join(" · ");
+
 function drawGarment(garment) {
   const picture = garment.problem
     ? element("div", { className: "blank" })
     : element("img", { loading: "lazy", src: garment.thumbnail, alt: "" });
   const words = garment.problem
     ? element("span", { className: "problem" }, garment.problem)
-    : element("span", { className: garment.worn ? "worn" : "" }, garment.worn ? "worn now" : garment.id);
+    : element("span", { className: garment.worn ? "worn" : "" }, garment.worn ? "worn now" : details(garment) || garment.id);
   const buttons = element("div", { className: "row" });
   if (!garment.problem) {
     const mask = element("button", { type: "button", "aria-label": `Mask of ${garment.name}` }, "Mask");
@@ -94,9 +98,18 @@ function askRemove(garment) {
   openDialog(`Remove “${garment.name}” and its files?`, null, true);
 }
 
+let listProblems = "";
+
+function drawListProblems(lines) {
+  if (lines.join("\n") === listProblems) return;
+  listProblems = lines.join("\n");
+  byId("list-problems").replaceChildren(...lines.map((line) => element("li", {}, line)));
+}
+
 async function refreshGarments() {
-  const { garments, problem } = await api("GET", "/api/garments");
+  const { garments, problem, list_problems } = await api("GET", "/api/garments");
   say(byId("catalogue-problem"), problem ?? "");
+  drawListProblems(list_problems);
   const now = JSON.stringify(garments);
   if (now === shown) return;
   shown = now;
@@ -110,46 +123,8 @@ function drawUpload() {
     byId("file").value = byId("mask-file").value = "";
     return;
   }
-  byId("mask").src = `${upload.preview}?${Date.now()}`;
-  say(byId("mask-problem"), upload.problem ?? upload.notes.join("; "));
-  byId("accept").disabled = !upload.mask;
-  byId("undo").disabled = !upload.taps;
-  if (!upload.mask) choose("add");
+  taps.draw(upload);
 }
-
-function choose(what) {
-  for (const name of ["add", "remove"]) byId(`tap-${name}`).setAttribute("aria-pressed", String(name === what));
-}
-
-for (const name of ["add", "remove"]) byId(`tap-${name}`).addEventListener("click", () => choose(name));
-
-let correcting = false;
-
-async function correct(method, place) {
-  if (!upload || correcting) return;
-  correcting = true;
-  const { id } = upload;
-  try {
-    const changed = await api(method, `/api/uploads/${id}/taps`, place);
-    if (upload?.id !== id) return;
-    upload = changed;
-    drawUpload();
-    say(byId("upload-message"), "Is the mask right?");
-  } finally {
-    correcting = false;
-  }
-}
-
-byId("mask").addEventListener("click", (event) => attempt(() => {
-  const box = byId("mask").getBoundingClientRect();
-  const at = (value) => Math.min(1, Math.max(0, value));
-  return correct("POST", {
-    x: at((event.clientX - box.left) / box.width), y: at((event.clientY - box.top) / box.height),
-    add: byId("tap-add").getAttribute("aria-pressed") === "true",
-  });
-}, byId("upload-message")));
-
-byId("undo").addEventListener("click", () => attempt(() => correct("DELETE"), byId("upload-message")));
 
 byId("file").addEventListener("change", () => attempt(async () => {
   const [file] = byId("file").files;
@@ -160,7 +135,7 @@ byId("file").addEventListener("change", () => attempt(async () => {
   drawUploadKeepingFile();
   upload = await api("POST", "/api/uploads", file);
   if (old) api("DELETE", `/api/uploads/${old.id}`).catch(() => {});
-  choose("remove");
+  taps.choose("remove");
   byId("name").value = file.name.replace(/\.[^.]*$/, "").replace(/[_-]+/g, " ").slice(0, 60);
   drawUpload();
   say(byId("upload-message"), upload.mask ? "Is the mask right?" : "");

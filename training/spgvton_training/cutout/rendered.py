@@ -13,6 +13,7 @@ from spgvton.files import make_folder
 from spgvton.perception.cutout import KINDS, SLEEVES
 from spgvton.video import cv2
 from spgvton_training.cutout.photographs import UNKNOWN, Piece
+from spgvton_training.synthetic.cuts import SLEEVELESS
 from spgvton_training.synthetic.garment import make_garment, sample_dress, sample_garment
 from spgvton_training.synthetic.garment_spec import GarmentSpec
 
@@ -31,7 +32,7 @@ def kind_of(spec: GarmentSpec) -> str:
 
 def sleeve_of(spec: GarmentSpec) -> str:
     """One of SLEEVES."""
-    return "long" if spec.long else "none" if spec.kind == "tank" else "short"
+    return "long" if spec.long else "none" if spec.kind in SLEEVELESS else "short"
 
 
 def load(folder: Path, count: int, seed: int) -> list[Piece]:

@@ -83,7 +83,7 @@ def _uncovered(person: Person, garment: Garment, top_cut: Float) -> NDArray[np.b
     if skirt_end is not None:
         inside = np.minimum(2.05 - rest[:, 1], rest[:, 1] - skirt_end - 0.3)
         cover = np.maximum(cover, np.where(arm > 0.3, -9, inside))
-    else:
+    if skirt_end is None or _keeps_trousers(person, garment):
         cover = np.maximum(cover, np.where(arm > 0.3, -9, bottom_cut(identity, rest, arm)))
     cover = np.where(rest[:, 1] < -7.45, 0.5, cover)  # shoes
     # keep some skin under the edge of the cloth; more on arms, where a sleeve end is open
@@ -100,6 +100,11 @@ def _skirt_end(person: Person, garment: Garment) -> float | None:
         assert waist is not None
         return garment.spec.hem - waist + WAIST
     return person.identity.bottom_hem if person.identity.bottom == "skirt" else None
+
+
+def _keeps_trousers(person: Person, garment: Garment) -> bool:
+    """A dress is worn over trousers."""
+    return garment.spec.dress is not None and person.identity.layered and person.identity.bottom == "pants"
 
 
 def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]:
@@ -132,7 +137,8 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
     if identity.tucked and dress is None:
         top_cut = np.minimum(top_cut, fine.rest[:, 1] - 2.12)
     skirt_end = _skirt_end(person, garment)
-    trousers_cut = bottom_cut(identity, fine.rest, fine.arm, skirt=skirt_end is not None)
+    layered = _keeps_trousers(person, garment)
+    trousers_cut = bottom_cut(identity, fine.rest, fine.arm, skirt=skirt_end is not None and not layered)
     if not tucked:
         trousers_cut = np.minimum(trousers_cut, 0.35 - top_cut)  # no trousers deep inside the shirt
 
@@ -171,8 +177,9 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
         if dress is not None:  # the bodice covers the waist
             trousers_cut = np.minimum(trousers_cut, 0.9 - fine.rest[:, 1])
         under = add(
-            "under", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=-0.04 if dress is None else -0.3
-        )
+            "pants" if layered else "under", bottom, fine.rest, cloth_triangles, cut=trousers_cut,
+            bias=-0.04 if dress is None else -0.3,
+        )  # fmt: skip
     else:
         # trousers over a tucked-in top: one clean waist line
         under = add("pants", bottom, fine.rest, cloth_triangles, cut=trousers_cut, bias=0.12 if tucked else 0.0)

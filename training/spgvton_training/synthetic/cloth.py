@@ -197,6 +197,21 @@ def drape(vertices: Float, fit: float, *, push: float, sleeve: float, taper: flo
     return v + body.normals(v, topo.triangles) * flare[:, None].astype(np.float32)
 
 
+def lengthen(vertices: Float, heads: Float, over: float) -> Float:
+    """A draped top (T, 3) of a body with bone HEADS (B, 3) whose sleeves reach OVER decimetres further, over the hands."""
+    topo, out = topology(), vertices.copy()
+    ramp = np.clip((topo.along_arm - 1.35) / 0.6, 0, 1)
+    for side, sign in (("L", 1), ("R", -1)):
+        elbow, wrist = (heads[BONE[f"{bone}.{side}"]] for bone in ("lowerarm01", "wrist"))
+        along = body.unit((wrist - elbow)[None])[0]
+        own = (topo.rest[:, 0] * sign > 0) & (ramp > 0)
+        from_axis = out[own] - elbow
+        from_axis = from_axis - (from_axis @ along)[:, None] * along
+        # a hand is wider than a wrist
+        out[own] += ramp[own, None] * (over * along + np.float32(0.25 + 0.25 * over) * from_axis)
+    return out
+
+
 def _hang(v: Float, fit: float, taper: float) -> Float:
     topo = topology()
     middle, bins, bottom, step = np.float32(0.15), 48, -0.8, 0.2
@@ -222,6 +237,7 @@ def _hang(v: Float, fit: float, taper: float) -> Float:
     wrapped = cv2.GaussianBlur(np.hstack([outline[:, -6:], outline, outline[:, :6]]), (0, 0), 1.2)
     reach = lookup(wrapped, fx + 5.5, fy - 0.5)
     torso_share = np.where(topo.arm < 0.25, 1, np.clip(1 - (topo.arm - 0.25) * 3, 0, 1))
-    share = fit * torso_share * np.clip((4.9 - y) / 0.8, 0, 1) * np.clip((y + 1.0) / 0.4, 0, 1)
+    share = np.maximum(fit, np.clip((0.6 - y) / 0.6, 0, 1))  # below the hips no cloth follows the legs
+    share = share * torso_share * np.clip((4.9 - y) / 0.8, 0, 1) * np.clip((y + 1.0) / 0.4, 0, 1)
     radius = radius + share * np.maximum(reach - radius, 0)
     return np.stack([np.sin(angle) * radius, y, middle + np.cos(angle) * radius], 1).astype(np.float32)

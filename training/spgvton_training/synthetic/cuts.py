@@ -12,6 +12,8 @@ from spgvton_training.synthetic.garment_spec import GarmentSpec
 from spgvton_training.synthetic.outline import LAST_ALONG, NECK_X, SHOULDER_SLOPE, Outline
 
 COLLARED: Final = ("polo", "shirt")
+SLEEVELESS: Final = ("tank", "strap")
+_STRAP: Final = 0.22  # width of a thin one
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,11 @@ def distances(spec: GarmentSpec, outline: Outline, x: Float, y: Float, *, front:
     hole = _neck(spec, outline.neck_at(spec.neck_width) - y, x, front=front)
     shoulder = np.where(x < 1.5, outline.neck + 0.05 - SHOULDER_SLOPE * (x - NECK_X) - y, 9)
     hem = y - spec.hem - spec.hem_curve * (1 - np.minimum(x / 2.3, 1) ** 2)
-    if spec.kind == "tank":
+    if spec.kind in SLEEVELESS:
         # an armhole: straight down beside the strap, then a quarter of an ellipse to the armpit
-        aside, down = np.minimum(x - 2.35, 0) / 0.93, np.minimum(y - outline.neck + 1.0, 0) / 1.62
-        armhole = (np.hypot(aside, down) - 1) * 0.93
+        half = 0.93 if spec.kind == "tank" else 2.35 - spec.neck_width - _STRAP
+        aside, down = np.minimum(x - 2.35, 0) / half, np.minimum(y - outline.neck + 1.0, 0) / 1.62
+        armhole = (np.hypot(aside, down) - 1) * half
         sleeve = np.minimum(armhole, np.maximum(1.35 - outline.along_sleeve(x, y), body))
     else:
         end = outline.length * spec.sleeve / LAST_ALONG
@@ -53,7 +56,7 @@ def _neck(spec: GarmentSpec, below: Float, x: Float, *, front: bool) -> Float:
         depth = 0.10 if spec.kind in COLLARED else 0.24
     if front and spec.kind in ("vneck", *COLLARED):
         hole = (x / width + below / depth - 1) * min(width, depth) * 0.8
-    elif front and spec.kind == "square":
+    elif front and spec.kind in ("square", "strap"):
         hole = np.maximum(x - width + 0.12 * below, below - depth)
     else:
         hole = (np.hypot(x / width, below / depth) - 1) * min(width, depth)

@@ -36,7 +36,7 @@ from spgvton_training.synthetic import RENDERER_VERSION
 from spgvton_training.synthetic.fabric import Fabrics
 from spgvton_training.synthetic.flow import write_flow
 from spgvton_training.synthetic.garment import Garment, make_garment, sample_dress, sample_garment
-from spgvton_training.synthetic.person import Person, sample_identity
+from spgvton_training.synthetic.person import Identity, Person, sample_identity
 from spgvton_training.synthetic.pose import sample_pose
 from spgvton_training.synthetic.scene import Framing, Photo, aim, pose_person, render, sample_framing
 from spgvton_training.synthetic.shading import sample_studio
@@ -44,7 +44,8 @@ from spgvton_training.synthetic.shading import sample_studio
 SPLITS: Final = {"train": "r", "test": "e"}
 JPEG_QUALITY: Final = 97
 SIZE_LIMITS: Final = (64, 1024)
-_DRESSES: Final = 0.21  # share of the women
+# shares of the women: both garments are dresses; one is, and she wears it over the trousers that go with the other
+_DRESSES, _MIXED = 0.15, 0.17
 SETTINGS: Final = "synthetic.json"
 _ITEM: Final = re.compile(r"s([re])\d+i\d{6,}")
 _FRAMES: Final = ("person_half_front", "person_whole_front")
@@ -74,11 +75,9 @@ def make_item(
     def stream(purpose: int) -> np.random.Generator:
         return np.random.default_rng([seed, list(SPLITS).index(split), index, purpose])
 
-    person = Person(sample_identity(stream(0)))
-    # a dress is exchanged for a dress: what is worn below a top could not be known from a photo of a dress
-    dressed = person.identity.female and stream(7).random() < _DRESSES
-    sample = sample_dress if dressed else sample_garment
-    specs = {"a": sample(stream(1)), "b": sample(stream(2))}
+    identity, dresses = _dress(sample_identity(stream(0)), stream(7))
+    person = Person(identity)
+    specs = {name: (sample_dress if name in dresses else sample_garment)(stream(i)) for i, name in enumerate("ab", 1)}
     if fabrics is not None:
         rng = stream(8)
         specs = {name: replace(spec, design=spec.design.of(fabrics.sample(rng))) for name, spec in specs.items()}
@@ -100,6 +99,19 @@ def make_item(
         for k, (name, (garment, pose)) in enumerate(chosen.items())
     }
     return Item(item_name(seed, split, index), garments, photos)
+
+
+def _dress(identity: Identity, rng: np.random.Generator) -> tuple[Identity, str]:
+    """Which of the garments "a" and "b" are dresses, and the person with what is worn below one.
+
+    Where a dress is exchanged for a top, trousers show below both: from a photo of a dress alone they could not be known.
+    """
+    chance, first, layered = rng.random(), rng.random() < 0.5, rng.random() < 0.25
+    if not identity.female or chance >= _DRESSES + _MIXED:
+        return identity, ""
+    if chance < _DRESSES:
+        return replace(identity, layered=bool(layered)), "ab"
+    return replace(identity, layered=True, bottom="pants"), "a" if first else "b"
 
 
 # ------------------------------------------------------------------ files

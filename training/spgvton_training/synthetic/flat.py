@@ -8,7 +8,6 @@ Flat coordinates are decimetres, y up; plane coordinates are pixels of a canvas,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -21,6 +20,9 @@ from spgvton_training.synthetic.dress import WAIST, Dress, skirt_mesh, unroll_sk
 from spgvton_training.synthetic.outline import Outline, straighten
 from spgvton_training.synthetic.pose import Limbs, Pose, solve
 from spgvton_training.synthetic.raster import Fragments, interpolate, rasterise
+from spgvton_training.synthetic.shop import Sleeves
+
+_LONG_REACH, _SHORT_REACH = 6.05, 2.3  # decimetres of a sleeve that the canvas must hold
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,14 @@ class _Relaxed:
 
 
 @cache
-def _relaxed(long: bool) -> _Relaxed:
+def _relaxed(sleeves: Sleeves) -> _Relaxed:
     weights: dict[str, float] = {}
     for female in (False, True):
         for name, k in body.macro_weights(female=female, ancestry=(1, 1, 1), cup=-0.4, weight=-0.45).items():
             weights[name] = weights.get(name, 0) + k / 2
     vertices = body.morph(weights)
     draped = cloth.drape(vertices[TIGHTS], 1.0, push=0.06, sleeve=0.10, taper=0.0)
-    direction = np.array([*_sleeve_direction(long), 0])
+    direction = np.array([*sleeves.direction, 0])
     limbs = Limbs(direction, direction)
     skeleton = solve(*body.joints(vertices), Pose(limbs, limbs, bend=0.0))
     topo = cloth.topology()
@@ -101,23 +103,17 @@ def _relaxed(long: bool) -> _Relaxed:
     return _Relaxed(xy, posed, facing, seam)
 
 
-def _sleeve_direction(long: bool) -> tuple[float, float]:
-    """Long sleeves hang lower than short ones."""
-    angle = math.radians(24 if long else 46)
-    return math.sin(angle), -math.cos(angle)
-
-
 @cache
-def layout(long: bool, dress: Dress | None = None) -> Layout:
-    """The flat cloth with LONG or short sleeves; DRESS adds a waist and a skirt."""
-    topo, rest, found = cloth.topology(), cloth.fine().rest, _relaxed(long)
+def layout(sleeves: Sleeves, dress: Dress | None = None) -> Layout:
+    """The flat cloth with its SLEEVES; DRESS adds a waist and a skirt."""
+    topo, rest, found = cloth.topology(), cloth.fine().rest, _relaxed(sleeves)
     neck = found.seam & (topo.rest[:, 1] > 5.2) & (np.abs(np.abs(found.xy[:, 0]) - 1.05) < 0.25)
     neck_y = float(found.xy[neck, 1].max())
     waist = None
     if dress is not None:
         at_waist = np.abs(topo.rest[:, 1] - WAIST) < 0.25
         waist = float(found.xy[at_waist, 1].mean())
-    outline = Outline(neck_y, _sleeve_direction(long), 1.0, waist)
+    outline = Outline(neck_y, sleeves.direction, 1.0, waist)
     arms = topo.along_arm > 1.5
     reach = outline.along_sleeve(np.abs(found.xy[arms, 0]), found.xy[arms, 1])
     outline = replace(outline, length=float(reach.max()))
@@ -136,9 +132,10 @@ def layout(long: bool, dress: Dress | None = None) -> Layout:
         xy, depth = np.concatenate([xy, skirt.xy]), np.concatenate([depth, skirt.depth])
         normals = np.concatenate([normals, skirt.normals])
     on_front, on_back = (np.isin(np.arange(len(xy)), faces[side & usable]) for side in (front, ~front))
-    scale, centre = (60.0, 2.75) if long else (72.0, 2.9)
+    reach = (_LONG_REACH if sleeves.long else _SHORT_REACH) * sleeves.direction[0]
+    scale, centre = min(288 / (2.35 + reach), 72.0), 2.75 if sleeves.long else 2.9
     if dress is not None:
-        scale, centre = 52.0, 0.6
+        scale, centre = min(scale, 52.0), 0.6
     return Layout(outline, xy, depth, normals, faces, front, usable, on_front, on_back, scale, centre)
 
 
@@ -162,10 +159,10 @@ def _relax(posed: Float, steps: int = 250) -> Float:
     return xy.astype(np.float32)
 
 
-@lru_cache(maxsize=6)
-def canvas(long: bool, size: tuple[int, int], dress: Dress | None = None) -> Canvas:
+@lru_cache(maxsize=20)
+def canvas(sleeves: Sleeves, size: tuple[int, int], dress: Dress | None = None) -> Canvas:
     """The flat cloth on a canvas of SIZE (height, width) pixels."""
-    flat = layout(long, dress)
+    flat = layout(sleeves, dress)
     height, width = size
     scale = flat.scale * min(height / 768, width / 576)
     uv = np.stack([width / 2 + flat.xy[:, 0] * scale, height / 2 - (flat.xy[:, 1] - flat.centre) * scale], 1)

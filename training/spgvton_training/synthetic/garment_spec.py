@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from spgvton_training.synthetic.dress import Dress
 from spgvton_training.synthetic.pattern import Print
+from spgvton_training.synthetic.shop import Shop, Sleeves
 
 LONG_FROM: Final = 1.2  # `sleeve` from which a sleeve is laid out as a long one
 
@@ -15,7 +16,7 @@ LONG_FROM: Final = 1.2  # `sleeve` from which a sleeve is laid out as a long one
 class GarmentSpec:
     """The parameters of one top or dress; lengths in decimetres of the flat plane."""
 
-    kind: str  # crew, vneck, scoop, square, tank, polo, shirt
+    kind: str  # crew, vneck, scoop, square, tank, strap, polo, shirt
     sleeve: float  # where the sleeve ends: 0 shoulder, 1 elbow, 2 wrist
     hem: float  # flat y of the hem
     fit: float  # 0 tight .. 1 boxy
@@ -31,8 +32,18 @@ class GarmentSpec:
     pocket: bool = False
     belt: bool = False
     dress: Dress | None = None  # the skirt below the waist
+    over: float = 0.0  # how far long sleeves reach over the hands
+    spread: float | None = (
+        None  # degrees between sleeve and side in the in-shop picture; None: 24 for long ones, else 46
+    )
+    shop: Shop = field(default_factory=Shop)
 
     @property
     def long(self) -> bool:
         """The sleeves reach beyond the elbow."""
         return self.sleeve > LONG_FROM
+
+    @property
+    def sleeves(self) -> Sleeves:
+        """How they lie in the in-shop picture."""
+        return Sleeves(self.long, (24.0 if self.long else 46.0) if self.spread is None else self.spread)

@@ -18,7 +18,8 @@ PATTERNS: Final = (
     "plain", "plain", "plain", "stripe_h", "stripe_v", "check", "dots", "photo", "block", "floral", "heather", "band",
 )  # fmt: skip
 FABRIC: Final = "fabric"  # the pattern of a garment that is made of a photographed cloth
-_FABRIC_WIDTH: Final = 4.0  # decimetres of a patch for each of PERIOD: 1 to 3.6
+# decimetres of a patch, and what each of PERIOD adds: 2.5 to 4.8, mostly its own size
+_FABRIC_WIDTH: Final = (1.6, 3.6)
 LOGOS: Final = ("none", "text", "circle", "star", "picture")
 WORDS: Final = ("NOVA", "URBAN", "1984", "WAVE", "LUX", "HELLO", "RUN", "MUSE")
 _FONTS: Final = (0, 2, 3, 4)
@@ -90,7 +91,7 @@ def _draw_pattern(design: Print, x: Float, y: Float) -> Float:
     out[:] = base
     u, v = x / design.period, y / design.period
     if design.fabric is not None:
-        return draw_fabric(design.fabric, x, y, _FABRIC_WIDTH * design.period, rng)
+        return draw_fabric(design.fabric, x, y, _FABRIC_WIDTH[0] + _FABRIC_WIDTH[1] * design.period, rng)
     if design.pattern == "stripe_h":
         out[(v % 1 < 0.45)[:, 0]] = other
     elif design.pattern == "stripe_v":

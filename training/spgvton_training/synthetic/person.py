@@ -48,6 +48,7 @@ class Identity:
     tucked: bool  # the top is tucked in
     shoes: Float
     seed: int
+    layered: bool = False  # trousers stay on below a dress
 
 
 @cache
@@ -93,7 +94,7 @@ class Person:
     """An identity with its rest-pose geometry, computed once and shared by all photos of the person."""
 
     identity: Identity
-    _tops: dict[tuple[bool, float], Float] = field(default_factory=dict, repr=False)
+    _tops: dict[tuple[bool, float, float], Float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def vertices(self) -> Float:
@@ -164,10 +165,12 @@ class Person:
 
     def top(self, spec: GarmentSpec) -> Float:
         """The top (S, 3) draped over this body."""
-        key = (spec.long, spec.fit)
+        key = (spec.long, spec.fit, spec.over)
         if key not in self._tops:
             sleeve = 0.05 + 0.10 * spec.fit + (0 if spec.long else 0.12)
             draped = cloth.drape(self.vertices[TIGHTS], spec.fit, push=0.07, sleeve=sleeve)
+            if spec.over:
+                draped = cloth.lengthen(draped, self.joints[0], spec.over)
             self._tops[key] = cloth.subdivide(draped)
         return self._tops[key]
 

@@ -15,10 +15,13 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from spgvton.backends.contract import LIVE
 from spgvton.bundle import GRAPHS, MANIFEST, PAIRS, WEIGHTS, Bundle, write_manifest
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
 from spgvton.engine.build import Options, build
+from spgvton.engine.graph import prepare
+from spgvton.engine.parts import FRAME, GARMENT
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
 from spgvton_export import fp16_check
@@ -180,6 +183,26 @@ def test_both_precisions_build(
         assert built.facts["plugin_layers"] == (warp == "plugin"), "PLUGIN_V3 layers of the network"
         assert (b"TpsGridSample" in built.engine.read_bytes()) == (warp == "plugin")
         assert ("HALF" in built.facts["layers"]) == (bundle.precision == "fp16")
+
+
+@pytest.mark.parametrize("sm", ["86", "89", "120"])
+@pytest.mark.parametrize("graph", [FRAME, GARMENT, *PAIRS])
+def test_plans_for_each_desktop_gpu(
+    rtx: object, half: tuple[Bundle, Report], graph: str, sm: str, tmp_path: Path
+) -> None:
+    """Ampere, Ada and Blackwell: pose mode's engine, live mode's two, and the live graph as a whole."""
+    built = build(half[0], Options("fp16", "tensorrt-rtx", graph, sm=(sm,), folder=tmp_path))
+    assert f"sm{sm}" in built.engine.name and built.engine.stat().st_size > 1000
+    assert built.facts["layers"]["HALF"] > (1 if graph == GARMENT else 100)
+
+
+@pytest.mark.parametrize("part", [FRAME, GARMENT])
+def test_parts_of_the_live_graph_are_the_whole_in_half_precision(half: tuple[Bundle, Report], part: str) -> None:
+    """What passes between the two engines is float16 where the graph computes so, and the network sees it no other way."""
+    graph = prepare(half[0].graph("live"), "function", part)[0].graph
+    kept = [v for v in (graph.input if part == FRAME else graph.output) if v.name not in {*LIVE.static, *LIVE.frame}]
+    assert FLOAT16 in {v.type.tensor_type.elem_type for v in kept}
+    assert {v.type.tensor_type.elem_type for v in kept} <= {FLOAT, FLOAT16}
 
 
 @pytest.mark.parametrize("graph", [g for g in GRAPHS if g not in PAIRS])

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Compute = Callable[[dict[str, Array]], Array]  # all inputs by name -> the picture
+Compute = Callable[[dict[str, Array]], "Array | dict[str, Array]"]  # all inputs by name -> the picture, or all outputs
+KINDS = {"FLOAT": np.float32, "UINT8": np.uint8, "HALF": np.float16}
 INVALIDATED = 901  # CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
 
 
@@ -34,18 +35,24 @@ class EngineSpec:
     tensors: list[tuple[str, bool, str, tuple[int, ...]]]
     compute: Compute
     max_batch: int = 1
+    name: str = ""
 
 
 class FakeGpu:
-    """Everything that is alive on the GPU, what was called, and what shall fail."""
+    """Everything that is alive on the GPU, what was called, and what shall fail.
+
+    spec: what any engine file holds; plans: what those of this content hold instead.
+    """
 
     def __init__(self, spec: EngineSpec) -> None:
         self.spec = spec
+        self.plans: dict[bytes, EngineSpec] = {}
         self.handle = 77  # of the stream
         self.calls: list[str] = []
         self.live: list[str] = []  # what was made and not freed, in order
         self.primary = 0  # how often the primary context is retained
-        self.ran = 0  # how often the network really ran
+        self.ran = 0  # how often a network really ran
+        self.runs: list[str] = []  # names of the specs that did, in order
         self.lost = False  # an error that the context does not survive
         self.kernels_fit = True  # whether a stored runtime cache is for this GPU
         self.errors = ["[E] Cannot find plugin: of an earlier call"]  # what TensorRT has logged
@@ -319,15 +326,15 @@ class Runtime:
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None:
         how = self._gpu.call("deserialize_cuda_engine", needs_context=True)
-        return None if how is False else Engine(self._gpu)
+        return None if how is False else Engine(self._gpu, self._gpu.plans.get(serialized_engine, self._gpu.spec))
 
 
 class Engine:
     REAL: ClassVar = "ICudaEngine"
 
-    def __init__(self, gpu: FakeGpu) -> None:
-        self._gpu = gpu
-        self._tensors = {name: (is_input, dtype, shape) for name, is_input, dtype, shape in gpu.spec.tensors}
+    def __init__(self, gpu: FakeGpu, spec: EngineSpec) -> None:
+        self._gpu, self._spec = gpu, spec
+        self._tensors = {name: (is_input, dtype, shape) for name, is_input, dtype, shape in spec.tensors}
         gpu.made("engine")
 
     @property
@@ -348,14 +355,14 @@ class Engine:
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
         rest = self._tensors[name][2][1:]
-        return [(n, *rest) for n in (1, 1, self._gpu.spec.max_batch)]
+        return [(n, *rest) for n in (1, 1, self._spec.max_batch)]
 
     def create_runtime_config(self) -> RuntimeConfig:
         return RuntimeConfig(self._gpu)
 
     def create_execution_context(self, runtime_config: RuntimeConfig | None = None) -> ExecutionContext | None:
         how = self._gpu.call("create_execution_context", needs_context=True)
-        return None if how is False else ExecutionContext(self._gpu, runtime_config)
+        return None if how is False else ExecutionContext(self._gpu, self._spec, runtime_config)
 
     def __del__(self) -> None:
         self._gpu.calls.append("~Engine")
@@ -396,8 +403,8 @@ class RuntimeCache:
 class ExecutionContext:
     REAL: ClassVar = "IExecutionContext"
 
-    def __init__(self, gpu: FakeGpu, config: RuntimeConfig | None) -> None:
-        self._gpu, self._config = gpu, config
+    def __init__(self, gpu: FakeGpu, spec: EngineSpec, config: RuntimeConfig | None) -> None:
+        self._gpu, self._spec, self._config = gpu, spec, config
         self._addresses: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         gpu.made("execution context")
@@ -419,20 +426,23 @@ class ExecutionContext:
             if self._gpu._capture is not None:
                 self._gpu._capture_broken = True
             return False
-        gpu, addresses, shapes = self._gpu, dict(self._addresses), dict(self._shapes)
-        tensors = {name: (is_input, dtype, shape) for name, is_input, dtype, shape in gpu.spec.tensors}
+        gpu, spec, addresses, shapes = self._gpu, self._spec, dict(self._addresses), dict(self._shapes)
+        tensors = {name: (is_input, dtype, shape) for name, is_input, dtype, shape in spec.tensors}
         batch = {shape[0] for shape in shapes.values()}
         assert len(batch) == 1 and set(addresses) == set(tensors)
 
         def view(name: str) -> Array:
             _, dtype, shape = tensors[name]
             size = (*batch, *shape[1:])
-            kind = np.dtype({"FLOAT": np.float32, "UINT8": np.uint8}[dtype])
+            kind = np.dtype(KINDS[dtype])
             return gpu.memory(addresses[name], int(np.prod(size)) * kind.itemsize).view(kind).reshape(size)
 
         def work() -> None:
             gpu.ran += 1
-            view("image")[...] = gpu.spec.compute({name: view(name) for name in shapes})
+            gpu.runs.append(spec.name)
+            made = spec.compute({name: view(name) for name in shapes})
+            for name, value in (made if isinstance(made, dict) else {"image": made}).items():
+                view(name)[...] = value
 
         gpu.enqueue(work)
         return True

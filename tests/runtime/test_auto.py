@@ -179,7 +179,7 @@ def test_candidates_follow_what_is_installed(tiny_bundle: Path, monkeypatch: pyt
     assert auto.candidates(bundle, POSE) == ["onnxruntime", "openvino", "tensorrt"]
     joint = ["onnxruntime with the joint graph", "openvino with the joint graph"]
     assert auto.candidates(whole, POSE) == ["onnxruntime", "openvino", *joint, "tensorrt"]
-    assert auto.candidates(whole, LIVE) == ["onnxruntime", "openvino", *joint], "TensorRT has no live mode yet"
+    assert auto.candidates(whole, LIVE) == ["onnxruntime", "openvino", *joint, "tensorrt"]
     installed.remove("pycuda")  # engines can be built without it, and not run
     assert auto.candidates(bundle, POSE) == ["onnxruntime", "openvino"]
     installed.clear()

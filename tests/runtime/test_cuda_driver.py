@@ -110,7 +110,9 @@ def test_tensorrt_has_the_names_that_are_used() -> None:
         assert hasattr(trt, name)
         for member in vars(value) if isinstance(value, SimpleNamespace) else ():
             assert hasattr(getattr(trt, name), member), f"{name}.{member}"
-    assert [str(t).rsplit(".", 1)[-1] for t in (trt.DataType.FLOAT, trt.DataType.UINT8)] == list(DTYPES)
+    assert [str(t).rsplit(".", 1)[-1] for t in (trt.DataType.FLOAT, trt.DataType.UINT8, trt.DataType.HALF)] == list(
+        DTYPES
+    )
     assert trt.IRuntimeConfig.cuda_graph_strategy.fset and trt.TensorIOMode.INPUT != trt.TensorIOMode.OUTPUT
 
 

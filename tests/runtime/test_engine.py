@@ -33,6 +33,7 @@ from spgvton.engine.build import Options, build, check_memory
 from spgvton.engine.flavour import Flavour, load
 from spgvton.engine.gpu import Gpu
 from spgvton.engine.graph import OPERATOR, prepare
+from spgvton.engine.parts import FRAME, GARMENT
 from spgvton.engine.progress import monitor
 from spgvton.engine.timing import TimingCache
 from spgvton.errors import SpgvtonError, UsageError
@@ -371,7 +372,7 @@ def test_every_graph_builds(rtx: Any, name: str, tmp_path: Path) -> None:
     assert 1e6 < built.engine.stat().st_size < 30e6
 
 
-@pytest.mark.parametrize("graph", MODES.values())
+@pytest.mark.parametrize("graph", [*MODES.values(), FRAME])
 @pytest.mark.parametrize("warp", ["plugin", "function"])
 def test_joint_graph_builds(rtx: Any, warp: str, graph: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     library = request.getfixturevalue("plugin") if warp == "plugin" else None
@@ -379,6 +380,15 @@ def test_joint_graph_builds(rtx: Any, warp: str, graph: str, tmp_path: Path, req
     assert built.facts["plugin_layers"] == (warp == "plugin")
     # The name of a plugin stands in the plan when the plan uses it.
     assert (b"TpsGridSample" in built.engine.read_bytes()) == (warp == "plugin")
+
+
+def test_the_garments_part_of_the_live_graph_builds(rtx: Any, tmp_path: Path) -> None:
+    """It holds no warp, so it wants no plugin; and it is small, for it has no weights to speak of."""
+    built = build(Bundle.open(), Options(backend=RTX, graph=GARMENT, warp="plugin", sm=("89",), folder=tmp_path))
+    assert built.plugin is None and built.facts["plugin_layers"] == 0
+    assert built.engine.stat().st_size < 1e6
+    again = build(Bundle.open(), Options(backend=RTX, graph=GARMENT, warp="plugin", sm=("89",), folder=tmp_path))
+    assert again.cache == "hit"
 
 
 @pytest.mark.parametrize("half", [False, True])

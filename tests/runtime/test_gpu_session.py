@@ -15,6 +15,7 @@ from fake_gpu import Array, CudaFailure, EngineSpec, FakeGpu
 from numpy.typing import NDArray
 
 from spgvton.backends import cuda
+from spgvton.backends.contract import POSE
 from spgvton.backends.plan import Tensor, plan_buffers
 from spgvton.backends.replay import Bindings, GraphReplay
 from spgvton.backends.tensorrt import TensorRtBackend
@@ -110,14 +111,15 @@ def tensors(**changed: Tensor) -> list[Tensor]:
 
 
 def test_plan_covers_the_largest_batch() -> None:
-    plan = plan_buffers(tensors(), (H, W), "e.engine")
+    plan = plan_buffers(tensors(), POSE, (H, W), "e.engine")
     assert plan.max_batch == 2
     assert set(plan.static) == set(CHANNELS)
-    assert plan.keypoints.nbytes == 2 * 18 * 3 * 4
-    assert plan.image.nbytes == 2 * H * W * 3
+    assert plan.frame["keypoints"].nbytes == 2 * 18 * 3 * 4
+    assert plan.outputs["image"].nbytes == 2 * H * W * 3
     assert plan.static["reference_map"].nbytes == 2 * 20 * H * W * 4
     assert set(plan.all) == {*CHANNELS, "keypoints", "image"}
-    assert plan.image.shape(1) == (1, H, W, 3)
+    assert plan.outputs["image"].shape(1) == (1, H, W, 3)
+    assert not plan.kept
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_plan_covers_the_largest_batch() -> None:
 )
 def test_plan_refuses_what_is_no_joint_graph(wrong: Tensor, message: str) -> None:
     with pytest.raises(SpgvtonError, match=message):
-        plan_buffers(tensors(**{wrong.name: wrong}), (H, W), "e.engine")
+        plan_buffers(tensors(**{wrong.name: wrong}), POSE, (H, W), "e.engine")
 
 
 class RecordingGraphs:
@@ -287,9 +289,9 @@ def test_wrong_use(gpu: FakeGpu, open_on: Open) -> None:
     with pytest.raises(SpgvtonError, match=r"no garment is set yet \(cloth, cloth_mask\)"):
         backend.run(pose(1))
     dress(backend, static(1))
-    for wrong in (np.zeros((0, 18, 3)), np.zeros((2, 18, 3)), np.zeros((1, 17, 3))):
-        with pytest.raises(ValueError, match="N = 1 to 1"):
-            backend.run(wrong.astype(np.float32))
+    for wrong, message in (((0, 18, 3), "N = 1 to 1"), ((2, 18, 3), "N = 1 to 1"), ((1, 17, 3), r"\(1, 18, 3\), got")):
+        with pytest.raises(ValueError, match=message):
+            backend.run(np.zeros(wrong, np.float32))
     assert "execute_async_v3" not in gpu.calls
     backend.close()
 
@@ -573,7 +575,7 @@ def test_two_sessions_do_not_disturb_each_other(gpu: FakeGpu, open_on: Open) -> 
 
 
 def config_of(backend: TensorRtBackend) -> Any:
-    return backend._execution._context._config
+    return backend._frame.execution._context._config
 
 
 def test_rtx_captures_by_itself_and_keeps_its_kernels(

@@ -10,7 +10,7 @@ from typing import Final
 from spgvton.backends.contract import POSE, Backend, Mode
 from spgvton.bundle import Bundle
 from spgvton.engine.flavour import MODULES
-from spgvton.errors import SpgvtonError, UsageError
+from spgvton.errors import UsageError
 
 __all__ = ["BACKENDS", "CPU_BACKENDS", "Backend", "open_backend", "tell"]
 
@@ -29,7 +29,7 @@ def open_backend(
 ) -> Backend:  # fmt: skip
     """The back end NAME, one of BACKENDS, for BUNDLE and MODE; the precision is the bundle's, or bfloat16 by openvino-bf16.
 
-    mode: whose joint graph it runs; TensorRT has POSE only. `auto` measures which of those that are installed is fastest, see
+    mode: whose joint graph it runs. `auto` measures which of those that are installed is fastest, see
     spgvton.backends.auto. threads, batch (frames of a run), form ("pair" or "joint", see OnnxRuntimeBackend): of those on
     the CPU. warp, plugin: of the engine, see `spgvton build`; the engine comes from the cache or is built now, which takes
     minutes. say: is told where the engine came from, why CUDA graphs are not used where they are not, and what `auto` chose
@@ -39,13 +39,9 @@ def open_backend(
     if name in MODULES:
         if threads is not None or batch != 1:
             raise UsageError(f"--threads is for --backend {', '.join(CPU_BACKENDS)}")
-        if mode is not POSE:
-            raise SpgvtonError(
-                f"back end {name} has no {mode.name} mode yet: use {' or '.join(CPU_BACKENDS)}, or mode pose"
-            )
         from spgvton.backends.tensorrt import open_tensorrt
 
-        return open_tensorrt(name, bundle, warp=warp, plugin=plugin, say=say)
+        return open_tensorrt(name, bundle, mode=mode, warp=warp, plugin=plugin, say=say)
     if name not in BACKENDS:
         raise UsageError(f"back end '{name}' is unknown: use one of {', '.join(BACKENDS)}")
     if warp or plugin:

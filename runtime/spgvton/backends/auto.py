@@ -70,7 +70,7 @@ def candidates(bundle: Bundle, mode: Mode) -> list[str]:
         names.append("openvino")
     if bundle.precision != "int8" and bundle.pair(mode.joint):
         names += [name + JOINT for name in names]
-    if mode is POSE and first_gpu() is not None and importlib.util.find_spec("pycuda"):
+    if first_gpu() is not None and importlib.util.find_spec("pycuda"):
         names += [name for name, module in MODULES.items() if importlib.util.find_spec(module)]
     return names
 

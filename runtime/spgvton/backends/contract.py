@@ -16,39 +16,57 @@ PERSON_AND_GARMENT: Final = ("reference_map", "head", "body", "source_keypoints"
 GARMENT: Final = ("cloth", "cloth_mask")
 KEYPOINTS: Final = "keypoints"
 IMAGE: Final = "image"
+CONTROL_POINTS: Final = (4, 9, 16, 25)  # of the warp's grid
 
 Array = NDArray[Any]
 
 
+Typed = tuple[
+    type[np.generic], tuple[int | str, ...]
+]  # an element, and a shape without the batch axis; see Mode.item_shape
+
+
 @dataclass(frozen=True)
 class Mode:
-    """One of spgvton.bundle.MODES: its joint graph and that graph's tensors by name."""
+    """One of spgvton.bundle.MODES: its joint graph and that graph's tensors by name.
+
+    static: inputs that stay until they are set again, float32. frame: what every frame brings. outputs: what it gives.
+    """
 
     name: str
-    static: tuple[str, ...]  # inputs that stay until they are set again, float32
-    frame: dict[
-        str, tuple[type[np.generic], tuple[int | str, ...]]
-    ]  # what every frame brings: type, shape without batch
-    outputs: tuple[str, ...]
+    static: tuple[str, ...]
+    frame: dict[str, Typed]
+    outputs: dict[str, Typed]
 
     @property
     def joint(self) -> str:
         """Name of the graph in a bundle; what it is in two is spgvton.bundle.PAIRS of it."""
         return MODES[self.name]
 
-    def item_shape(self, name: str, size: tuple[int, int]) -> tuple[int, ...]:
-        """Shape of frame input NAME without the batch axis, for a network of SIZE (H, W)."""
-        sides = {"H": size[0], "W": size[1]}
-        return tuple(sides[n] if isinstance(n, str) else n for n in self.frame[name][1])
+    @property
+    def typed(self) -> dict[str, Typed]:
+        """What every frame brings and gives."""
+        return {**self.frame, **self.outputs}
+
+    def item_shape(self, name: str, size: tuple[int, int], found: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Shape of NAME, one of `typed`, without the batch axis, for a network of SIZE (H, W).
+
+        found: the shape that a graph has there, which decides how many control points there are.
+        """
+        points = found[-1] if found and found[-1] in CONTROL_POINTS else CONTROL_POINTS[-1]
+        sides = {"H": size[0], "W": size[1], "G*G": points}
+        return tuple(sides[n] if isinstance(n, str) else n for n in self.typed[name][1])
 
 
-POSE: Final = Mode("pose", PERSON_AND_GARMENT, {KEYPOINTS: (np.float32, (18, 3))}, (IMAGE,))
-# rendered uint8 (N, H, W, 3): I_r of G3; composition, clothes_mask uint8 (N, H, W): M of G3 and M_p^C of G2, 255 where 1;
-# semantic uint8 (N, H, W): G1's likeliest label; theta float32 (N, 2, G*G).
+POSE: Final = Mode("pose", PERSON_AND_GARMENT, {KEYPOINTS: (np.float32, (18, 3))}, {IMAGE: (np.uint8, ("H", "W", 3))})
+# rendered: I_r of G3; composition, clothes_mask: M of G3 and M_p^C of G2, 255 where 1; semantic: G1's likeliest label.
 LIVE: Final = Mode(
     "live", GARMENT,
     {"picture": (np.uint8, ("H", "W", 3)), "labels": (np.uint8, ("H", "W")), KEYPOINTS: (np.float32, (18, 3))},
-    ("rendered", "composition", "clothes_mask", "semantic", "theta"),
+    {
+        "rendered": (np.uint8, ("H", "W", 3)), "composition": (np.uint8, ("H", "W")), "clothes_mask": (np.uint8, ("H", "W")),
+        "semantic": (np.uint8, ("H", "W")), "theta": (np.float32, (2, "G*G")),
+    },
 )  # fmt: skip
 
 

@@ -128,7 +128,7 @@ class OnnxRuntimeBackend(RunsPoses):
             if self._prepared is None:
                 self._prepared = self._run_session_graph()
             values = {**self._static, **self._prepared, **given}
-            made = self._session.run(self._mode.outputs, {name: values[name] for name in self._inputs})
+            made = self._session.run([*self._mode.outputs], {name: values[name] for name in self._inputs})
         return dict(zip(self._mode.outputs, made))
 
     def _run_session_graph(self) -> dict[str, NDArray[np.float32]]:

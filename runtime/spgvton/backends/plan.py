@@ -1,4 +1,4 @@
-"""Which buffers an engine needs, and whether it is a joint graph at all: decided from its tensors alone."""
+"""Which buffers a session's engines need, and whether they are those of a joint graph at all: decided from their tensors alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from spgvton.backends.contract import IMAGE, KEYPOINTS, POSE, check_inputs
+from spgvton.backends.contract import Mode, check_inputs
 from spgvton.errors import SpgvtonError
 
-DTYPES: Final[dict[str, np.dtype[Any]]] = {"FLOAT": np.dtype(np.float32), "UINT8": np.dtype(np.uint8)}
+DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "FLOAT": np.dtype(np.float32), "UINT8": np.dtype(np.uint8), "HALF": np.dtype(np.float16),
+}  # fmt: skip
+NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -45,44 +48,63 @@ class Buffer:
 
 @dataclass(frozen=True)
 class BufferPlan:
-    """Every buffer of an engine: static inputs (set once per person or garment), keypoints in, image out."""
+    """Every buffer of a session: static inputs (set once per person or garment), what every frame brings and gives, and
+    kept, what one engine makes of the static ones for the other and what never leaves the device."""
 
     static: dict[str, Buffer]
-    keypoints: Buffer
-    image: Buffer
+    kept: dict[str, Buffer]
+    frame: dict[str, Buffer]
+    outputs: dict[str, Buffer]
     max_batch: int
 
     @property
-    def inputs(self) -> dict[str, Buffer]:
-        return {**self.static, KEYPOINTS: self.keypoints}
+    def on_host(self) -> dict[str, Buffer]:
+        """Those that have pinned memory, too."""
+        return {**self.static, **self.frame, **self.outputs}
 
     @property
     def all(self) -> dict[str, Buffer]:
-        return {**self.inputs, IMAGE: self.image}
+        return {**self.on_host, **self.kept}
 
 
-def plan_buffers(tensors: Sequence[Tensor], size: tuple[int, int], what: str) -> BufferPlan:
-    """The buffers for TENSORS of engine WHAT, whose picture must have SIZE (height, width).
+def plan_buffers(
+    tensors: Sequence[Tensor], mode: Mode, size: tuple[int, int], what: str, prepared: Sequence[Tensor] = ()
+) -> BufferPlan:
+    """The buffers for TENSORS of engine WHAT, which runs MODE for pictures of SIZE (height, width).
 
-    Raises SpgvtonError when the engine is not one of a joint graph: other names, types, sizes, or batches that differ.
+    prepared: the tensors of the engine that runs before it when a static input changes. Its outputs are inputs of this one.
+    Raises SpgvtonError when the engines are not those of a joint graph: other names, types, sizes, or batches that differ.
     """
-    inputs = {t.name: t for t in tensors if t.is_input}
+    kept = {t.name: t for t in prepared if not t.is_input}
     outputs = {t.name: t for t in tensors if not t.is_input}
-    check_inputs(list(inputs), POSE, what)
-    if set(outputs) != {IMAGE}:
+    inputs = {t.name: t for t in (*prepared, *tensors) if t.is_input and t.name not in kept}
+    check_inputs(list(inputs), mode, what)
+    if set(outputs) != set(mode.outputs):
         raise SpgvtonError(f"{what} is not an spgvton joint graph (outputs {', '.join(outputs) or 'none'})")
-    batches = {t.max_batch for t in inputs.values()}
+    batches = {t.max_batch for t in (*prepared, *tensors) if t.is_input}
     if len(batches) != 1:
         raise SpgvtonError(f"{what} takes inputs of different batches ({', '.join(map(str, sorted(batches)))})")
     (max_batch,) = batches
-    expected = {KEYPOINTS: ("FLOAT", (18, 3)), IMAGE: ("UINT8", (*size, 3))}
-    buffers = {}
-    for tensor in tensors:
-        dtype, item = expected.get(tensor.name, ("FLOAT", tensor.shape[1:]))
-        if tensor.dtype != dtype or tensor.shape[1:] != item or any(n < 1 for n in item):
-            raise SpgvtonError(
-                f"{what} has {tensor.name} as {tensor.dtype} {tensor.shape}, expected {dtype} {(-1, *item)}: build it again"
-            )
-        buffers[tensor.name] = Buffer(tensor.name, DTYPES[dtype], item, max_batch)
-    keypoints, image = buffers.pop(KEYPOINTS), buffers.pop(IMAGE)
-    return BufferPlan(buffers, keypoints, image, max_batch)
+    buffers: dict[str, Buffer] = {}
+    for tensor in (*prepared, *tensors):
+        buffer = _buffer(tensor, mode, size, what, max_batch, known=tensor.name not in kept)
+        if buffers.setdefault(tensor.name, buffer) != buffer:
+            raise SpgvtonError(f"{what} takes {tensor.name} as another engine does not give it: build both again")
+
+    def those(names: Sequence[str]) -> dict[str, Buffer]:
+        return {name: buffers[name] for name in buffers if name in names}
+
+    return BufferPlan(those(mode.static), those(list(kept)), those(list(mode.frame)), those(list(outputs)), max_batch)
+
+
+def _buffer(tensor: Tensor, mode: Mode, size: tuple[int, int], what: str, max_batch: int, *, known: bool) -> Buffer:
+    """TENSOR's memory. known: its type is MODE's to say."""
+    name, dtype, item = tensor.name, tensor.dtype, tensor.shape[1:]
+    expected, shape = ("FLOAT", item) if known else (dtype, item)
+    if name in mode.typed:
+        expected, shape = NAMES[np.dtype(mode.typed[name][0])], mode.item_shape(name, size, item)
+    if dtype not in DTYPES or (dtype, item) != (expected, shape) or any(n < 1 for n in item):
+        raise SpgvtonError(
+            f"{what} has {name} as {dtype} {tensor.shape}, expected {expected} {(-1, *shape)}: build it again"
+        )
+    return Buffer(name, DTYPES[dtype], item, max_batch)

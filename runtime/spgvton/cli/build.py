@@ -24,12 +24,16 @@ from pathlib import Path
 from spgvton.bundle import GRAPHS, PARSER, Bundle
 from spgvton.engine.build import Built, Options, build, explain
 from spgvton.engine.flavour import MODULES, WARPS
+from spgvton.engine.parts import PARTS
 from spgvton.errors import SpgvtonError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", help="folder of the bundle (default: the shipped one)")
-    parser.add_argument("--graph", choices=(*GRAPHS, PARSER), help=f"default: tryon; of a parser's bundle {PARSER}")
+    parser.add_argument(
+        "--graph", choices=(*GRAPHS, *PARTS, PARSER),
+        help=f"default: tryon; of a parser's bundle {PARSER}. Live mode runs {' and '.join(PARTS)}, cut out of live",
+    )  # fmt: skip
     parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="must be the bundle's")
     parser.add_argument("--backend", choices=tuple(MODULES), default="tensorrt")
     parser.add_argument("--warp", choices=WARPS, help="default: plugin with tensorrt where one is given, else function")

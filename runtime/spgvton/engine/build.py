@@ -18,6 +18,7 @@ from spgvton.engine.flavour import WARPS, Flavour
 from spgvton.engine.gpu import Gpu, first_gpu
 from spgvton.engine.graph import prepare
 from spgvton.engine.load import LoadedEngine
+from spgvton.engine.parts import FRAME, PARTS
 from spgvton.engine.progress import monitor
 from spgvton.engine.timing import TimingCache
 from spgvton.errors import SpgvtonError, UsageError
@@ -28,7 +29,7 @@ MIB: Final = 1 << 20
 # `paper` (360 MB) 2410-2480 MiB. TensorRT itself also times kernels on the GPU; --workspace limits that.
 BASE_MEMORY, MEMORY_PER_BYTE = 600 * MIB, 6
 
-JOINT: Final = tuple(MODES.values())  # graphs that warp
+WARPING: Final = (*MODES.values(), FRAME)  # graphs that warp
 STANDARD_WARP: Final = (
     "no plugin was given (--plugin, $SPGVTON_PLUGIN): the warp is computed by the graph's standard operators"
 )
@@ -41,7 +42,7 @@ class Options:
 
     precision: str = "fp32"
     backend: str = "tensorrt"
-    graph: str = "tryon"
+    graph: str = "tryon"  # one of the bundle's, or of PARTS
     warp: str | None = None  # plugin for tensorrt where one is given; else function (tensorrt-rtx's wheel takes none)
     plugin: Path | None = None
     max_batch: int = 1
@@ -81,7 +82,7 @@ def build(bundle: Bundle, options: Options) -> Built:
     trt = flavour.load(options.backend)
     given = options.plugin or os.environ.get("SPGVTON_PLUGIN")
     warp = options.warp or ("plugin" if given and not trt.is_rtx else "function")
-    plugin = _plugin_file(given) if warp == "plugin" and options.graph in JOINT else None
+    plugin = _plugin_file(given) if warp == "plugin" and options.graph in WARPING else None
     gpu = None if trt.is_rtx else _required_gpu(options)
     advice = _advice(options, trt, warp)
     key = _key(bundle, options, trt, warp, plugin, gpu)
@@ -96,7 +97,7 @@ def build(bundle: Bundle, options: Options) -> Built:
             if reason is not None:
                 timing = TimingCache(trt, gpu, engine.parent) if gpu else None
                 start = time.perf_counter()
-                plan, facts = _build_plan(bundle.graph(options.graph), options, trt, warp, plugin, timing)
+                plan, facts = _build_plan(_whole(bundle, options), options, trt, warp, plugin, timing)
                 cache.write(engine, plan, key, facts | {"seconds": round(time.perf_counter() - start, 1)})
                 if timing:
                     timing.keep()  # after the engine, which does not depend on it
@@ -104,8 +105,13 @@ def build(bundle: Bundle, options: Options) -> Built:
     return Built(engine, plugin, how, options.backend, options.precision, cache.read_facts(engine), advice)
 
 
+def _whole(bundle: Bundle, options: Options) -> Path:
+    """The file of the graph that OPTIONS name, or that it is a part of."""
+    return bundle.graph(PARTS.get(options.graph, options.graph))
+
+
 def _check(bundle: Bundle, options: Options) -> None:
-    bundle.graph(options.graph)
+    _whole(bundle, options)
     if options.warp not in (None, *WARPS):
         raise UsageError(f"--warp must be one of {', '.join(WARPS)}, got {options.warp}")
     if options.max_batch < 1:
@@ -118,7 +124,7 @@ def _check(bundle: Bundle, options: Options) -> None:
 
 
 def _advice(options: Options, trt: Flavour, warp: str) -> tuple[str, ...]:
-    standard = options.graph in JOINT and not options.warp and warp == "function" and not trt.is_rtx
+    standard = options.graph in WARPING and not options.warp and warp == "function" and not trt.is_rtx
     slow = trt.is_rtx and options.precision == "int8"
     return tuple(text for text, applies in ((STANDARD_WARP, standard), (RTX_INT8, slow)) if applies)
 
@@ -150,7 +156,7 @@ def _key(bundle: Bundle, options: Options, trt: Flavour, warp: str, plugin: Path
     """Everything that the engine depends on."""
     files = bundle.manifest["files"]
     return {
-        "graph": files[f"{options.graph}.onnx"]["sha256"],
+        "graph": files[_whole(bundle, options).name]["sha256"],
         "weights": files[WEIGHTS]["sha256"] if WEIGHTS in files else None,
         "plugin": sha256(plugin) if plugin else None,
         "tensorrt": f"{trt.name} {trt.version}",
@@ -180,7 +186,7 @@ def check_memory(needed: int) -> None:
 def _build_plan(
     path: Path, options: Options, trt: Flavour, warp: str, plugin: Path | None, timing: TimingCache | None
 ) -> tuple[bytes, dict[str, Any]]:
-    model, warps = prepare(path, warp)
+    model, warps = prepare(path, warp, options.graph if options.graph in PARTS else None)
     needed = BASE_MEMORY + MEMORY_PER_BYTE * model.ByteSize()
     check_memory(needed)
     builder = trt.trt.Builder(trt.logger)

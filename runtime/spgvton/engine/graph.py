@@ -14,15 +14,17 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 from onnx.inliner import inline_local_functions
 
+from spgvton.engine.parts import cut
 from spgvton.errors import SpgvtonError
 
 OPERATOR: Final = ("spgvton", "TpsGridSample")
 
 
-def prepare(path: Path, warp: str) -> tuple[onnx.ModelProto, int]:
+def prepare(path: Path, warp: str, part: str | None = None) -> tuple[onnx.ModelProto, int]:
     """Read the graph at PATH for TensorRT: (model, number of warp nodes that the plugin must serve).
 
     warp: "plugin" strips the operator's function body (TensorRT before 10.7 would prefer it), "function" inlines it.
+    part: one of spgvton.engine.parts.PARTS, of which the graph is the whole.
     The model holds all weights. Raises SpgvtonError for a file that is no ONNX graph, or a body that is missing.
     """
     try:
@@ -31,6 +33,8 @@ def prepare(path: Path, warp: str) -> tuple[onnx.ModelProto, int]:
         raise SpgvtonError(f"cannot read {path}: {e.strerror or e}") from e
     except Exception as e:  # protobuf's DecodeError, without importing protobuf
         raise SpgvtonError(f"{path} is no ONNX graph ({str(e).splitlines()[0]}): export the bundle again") from e
+    if part is not None:
+        model = cut(model, part)
     nodes = [n for n in model.graph.node if (n.domain, n.op_type) == OPERATOR]
     if warp == "plugin":
         kept = [f for f in model.functions if (f.domain, f.name) != OPERATOR]

@@ -66,6 +66,7 @@ class Skeleton:
 # ------------------------------------------------------------------ sampling
 _ARMS: Final[dict[str, Limbs]] = {
     "down": Limbs(_vec(0.20, -1, -0.05), _vec(0.10, -1, 0.18), pronation=-0.2),
+    "hanging": Limbs(_vec(0.13, -1, -0.02), _vec(0.03, -1, 0.10), pronation=-0.3),
     "hip": Limbs(_vec(0.75, -0.8, -0.28), _vec(-0.72, -0.40, 0.50), curl=0.5, hand=_vec(-0.45, -0.45, 0.45)),
     "bent": Limbs(_vec(0.25, -1, -0.1), _vec(0.15, 0.12, 1)),
     "across": Limbs(_vec(0.28, -1, 0.12), _vec(-1, 0.10, 0.62), pronation=0.3),
@@ -73,20 +74,22 @@ _ARMS: Final[dict[str, Limbs]] = {
     "back": Limbs(_vec(0.35, -0.9, -0.45), _vec(-0.35, -0.8, -0.5)),
     "chin": Limbs(_vec(0.25, -0.85, 0.45), _vec(-0.28, 0.95, 0.25), curl=0.7),
 }
-_ARM_CHANCES: Final = ("down", "down", "hip", "bent", "across", "out", "back", "chin")
+_ARM_CHANCES: Final = ("down", "hanging", "hip", "bent", "across", "out", "back", "chin")
+_BOTH_HANG: Final = 0.35  # share of people who just stand there, as before a mirror
 
 
 def arm(kind: str) -> Limbs:
-    """A typical arm: down, hip (hand on hip), bent, across, out, back or chin; the leg stands straight."""
+    """A typical arm: down, hanging, hip (hand on hip), bent, across, out, back or chin; the leg stands straight."""
     return _ARMS[kind]
 
 
 def sample_pose(rng: np.random.Generator) -> Pose:
-    """A standing pose as in a shop's catalogue, turned by at most 0.8 rad."""
+    """A standing pose as before a mirror or in a shop's catalogue, turned by at most 0.8 rad."""
     lean = rng.choice([-1, 1]) * rng.uniform(0, 0.06)
+    both_hang = rng.random() < _BOTH_HANG
 
     def limbs(sign: int) -> Limbs:
-        kind = str(rng.choice(_ARM_CHANCES))
+        kind = "hanging" if both_hang else str(rng.choice(_ARM_CHANCES))
         base = _ARMS[kind]
         upper, fore = base.upper + rng.normal(0, 0.05, 3), base.fore + rng.normal(0, 0.05, 3)
         curl = rng.uniform(0.2, 0.55)

@@ -20,8 +20,8 @@ from spgvton.backends import cuda, open_backend, tensorrt
 from spgvton.backends.contract import LIVE
 from spgvton.backends.onnxruntime import OnnxRuntimeBackend, session_options
 from spgvton.backends.plan import Tensor, plan_buffers
+from spgvton.backends.samples import live_samples
 from spgvton.backends.tensorrt import TensorRtBackend
-from spgvton.bench.inputs import live_samples
 from spgvton.bundle import Bundle
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets

@@ -21,6 +21,7 @@ from spgvton.kiosk import config as kiosk_config
 from spgvton.kiosk.server import Running, started
 
 ASSETS = DemoAssets.open().folder
+SLOW = "synthetic://?fps=6"  # leaves the processor to what is tested
 
 
 def wait_for(true: Callable[[], object], seconds: float = 60.0) -> None:

@@ -7,6 +7,7 @@ examples:
   spgvton doctor
   spgvton doctor --json
   spgvton doctor --bundle my_bundle
+  spgvton doctor --kiosk shop/kiosk.yaml
   spgvton doctor --gpu --plugin build/native/libspgvton_plugin.so
   spgvton doctor --gpu --backend tensorrt-rtx --json
 Exit codes: 0 the CPU path works, 1 it does not; with --gpu: 0 the GPU gives the CPU's pictures, 1 it does not, or is not
@@ -40,7 +41,7 @@ from typing import Any, Final, Literal
 from spgvton import machine
 from spgvton.cli import backend
 from spgvton.engine.flavour import JETSON, MODULES
-from spgvton.errors import UsageError
+from spgvton.errors import SpgvtonError, UsageError
 
 Status = Literal["ok", "missing", "problem"]
 TIMEOUT_S: Final = 30.0
@@ -62,6 +63,7 @@ class Check:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `spgvton doctor`."""
     parser.add_argument("--bundle", metavar="DIR", help="model bundle to check; otherwise the shipped one")
+    parser.add_argument("--kiosk", type=Path, metavar="YAML", help="also look at this kiosk.yaml")
     parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
     parser.add_argument("--gpu", action="store_true", help="engine, parity and benchmark on this machine's GPU instead")
     backend.add_arguments(parser, tuple(MODULES))
@@ -358,13 +360,29 @@ def table(checks: list[Check]) -> str:
     return "\n".join(lines)
 
 
+def check_kiosk(path: Path) -> Check:
+    """Whether a kiosk.yaml can be read, and phones reach what it announces to them."""
+    from spgvton.kiosk import config
+    from spgvton.kiosk.take_home import check_reachable
+
+    try:
+        found = config.load(path)
+        check_reachable(found)
+    except SpgvtonError as e:
+        return Check("kiosk.yaml", "problem", str(e), "mend it", required=True)
+    told = found.take_home.address
+    return Check(
+        "kiosk.yaml", "ok", f"{path}; " + (f"phones fetch stills from {told}" if told else "no stills for phones")
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """`spgvton doctor`. Returns the exit code."""
     if args.gpu:
         return int(importlib.import_module("spgvton.cli.doctor_gpu").run(args))
     if args.backend or args.warp or args.plugin:
         raise UsageError("--backend, --warp and --plugin go with --gpu")
-    checks = examine(args.bundle)
+    checks = examine(args.bundle) + ([check_kiosk(args.kiosk)] if args.kiosk else [])
     works = all(c.status == "ok" for c in checks if c.required)
     verdict = "The CPU path works." if works else "The CPU path does not work: see the problems above."
     if args.json:

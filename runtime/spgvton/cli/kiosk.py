@@ -5,6 +5,7 @@ examples:
   spgvton kiosk run --config shop/kiosk.yaml     then open http://127.0.0.1:8080/ (staff: /operator)
   spgvton kiosk run --config shop/kiosk.yaml --host 0.0.0.0      for other machines too: a token is needed
   spgvton kiosk import --config shop/kiosk.yaml photographs/      cut out in bulk; staff look at them on /review
+  spgvton kiosk privacy-notice --config shop/kiosk.yaml --language de     what customers are told, to be printed
   spgvton kiosk prepare --config shop/kiosk.yaml builds TensorRT's engine; the service does it before its first start
   spgvton kiosk install --config /etc/spgvton/kiosk.yaml --dry-run
   sudo spgvton kiosk install --config /etc/spgvton/kiosk.yaml --browser
@@ -21,6 +22,8 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from spgvton.errors import UsageError
 
 if TYPE_CHECKING:
     from spgvton.kiosk.config import KioskConfig
@@ -41,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     import_.add_argument("--config", required=True, type=Path, metavar="YAML")
     import_.add_argument("photographs", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of them")
     import_.add_argument("--json", action="store_true", help="print the counts as JSON on stdout")
+    notice = actions.add_parser("privacy-notice", help="print what this kiosk tells customers about their pictures")
+    notice.add_argument("--config", required=True, type=Path, metavar="YAML")
+    notice.add_argument("--language", metavar="CODE", help="one of language.offered; otherwise language.default")
     install = actions.add_parser("install", help="write the systemd units")
     install.add_argument("--config", required=True, type=Path, metavar="YAML", help="as the service reads it")
     install.add_argument("--user", default="spgvton", help="system user of the service (spgvton)")
@@ -62,6 +68,18 @@ def _import(config: KioskConfig, args: argparse.Namespace) -> int:
     return 1 if counts["refused"] else 0
 
 
+def _notice(config: KioskConfig, code: str | None) -> int:
+    from spgvton.kiosk.language import languages
+    from spgvton.kiosk.notice import as_text
+
+    known = languages(config.language.folder)
+    wanted = code or config.language.default
+    if wanted not in known:
+        raise UsageError(f"--language {wanted}: there are {', '.join(sorted(known))}")
+    print(as_text(config, known[wanted]))
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """`spgvton kiosk`. Returns the exit code; raises SpgvtonError."""
     from spgvton.kiosk import config as kiosk_config
@@ -80,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.action == "import":
         return _import(config, args)
+    if args.action == "privacy-notice":
+        return _notice(config, args.language)
     if args.action == "install":
         from spgvton.kiosk.units import install
 

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -22,8 +21,10 @@ from starlette.types import ASGIApp
 
 from spgvton import __version__
 from spgvton.errors import SpgvtonError
+from spgvton.kiosk.config import KioskConfig
 from spgvton.kiosk.control import Kiosk, NotKept
 from spgvton.kiosk.guard import COOKIE, Guard, Proxies, Rates, Token, too_many, wrong_token
+from spgvton.kiosk.looks_api import add_looks
 from spgvton.kiosk.mjpeg import MjpegResponse, Viewers
 from spgvton.kiosk.models import (
     Choice,
@@ -39,28 +40,31 @@ from spgvton.kiosk.models import (
     StatusView,
     Switch,
 )  # fmt: skip
-from spgvton.kiosk.openapi import JPEG, errors
+from spgvton.kiosk.openapi import JPEG, STATIC, errors
+from spgvton.kiosk.privacy_api import add_privacy
 from spgvton.kiosk.review_api import add_review
 from spgvton.kiosk.supervisor import Health
+from spgvton.kiosk.take_home_api import add_take_home
 from spgvton.kiosk.uploads import jpeg as encode_jpeg
 from spgvton.kiosk.uploads import overlay
 from spgvton.kiosk.uploads_api import Pictures, add_uploads
 
 log = logging.getLogger(__name__)
 
-STATIC: Final = Path(__file__).parent / "static"
 PAGES: Final = {"/": "mirror.html", "/operator": "operator.html", "/review": "review.html", "/login": "login.html"}
 YEAR_S: Final = 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the application serves. registry: of /metrics. health: called for each probe."""
+    """What the application serves. registry: of /metrics. health: called for each probe. restart: ends the process soon."""
 
     kiosk: Kiosk
     viewers: Viewers
     registry: CollectorRegistry
     health: Callable[[], Health]
+    config: KioskConfig
+    restart: Callable[[], None]
     token: Token | None = None
     hosts: tuple[str, ...] = ()
     upload_bytes: int = 12 * 2**20
@@ -91,6 +95,9 @@ def build_app(services: Services) -> ASGIApp:
     pictures = Pictures()
     add_uploads(app, services.kiosk, pictures)
     add_review(app, services.kiosk, pictures)
+    add_looks(app, services.kiosk)
+    add_take_home(app, services.kiosk)
+    add_privacy(app, services.kiosk, services.config)
     _add_login(app, services.token, failures)
     _describe_security(app)
     return Guard(
@@ -160,6 +167,11 @@ def _add_operations(app: FastAPI, services: Services) -> None:
         health = services.health()
         return probe(health.ready, health.words)
 
+    @app.post("/api/restart", status_code=202, responses=errors())
+    def restart() -> None:
+        """End the process with exit code 75, so that its supervisor (the service, a container's restart policy) starts it anew."""
+        services.restart()
+
     @app.get("/metrics", responses={**errors(), 200: {"content": {"text/plain": {}}}}, response_class=Response)
     def metrics() -> Response:
         """Prometheus text format."""
@@ -176,7 +188,8 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
         wanted = {f.name: getattr(found, f.name) for f in fields(found) if f.name in StatusView.model_fields}
         return StatusView(
             boot=boot, can_record=kiosk.recording is not None, viewers=kiosk.sink.viewers,
-            state_problem=kiosk.state_problem, language=kiosk.language, **wanted,
+            state_problem=kiosk.state_problem, language=kiosk.language,
+            asks=kiosk.consent is not None, asking=kiosk.consent is not None and kiosk.consent.asking, **wanted,
         )  # fmt: skip
 
     @app.get("/stream.mjpg", responses={**errors(503), 200: {"content": {"multipart/x-mixed-replace": {}}}},
@@ -242,7 +255,10 @@ def _add_page(app: FastAPI, kiosk: Kiosk) -> None:
     def page() -> PageView:
         """What the customer's page needs to know once."""
         names = [LanguageName(code=each.code, name=each.name, direction=each.direction) for each in offered.values()]
-        return PageView(languages=names, hints_in_picture=kiosk.mirror.written)
+        return PageView(
+            languages=names, mirrored=kiosk.mirror.mirrored, hints_in_picture=kiosk.mirror.written,
+            take_home=kiosk.take_home is not None,
+        )  # fmt: skip
 
     @app.get("/api/languages/{code}", responses=errors(404))
     def words(code: LanguageCode) -> LanguageView:

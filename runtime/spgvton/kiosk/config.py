@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
@@ -139,11 +140,53 @@ class LanguageConfig(Section):
     folder: Annotated[ConfigPath | None, Field(strict=False)] = None
 
 
+class PrivacyConfig(Section):
+    """consent: the camera's pictures are looked at only after somebody agreed on the screen. contact: whom customers may ask.
+
+    The notice's words are the language catalogue's, which language.folder may replace.
+    """
+
+    consent: bool = False
+    contact: str = Field(default="", max_length=300, pattern=r"^[^\x00-\x1f]*$")
+
+
 class RecordingConfig(Section):
     """Where recordings go once someone switches recording on. Without a folder it cannot be switched on."""
 
     folder: Annotated[ConfigPath | None, Field(strict=False)] = None
     minutes: float = Field(default=10.0, gt=0, le=120)
+
+
+def _announced(address: str | None) -> str | None:
+    """http://host:port that another machine can open."""
+    if address is None:
+        return None
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as e:
+        raise ValueError(f"is no address: {e}") from e
+    if parts.scheme not in ("http", "https") or not host or parts.path.strip("/") or parts.query or parts.username:
+        raise ValueError("should be http://NAME:PORT or https://NAME, as phones reach this machine")
+    if host == "localhost" or host.endswith(".localhost") or _leads_nowhere(host):
+        raise ValueError(f"should be how phones reach this machine; {host} is each machine itself")
+    return address
+
+
+def _leads_nowhere(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified or address.is_multicast
+
+
+class TakeHomeConfig(Section):
+    """A still for the customer's phone. address: as phones reach this kiosk; without it there are none. most: that wait at a time."""
+
+    address: Annotated[str | None, AfterValidator(_announced)] = Field(default=None, max_length=200)
+    minutes: float = Field(default=5.0, ge=0.5, le=60)
+    most: int = Field(default=8, ge=1, le=32)
 
 
 class WatchdogConfig(Section):
@@ -166,6 +209,8 @@ class KioskConfig(Section):
     web: WebConfig = WebConfig()
     language: LanguageConfig = LanguageConfig()
     recording: RecordingConfig = RecordingConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    take_home: TakeHomeConfig = TakeHomeConfig()
     watchdog: WatchdogConfig = WatchdogConfig()
 
 

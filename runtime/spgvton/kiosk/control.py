@@ -15,11 +15,14 @@ from typing import Any, Final
 
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.catalogue import Catalogue, Garment
+from spgvton.kiosk.consent import ConsentStep
 from spgvton.kiosk.language import ENGLISH, Offer, shipped
+from spgvton.kiosk.looks import Look, Looks
 from spgvton.kiosk.mirror import Mirror, MirrorStatus
 from spgvton.kiosk.recording import RecordingSink
 from spgvton.kiosk.review import Review
 from spgvton.kiosk.state import REVIEW, Saved, StateFile
+from spgvton.kiosk.take_home import TakeHome
 from spgvton.kiosk.uploads import Uploads
 from spgvton.kiosk.web_sink import WebSink
 from spgvton.stream.sinks import Sink
@@ -38,7 +41,8 @@ class Kiosk:
     """A mirror, its catalogue and what is remembered. Methods may be called from any thread.
 
     recording: where recordings go, and how many minutes each may be long; None = there are none.
-    languages: that a customer may choose from; None = English.
+    languages: that a customer may choose from; None = English. take_home: holds the stills that customers asked for.
+    ask: nobody is looked at before she has agreed.
     """
 
     def __init__(
@@ -49,9 +53,13 @@ class Kiosk:
         sink: WebSink,
         recording: tuple[Path, float] | None = None,
         languages: Offer | None = None,
+        take_home: TakeHome | None = None,
+        ask: bool = False,
     ) -> None:
         self.languages = languages or Offer(shipped(), ENGLISH, [ENGLISH])
         self._language: tuple[str, float] | None = None  # what the customer chose, and when
+        self.looks, self.take_home = Looks(), take_home
+        self.consent: ConsentStep | None = None
         mirror.when_forgotten(self._forget_choices)
         self.mirror, self.catalogue, self.sink = mirror, catalogue, sink
         self.recording = RecordingSink(*recording, lambda: mirror.set_recording(False)) if recording else None
@@ -63,6 +71,7 @@ class Kiosk:
         self._retry: threading.Timer | None = None
         self._choosing = threading.Lock()
         self.mirror.set_privacy(self._saved.privacy)
+        self.consent = ConsentStep(mirror.set_waiting, lambda: mirror.state) if ask else None
 
     @property
     def garment(self) -> str | None:
@@ -91,6 +100,28 @@ class Kiosk:
 
     def _forget_choices(self) -> None:
         self._language = None
+        self.looks.wipe()
+        if self.consent:
+            self.consent.forgotten()
+
+    def keep_look(self) -> Look | None:
+        """Keep a still of how the customer looks now, for as long as she is there; None where she is not dressed."""
+        epoch = self.looks.epoch
+        still = self.mirror.still()
+        if still is None:
+            return None
+        entry = self.catalogue.get(still.garment)
+        return self.looks.add(still, entry.name if entry else still.garment, epoch)
+
+    def offer_still(self, look: str | None) -> str:
+        """Let the customer's LOOK, or how she looks now, wait for her phone. Returns the still's secret. Raises SpgvtonError."""
+        if self.take_home is None:
+            raise SpgvtonError("stills are not given away here")
+        epoch = self.take_home.epoch
+        found = self.looks.get(look) if look else self.keep_look()
+        if found is None:
+            raise SpgvtonError("nobody is dressed now" if look is None else "this look is forgotten")
+        return self.take_home.offer(found.data, self.language, epoch)
 
     def status(self) -> MirrorStatus:
         """The mirror's, and what went wrong with the last recording."""
@@ -124,6 +155,8 @@ class Kiosk:
         """Wear GARMENT from the next frame on. Raises SpgvtonError when it is not there or cannot be worn, NotKept when it
         is worn but would not be after a restart.
         """
+        if garment != self.garment:
+            self.keep_look()
         entry, problem = self._wear(garment)
         log.info("garment chosen", extra={"garment": garment})
         if problem:
@@ -173,7 +206,11 @@ class Kiosk:
         self._retry.start()
 
     def close(self) -> None:
-        """Stop trying to write."""
+        """Stop trying to write; drop what waits for phones."""
+        if self.take_home:
+            self.take_home.wipe()
+        if self.consent:
+            self.consent.close()
         with self._choosing:
             if self._retry:
                 self._retry.cancel()
@@ -194,6 +231,8 @@ class Kiosk:
             self.mirror.set_privacy(on)
             if on:
                 self.sink.clear()
+                if self.take_home:
+                    self.take_home.wipe()
             log.info("privacy", extra={"on": on})
             self._state.damaged = ""  # somebody has decided
             problem = self._keep(privacy=on)

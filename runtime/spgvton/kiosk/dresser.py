@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spgvton.errors import SpgvtonError
 from spgvton.hints import Hint
+from spgvton.kiosk.still import Shown
 from spgvton.person import Garment, PersonRepresentation
 from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Unusable
@@ -49,7 +50,7 @@ class Session(Protocol):
 class Dresser:
     """(Frame, keypoints) -> try-on. Methods may be called from any thread.
 
-    open_session: opens the session; called again when the back end fails. rebuilds: how often that was.
+    open_session: opens the session; called again when the back end fails. rebuilds: how often that was. shown: the last result.
     """
 
     def __init__(self, open_session: Callable[[], Session]) -> None:
@@ -63,6 +64,7 @@ class Dresser:
         self._garment: Garment | None = None
         self._person: PersonRepresentation | None = None
         self._set: tuple[Garment | None, PersonRepresentation | None] = (None, None)  # what the session has
+        self.shown: Shown | None = None
 
     def describe(self) -> dict[str, str]:
         """The back end: name, version, device."""
@@ -83,7 +85,7 @@ class Dresser:
     def forget_person(self) -> None:
         """Overwrite the person, also in the session. Waits for a frame under way."""
         with self._lock:
-            self._person = None
+            self._person = self.shown = None
             if self._set[1] is not None:
                 self._session.forget_person()
                 self._set = (self._set[0], None)
@@ -93,7 +95,6 @@ class Dresser:
 
         A back end that fails, or refuses MAX_FAILED frames in a row, is opened anew; what it raises then is raised here.
         """
-        size = (frame.image.shape[0], frame.image.shape[1])
         with self._lock:
             garment, person = self._garment, self._person
             if person is None:
@@ -101,7 +102,7 @@ class Dresser:
             if garment is None:
                 raise Unusable(Hint.CHOOSE)
             try:
-                return self._run(garment, person, keypoints, size)
+                return self._show(garment, person, keypoints, frame)
             except Exception as e:
                 self._failed += 1
                 if isinstance(e, SpgvtonError) and self._failed < MAX_FAILED:
@@ -112,7 +113,12 @@ class Dresser:
                 with suppress(Exception):  # it is broken; what it holds of a GPU should be free before the next one
                     self._session.close()
                 self._session, self._set = self._open_session(), (None, None)
-                return self._run(garment, person, keypoints, size)
+                return self._show(garment, person, keypoints, frame)
+
+    def _show(self, garment: Garment, person: PersonRepresentation, keypoints: Float, frame: Frame) -> UInt8:
+        picture = self._run(garment, person, keypoints, (frame.image.shape[0], frame.image.shape[1]))
+        self.shown = Shown(garment, picture, frame.captured)
+        return picture
 
     def _tell(self, error: SpgvtonError) -> None:
         """Log why a frame could not be dressed; seldom, for it may be every second frame for weeks."""

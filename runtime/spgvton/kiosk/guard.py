@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 COOKIE: Final = "spgvton"
 CONNECTION: Final = "spgvton.connection"  # of a scope: (address, port) of the proxy that sent the request
 SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
-OPEN_PATHS: Final = frozenset(("/healthz", "/readyz", "/login", "/api/login"))
-OPEN_FOLDER: Final = "/static/"
+OPEN_PATHS: Final = frozenset(("/healthz", "/readyz", "/login", "/api/login", "/privacy"))
+OPEN_FOLDERS: Final = ("/static/", "/take/")  # what is below /take/ has secret names
 UPLOADS: Final = ("/api/uploads", "/api/review")  # where pictures are sent to
 MAX_JSON: Final = 4096  # bytes of any other body
 PATIENCE: Final = 8  # times the limit is read, and thrown away, before a body is cut off
@@ -203,7 +203,7 @@ class Guard:
             return 421, f"{host[:80]!r} is not a name of this kiosk: add it to web.allowed_hosts", []
         if _crosses_sites(scope["method"], headers, host):
             return 403, "requests from other sites are refused", []
-        if self._token is None or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDER):
+        if self._token is None or scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDERS):
             return None
         return self._without_token(self._token, address, scope["method"], headers)
 

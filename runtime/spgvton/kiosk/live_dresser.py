@@ -17,6 +17,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.hints import Hint
 from spgvton.image import Letterbox
 from spgvton.kiosk.dresser import MAX_FAILED, TELL_S
+from spgvton.kiosk.still import Shown
 from spgvton.live.garment import LiveGarment
 from spgvton.live.tryon import LiveTryOn, Undressable
 from spgvton.perception.parse import Parse, framed
@@ -72,7 +73,7 @@ class LiveDresser:
     """(Frame, keypoints) -> the frame, dressed. Methods may be called from any thread.
 
     open_live: opens the try-on; called again when the back end fails. latest, max_age_s: see LiveStage. rebuilds: how often it was
-    opened again. problem: why the last frame could not be dressed, for staff; "" where it could.
+    opened again. problem: why the last frame could not be dressed, for staff; "" where it could. shown: the last result.
     """
 
     def __init__(self, open_live: Callable[[], LiveTryOn], *, latest: bool, max_age_s: float | None = None) -> None:
@@ -81,6 +82,7 @@ class LiveDresser:
         self.size = self._live.network.size
         self.rebuilds = 0
         self.problem = ""
+        self.shown: Shown | None = None
         self._rate = RateMeter()
         self._stage: LiveStage | None = None
         self._given_before = 0  # answers of earlier stages
@@ -140,7 +142,7 @@ class LiveDresser:
         """
         with self._lock:
             self._forgotten = time.monotonic()
-            self._last_refusal, self.problem = None, ""
+            self._last_refusal, self.problem, self.shown = None, "", None
             if self._stage:
                 self._stage.forget()
 
@@ -221,6 +223,7 @@ class LiveDresser:
             raise Unusable(str(e) if str(e) in FOR_CUSTOMERS else Hint.WAIT) from e.__cause__
         finally:
             self._count()
+        self.shown = Shown(stage.worn, picture, frame.captured)
         self._failed, self._last_refusal, self.problem = 0, None, ""
         self._on_probation = False
         return picture

@@ -28,6 +28,7 @@ from spgvton.kiosk.lifecycle import Lifecycle, State
 from spgvton.kiosk.live_dresser import LiveDresser, OutlivedParser
 from spgvton.kiosk.memory import limit_arenas
 from spgvton.kiosk.source_capture import SourceCapture
+from spgvton.kiosk.still import Still, still_of
 from spgvton.kiosk.view import MirrorView
 from spgvton.live.network import LiveNetwork
 from spgvton.live.tryon import LiveTryOn
@@ -183,7 +184,7 @@ class Mirror:
     ) -> None:
         limit_arenas()  # before the first thread
         self._connector = connector(source_uri, realtime=True)
-        self.written = written
+        self.written, self.mirrored = written, mirrored
         self._mode, self._rotate, self._policy, self._patience_s = mode, rotate, policy, patience_s
         self._economy = economy or Economy()
 
@@ -212,7 +213,9 @@ class Mirror:
             capture, self._dresser, self._pose.follow, self._forget_image, wipe_after_s=wipe_after_s
         )
         self._when_forgotten: list[Callable[[], None]] = []
+        self._private = self._waiting = False
         self._garment: str | None = None
+        self._worn: object = None  # the same, as the dresser has prepared it
         self._unusable: str | None = None  # why the newest shown frame is not dressed
         self._forget_pose = False
         self._last_error = ""
@@ -242,6 +245,12 @@ class Mirror:
             self._dresser.set_garment(garment)  # type: ignore[arg-type]  # what the same dresser has prepared
             self._view.garment = picture
             self._garment = name
+            self._worn = garment
+
+    def still(self) -> Still | None:
+        """How the customer looks now; None where she is not dressed, or the mirror is private."""
+        with self._lock:
+            return still_of(self._dresser.shown, self._worn, self._garment, time.monotonic())
 
     def retake(self) -> None:
         """Take the customer's source picture anew."""
@@ -251,10 +260,27 @@ class Mirror:
     def set_privacy(self, on: bool) -> None:
         """ON: the customer is forgotten, frames are blackened as they are read, and the view is blank."""
         with self._lock:
-            self._view.privacy = on
-            if on:
-                self._lifecycle.wipe()
-                self._forget_pose = True
+            self._private = on
+            self._close_shutter()
+
+    def set_waiting(self, on: bool) -> None:
+        """ON: as with privacy, until somebody has agreed to be looked at."""
+        with self._lock:
+            self._waiting = on
+            self._close_shutter()
+
+    def _close_shutter(self) -> None:
+        closed = self._private or self._waiting
+        newly = closed and not self._view.privacy
+        self._view.privacy = closed
+        if newly or self._private:
+            self._lifecycle.wipe()
+            self._forget_pose = True
+
+    @property
+    def state(self) -> State:
+        """Of the customer."""
+        return self._lifecycle.state
 
     def set_recording(self, on: bool) -> None:
         """Show the badge that tells people they are being recorded. Recording itself is a sink's business."""
@@ -304,7 +330,7 @@ class Mirror:
                 dark=lifecycle.dark,
                 restarts=(source.restarts if source else 0) + self._dresser.rebuilds,
                 backend=self._dresser.describe(),
-                privacy=self._view.privacy,
+                privacy=self._private,
                 recording=self._view.recording,
                 last_error=self._last_error or lifecycle.problem,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +16,9 @@ from spgvton.kiosk.mirror import Mode
 GarmentId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="as listed by /api/garments")]
 LanguageCode = Annotated[str, Path(pattern=CODE, description="as listed by /api/page")]
 UploadId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{16}$", description="as answered by POST /api/uploads")]
+
+TakeSecret = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{32}$", description="as answered by POST /api/take-home")]
+LookId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="as listed by /api/looks")]
 
 
 class Body(BaseModel):
@@ -59,6 +62,8 @@ class PageView(BaseModel):
     """What the customer's page needs to know once; it changes with status.boot at most."""
 
     languages: list[LanguageName] = Field(description="that are offered; one alone needs no button")
+    mirrored: bool = Field(description="the live view is: pictures that are not should be flipped beside it")
+    take_home: bool = Field(description="a customer may take a still home on her phone")
     hints_in_picture: bool = Field(description="English hints are written into the live view: a window shows it too")
 
 
@@ -66,6 +71,17 @@ class Accepted(Name):
     """corrected: its mask was corrected; where those corrections are gone, nothing is accepted."""
 
     corrected: bool = False
+
+
+class Agreed(Body):
+    agreed: Literal[True]
+
+
+class Consent(Body):
+    """What the customer was asked on the screen, and agreed to. look: one of /api/looks; else how she looks now."""
+
+    consent: Literal[True]
+    look: str | None = Field(default=None, max_length=32)
 
 
 class TapPlace(Body):
@@ -161,8 +177,39 @@ class ReviewList(BaseModel):
     waiting: list[WaitingView]
 
 
+class LookView(BaseModel):
+    """A still of this customer. garment: its id; name: for people."""
+
+    id: str
+    garment: str
+    name: str
+    picture: str
+
+
+class LookList(BaseModel):
+    looks: list[LookView]
+
+
+class TakeHomeOffer(BaseModel):
+    """A still waits for a phone. qr: the QR code of url, rows of 0 and 1 (dark), without quiet zone. seconds: until it is dropped."""
+
+    secret: str
+    url: str
+    qr: list[str]
+    seconds: int
+
+
+class TakeHomeState(BaseModel):
+    seconds: int = Field(description="until the still is dropped; 0 where it is gone")
+
+
+class NoticeView(BaseModel):
+    title: str
+    paragraphs: list[str]
+
+
 class StatusView(BaseModel):
-    """What pages show. boot changes with every start of the process."""
+    """What pages show. boot changes with every start of the process. asks: nobody is looked at before she has agreed; asking: nobody has."""
 
     boot: str
     mode: Mode
@@ -188,6 +235,8 @@ class StatusView(BaseModel):
     restarts: int
     backend: dict[str, str]
     privacy: bool
+    asks: bool
+    asking: bool
     recording: bool
     can_record: bool
     viewers: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from spgvton.kiosk.models import Problem
 
+STATIC: Final = Path(__file__).parent / "static"
 Responses = dict[int | str, dict[str, Any]]
 
 JPEG: Final[Responses] = {200: {"content": {"image/jpeg": {}}}}

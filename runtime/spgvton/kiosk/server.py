@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -28,6 +29,7 @@ from spgvton.kiosk.metrics import KioskCollector, registry
 from spgvton.kiosk.mirror import EXIT_GAVE_UP, Mirror
 from spgvton.kiosk.mjpeg import Viewers
 from spgvton.kiosk.state import StateFile, obtain_token, only_one
+from spgvton.kiosk.take_home import TakeHome, check_reachable
 from spgvton.kiosk.web_sink import WebSink
 from spgvton.machine import cores
 from spgvton.perception.parser_options import ParserOptions, parse_size
@@ -102,12 +104,14 @@ class Running:
     sinks: list[Sink]
     url: str
     gave_up: threading.Event
+    collector: KioskCollector
 
 
 @contextmanager
 def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
     """Everything but the loop, which should run until STOP is set. Raises SpgvtonError."""
     web, gave_up = config.web, threading.Event()
+    check_reachable(config)
     token = _token(config)
     with ExitStack() as stack:
         stack.enter_context(only_one(config.state))
@@ -116,7 +120,10 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         catalogue = Catalogue(config.catalogue, config.state / "thumbnails")
         mirror = make_mirror(config)
         recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
-        kiosk = Kiosk(mirror, catalogue, StateFile(config.state), sink, recording, _languages(config))
+        kiosk = Kiosk(
+            mirror, catalogue, StateFile(config.state), sink, recording, _languages(config), _take_home(config),
+            ask=config.privacy.consent,
+        )  # fmt: skip
         stack.callback(kiosk.close)
         kiosk.restore()
         catalogue.watch(kiosk.wear_something)
@@ -124,9 +131,16 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
 
         def give_up(reason: str) -> None:
             log.critical("giving up", extra={"reason": reason})
+            end()
+
+        def end() -> None:
             gave_up.set()
             stop.set()
             supervisor.exit_soon(EXIT_GAVE_UP)
+
+        def restart() -> None:
+            log.warning("a restart was asked for")
+            end()
 
         limits = config.watchdog
         watchdog = supervisor.Watchdog(mirror.status, give_up, start_s=limits.start_s, stall_s=limits.stall_s)
@@ -137,8 +151,8 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         )  # fmt: skip
         collector = KioskCollector(mirror.status, viewers, sensors.Gpu(), lambda: not kiosk.state_problem)
         services = Services(
-            kiosk, viewers, registry(collector), watchdog.health, token,
-            (web.host, socket.gethostname(), *web.allowed_hosts), web.upload_mib * 2**20, proxies,
+            kiosk, viewers, registry(collector), watchdog.health, config, restart, token,
+            _names(config), web.upload_mib * 2**20, proxies,
         )  # fmt: skip
         server = WebServer(services, listener, give_up)
         server.start()
@@ -150,7 +164,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         stack.callback(watchdog.close)
         url = url_of(listener)
         log.info("kiosk started", extra={"url": url, "source": mirror.status().source, "garment": kiosk.garment})
-        yield Running(kiosk, viewers, sinks, url, gave_up)
+        yield Running(kiosk, viewers, sinks, url, gave_up, collector)
 
 
 def run_kiosk(config: KioskConfig) -> int:
@@ -176,6 +190,18 @@ def _token(config: KioskConfig) -> Token | None:
         words = f"is {secret} (kept" if sys.stderr.isatty() else "was made (it is"
         print(f"spgvton kiosk: the token {words} in {config.state / 'token'})", file=sys.stderr)
     return Token(secret)
+
+
+def _take_home(config: KioskConfig) -> TakeHome | None:
+    """Holds stills for phones, where kiosk.yaml says how they reach this machine."""
+    wanted = config.take_home
+    return TakeHome(wanted.address, wanted.minutes, wanted.most) if wanted.address else None
+
+
+def _names(config: KioskConfig) -> tuple[str, ...]:
+    """The names under which the page is served."""
+    announced = urlsplit(config.take_home.address or "").hostname
+    return (config.web.host, socket.gethostname(), *config.web.allowed_hosts, *([announced] if announced else []))
 
 
 def _languages(config: KioskConfig) -> Offer:

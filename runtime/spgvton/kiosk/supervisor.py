@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.5
 LAST_WORDS_S: Final = 5.0
-STOPPED_S: Final = 5.0  # between two looks
+STOPPED_S: Final = 5.0  # between two looks, from which on the log says so
 
 
 def notify(**fields: str) -> bool:
@@ -107,7 +107,7 @@ class Watchdog:
             looked, passed = time.monotonic(), time.monotonic() - looked
             if passed > STOPPED_S:  # we were stopped (SIGSTOP, suspend, a debugger): nobody can have made progress
                 log.warning("the process was stopped for %.0f s", passed)
-                self._progress += passed
+            self._progress += max(0.0, passed - POLL_S)  # also of a shorter stop, which stall_s may be shorter than
             try:
                 status = self._status()
             except Exception as e:  # the mirror is in pieces; nothing else would notice

@@ -60,7 +60,7 @@ class LiveStage:
 
     The Unusable's __cause__ is the SpgvtonError of parser or network where there was one. live: whose garment is set, or will be;
     from now on only this stage calls it. latest: see above. max_age_s: the oldest answer that is used. times_s: seconds that the last
-    frame's parser, network and compositing took. answers: how many the networks gave so far. set_garment(), forget() and learn_empty_room()
+    frame's parser, network and compositing took. answers: how many the networks gave so far. worn: the garment of the last frame. set_garment(), forget() and learn_empty_room()
     may be called from any thread. close() ends the stage's own.
     """
 
@@ -79,6 +79,7 @@ class LiveStage:
         self._pace = Pace()
         self.answers = 0
         self.times_s: dict[str, float] = {}
+        self.worn: LiveGarment | None = None
         self._thread = (
             threading.Thread(target=self._answer_all, name="spgvton-answers", daemon=True) if latest else None
         )
@@ -112,6 +113,7 @@ class LiveStage:
         with span(COMPOSE):
             picture = self._live.compose(frame.image, said.answer, keypoints)
         self.times_s = {**said.times_s, COMPOSE: time.monotonic() - start}
+        self.worn = said.answer.garment
         # Of the frame itself: the answer is of another size, or the customer is somewhere else altogether.
         if epoch != self._epoch or picture is frame.image:
             raise Unusable(Hint.WAIT)

@@ -36,7 +36,8 @@ def ask(served: Served, path: str, method: str = "GET", **headers: str) -> httpx
 def test_nothing_without_the_token(locked: Served) -> None:
     for path in ("/", "/operator", "/api/status", "/stream.mjpg", "/api/frame.jpg", "/metrics", "/openapi.json"):
         assert ask(locked, path, accept="*/*").status_code == 401, path
-    for method, path in (("PUT", "/api/garment"), ("POST", "/api/uploads"), ("DELETE", "/api/garments/nova")):
+    for method, path in (("PUT", "/api/garment"), ("POST", "/api/uploads"), ("DELETE", "/api/garments/nova"),
+                         ("POST", "/api/restart"), ("POST", "/api/review")):  # fmt: skip
         assert ask(locked, path, method).status_code == 401
     assert (locked.garments / "nova.jpg").exists()
     page = ask(locked, "/", accept="text/html")
@@ -47,6 +48,10 @@ def test_nothing_without_the_token(locked: Served) -> None:
 
 def test_bearer_and_cookie(locked: Served) -> None:
     assert ask(locked, "/api/status", authorization=f"Bearer {SECRET}").status_code == 200
+    picture = ask(locked, "/api/frame.jpg", authorization=f"Bearer {SECRET}")  # a screenshot for whoever looks after it
+    assert (
+        picture.status_code == 200 and picture.content.startswith(b"\xff\xd8") and picture.content.endswith(b"\xff\xd9")
+    )
     with httpx.Client(base_url=locked.running.url, timeout=60) as client:
         answer = client.post("/api/login", json={"token": SECRET})
         assert answer.status_code == 204

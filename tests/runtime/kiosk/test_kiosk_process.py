@@ -34,7 +34,7 @@ class Supervisor:
         self._socket.bind(str(self._path))
         self._socket.settimeout(90)
         self._command = [sys.executable, "-m", "spgvton", "kiosk", "run", "--config", str(config), "--port", str(port)]
-        self._log, self._environment = folder / "log", environment or {}
+        self._log, self._environment, self.config = folder / "log", environment or {}, config
         self.start()
 
     def start(self) -> None:
@@ -98,6 +98,41 @@ def test_killed_and_live_again_with_the_same_garment(supervisor: tuple[Superviso
     assert service.process.wait(60) == 0
     for line in service.log().splitlines():
         assert {"time", "level", "logger", "message"} <= set(json.loads(line))
+
+
+def test_a_restart_by_the_api_is_for_the_supervisor(supervisor: tuple[Supervisor, str]) -> None:
+    service, url = supervisor
+    service.wait_for("READY=1")
+    evil = {"origin": "http://evil.example"}
+    assert httpx.post(f"{url}/api/restart", headers=evil, timeout=60).status_code == 403
+    assert httpx.post(f"{url}/api/restart", timeout=60).status_code == 202
+    assert service.process.wait(60) == 75, service.log()
+    assert "a restart was asked for" in service.log()
+
+
+def test_sigterm_during_uploads_ends_quietly_and_in_time(supervisor: tuple[Supervisor, str], shirt: bytes) -> None:
+    """Pictures that are half sent, and one whose garment is being cut out, hold up nobody and leave nothing."""
+    service, url = supervisor
+    service.wait_for("READY=1")
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    head = f"POST /api/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(shirt)}\r\n\r\n".encode()
+    half = [socket.create_connection(address, 30) for _ in range(3)]
+    whole = socket.create_connection(address, 30)
+    try:
+        for sender in half:
+            sender.sendall(head + shirt[: len(shirt) // 2])
+        whole.sendall(head + shirt)
+        service.process.terminate()
+        assert service.process.wait(60) == 0, service.log()
+    finally:
+        for sender in (*half, whole):
+            sender.close()
+    lines = [json.loads(line) for line in service.log().splitlines()]  # one object a line, whatever was cut off
+    assert not [line for line in lines if line["level"] in ("error", "critical") or "Traceback" in json.dumps(line)]
+    folder = Path(service.config).parent
+    assert sorted(p.name for p in (folder / "garments").iterdir()) == sorted(
+        f"{name}{end}" for name in ("striped", "nova", "flower") for end in (".jpg", "_mask.png")
+    )
 
 
 def test_a_source_that_stays_away_ends_with_75(tmp_path: Path, tiny_bundle: Path) -> None:

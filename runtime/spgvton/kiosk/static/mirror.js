@@ -22,6 +22,11 @@ async function choose(garment) {
   pending -= 1;
 }
 
+function details({ size, price }) {
+  const words = [size, price].filter(Boolean).join(" · ");
+  return words ? [element("small", {}, words)] : [];
+}
+
 function draw(garments) {
   const focused = document.activeElement?.value;
   choices.replaceChildren(...garments.map((garment) => {
@@ -29,7 +34,7 @@ function draw(garments) {
     input.addEventListener("change", () => choose(garment));
     return element("label", { className: "choice" }, input,
       element("img", { src: garment.thumbnail, alt: "", draggable: false, loading: "lazy" }),
-      element("span", { dir: "auto" }, garment.name));
+      element("span", { dir: "auto" }, garment.name, ...details(garment)));
   }));
   if (!garments.length) choices.append(element("p", { "data-word": "tray.empty" }, word("tray.empty")));
   inputs().find((input) => input.value === focused)?.focus({ preventScroll: true });
@@ -42,7 +47,7 @@ async function refreshGarments() {
   const { garments } = await api("GET", "/api/garments");
   if (pending || before !== choicesMade) return;
   const usable = garments.filter((garment) => !garment.problem);
-  const now = JSON.stringify(usable.map(({ id, name, thumbnail }) => [id, name, thumbnail]));
+  const now = JSON.stringify(usable.map(({ id, name, thumbnail, size, price }) => [id, name, thumbnail, size, price]));
   const first = shown === "";
   if (now !== shown) draw(usable);
   shown = now;
@@ -73,6 +78,7 @@ async function drawStatus(status, steps) {
     boot = status.boot;
   }
   if (steps === choiceSteps()) await speak(status.language);
+  document.dispatchEvent(new CustomEvent("status", { detail: status })); // for the other parts of the page
   view.seen(status);
   byId("recording").hidden = !status.recording;
   const covered = curtain(status);

@@ -1,0 +1,37 @@
+"""A customer is asked first, in a real browser, and reads what happens to her picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kiosk_browser import AUDIT, PHONE, PORTRAIT, needs_chromium, open_page
+from kiosk_shop import SLOW, serve, wait_for
+
+pytestmark = needs_chromium
+
+
+def test_nothing_is_seen_before_she_agrees(browser: Any, tmp_path: Path, tiny_bundle: Path) -> None:
+    with serve(tmp_path, tiny_bundle, source=SLOW, privacy="{consent: true, contact: shop@example.org}") as kiosk:
+        for size in (PORTRAIT, PHONE):
+            page, faults = open_page(browser, kiosk, "", size)
+            page.get_by_text("May the mirror look at you?").wait_for()
+            page.get_by_text("Questions: shop@example.org").first.wait_for()
+            assert page.evaluate(AUDIT) == [] and kiosk.status()["state"] == "nobody"
+            page.get_by_role("button", name="Language").click()
+            page.get_by_role("button", name="Deutsch").click()
+            page.get_by_text("Niemand wird erkannt").first.wait_for()
+            assert page.evaluate(AUDIT) == []
+            page.get_by_role("button", name="Einverstanden, los").click()
+            page.wait_for_selector("#ask", state="hidden")
+            wait_for(lambda: kiosk.status()["state"] == "live", 120)
+            page.get_by_role("button", name="Datenschutz").click()
+            page.get_by_role("button", name="Beenden und mich jetzt vergessen").click()
+            page.wait_for_selector("#ask", state="visible")
+            assert kiosk.status()["asking"] and kiosk.status()["state"] == "nobody"
+            assert not faults
+            page.context.close()
+            kiosk.client.put("/api/language", json={"code": "en"})
+        notice, faults = open_page(browser, kiosk, "privacy", PHONE)
+        assert notice.evaluate(AUDIT) == [] and not faults
+        notice.context.close()

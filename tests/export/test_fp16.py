@@ -193,16 +193,18 @@ def test_plans_for_each_desktop_gpu(
     """Ampere, Ada and Blackwell: pose mode's engine, live mode's two, and the live graph as a whole."""
     built = build(half[0], Options("fp16", "tensorrt-rtx", graph, sm=(sm,), folder=tmp_path))
     assert f"sm{sm}" in built.engine.name and built.engine.stat().st_size > 1000
-    assert built.facts["layers"]["HALF"] > (1 if graph == GARMENT else 100)
+    assert built.facts["layers"].get("HALF", 0) > 100 or graph == GARMENT  # masks, moments and layouts are float32
 
 
 @pytest.mark.parametrize("part", [FRAME, GARMENT])
-def test_parts_of_the_live_graph_are_the_whole_in_half_precision(half: tuple[Bundle, Report], part: str) -> None:
-    """What passes between the two engines is float16 where the graph computes so, and the network sees it no other way."""
+def test_what_passes_between_the_engines_of_live_mode_is_what_sessions_hold(
+    half: tuple[Bundle, Report], part: str
+) -> None:
+    """Floats, of shapes that are known but for the batch; the networks' own casts to float16 stay behind them."""
     graph = prepare(half[0].graph("live"), "function", part)[0].graph
     kept = [v for v in (graph.input if part == FRAME else graph.output) if v.name not in {*LIVE.static, *LIVE.frame}]
-    assert FLOAT16 in {v.type.tensor_type.elem_type for v in kept}
-    assert {v.type.tensor_type.elem_type for v in kept} <= {FLOAT, FLOAT16}
+    assert kept and {v.type.tensor_type.elem_type for v in kept} <= {FLOAT, FLOAT16}
+    assert all(d.dim_value > 0 for v in kept for d in v.type.tensor_type.shape.dim[1:])
 
 
 @pytest.mark.parametrize("graph", [g for g in GRAPHS if g not in PAIRS])

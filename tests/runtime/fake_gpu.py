@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Compute = Callable[[dict[str, Array]], "Array | dict[str, Array]"]  # all inputs by name -> the picture, or all outputs
+Compute = Callable[[dict[str, Array]], Any]  # all inputs by name -> the picture, or all outputs by name
 KINDS = {"FLOAT": np.float32, "UINT8": np.uint8, "HALF": np.float16}
 INVALIDATED = 901  # CUDA_ERROR_STREAM_CAPTURE_INVALIDATED
 
@@ -217,7 +217,7 @@ class Stream:
 
 class DeviceAllocation:
     def __init__(self, gpu: FakeGpu, nbytes: int) -> None:
-        self._gpu, self._address = gpu, gpu.number() << 16
+        self._gpu, self._address = gpu, gpu.number() << 32  # no two blocks touch
         gpu.call("mem_alloc", needs_context=True)
         gpu._memory[self._address] = np.full(nbytes, 0xCD, np.uint8)
         gpu.made(f"device {self._address}")

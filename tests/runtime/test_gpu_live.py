@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -350,7 +351,7 @@ def shipped_on_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
             (v.name, given, kinds[v.type.tensor_type.elem_type], (-1, *(d.dim_value for d in v.type.tensor_type.shape.dim[1:])))
             for v, given in values
         ]  # fmt: skip
-        fake.plans[part.encode()] = EngineSpec(tensors, lambda inputs, model=model: run_graph(model, inputs), name=part)
+        fake.plans[part.encode()] = EngineSpec(tensors, partial(run_graph, model), name=part)
     a_gpu_answers(monkeypatch)
     monkeypatch.setattr(flavour, "load", lambda name: Flavour(name, fake.trt, object()))
     for module in (cuda, tensorrt):

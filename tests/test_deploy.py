@@ -48,8 +48,9 @@ def test_builders_need_no_compiler_and_no_pip_tensorrt_on_a_jetson() -> None:
 
 def test_the_jetson_image_can_run_tensorrt() -> None:
     text = (ROOT / "deploy/Dockerfile.l4t").read_text()
-    (target,) = re.findall(r"--target (\w+)", text)
-    assert f"add_library({target} MODULE" in (ROOT / "CMakeLists.txt").read_text()
-    (plugin,) = re.findall(r"SPGVTON_PLUGIN=(\S+)", text)
-    assert f"cp /tmp/native/{Path(plugin).name} {Path(plugin).parent}/" in text
+    (targets,) = re.findall(r"--target ([\w ]+) ", text)
+    (copied, folder) = re.findall(r"cp (/tmp/native/.*) (\S+)/ ", text)[0]
+    for target, variable in zip(targets.split(), ("SPGVTON_PLUGIN", "SPGVTON_COMPOSITOR"), strict=True):
+        assert f"add_library({target} MODULE" in (ROOT / "CMakeLists.txt").read_text()
+        assert f"{variable}={folder}/lib{target}.so" in text and f"/tmp/native/lib{target}.so" in copied.split()
     assert "'/src[web,jetson]'" in text and "--group-add" in text and "--system-site-packages" in text

@@ -13,7 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spgvton.backends import open_backend
+from spgvton.backends.contract import LIVE
 from spgvton.backends.cuda import import_driver
+from spgvton.backends.onnxruntime import OnnxRuntimeBackend
+from spgvton.backends.samples import live_samples
 from spgvton.backends.tensorrt import TensorRtBackend, build_engine, require_gpu
 from spgvton.bench import parity as check
 from spgvton.bench.parity import parity
@@ -24,6 +28,10 @@ from spgvton.engine.build import Built
 from spgvton.engine.flavour import MODULES
 from spgvton.engine.gpu import Gpu
 from spgvton.errors import SpgvtonError
+from spgvton.live.compositor import composite
+from spgvton.live.compositors import open_compositor
+from spgvton.live.tryon import LiveTryOn
+from spgvton.perception.pose import PoseEstimator
 from spgvton.session import TryOn
 
 pytestmark = pytest.mark.gpu
@@ -108,6 +116,48 @@ def test_sessions_one_after_another(engine: tuple[Bundle, Built, Gpu]) -> None:
             pictures.append([session(keypoints, size) for keypoints in poses[:3]])
     np.testing.assert_array_equal(pictures[0], pictures[1])
     np.testing.assert_array_equal(pictures[0], pictures[2])
+
+
+def test_live_mode_says_what_onnx_runtime_says(backend: str) -> None:
+    """Both engines of the shipped live bundle, two garments, replayed frames."""
+    bundle, given = Bundle.open(mode="live"), os.environ.get("SPGVTON_PLUGIN")
+    opened = open_backend(
+        backend, bundle, mode=LIVE, warp="plugin" if given else "function", plugin=Path(given) if given else None,
+        say=lambda _: None,
+    )  # fmt: skip
+    reference = OnnxRuntimeBackend(bundle, mode=LIVE, form="joint")
+    mean, _ = check.TOLERANCES[bundle.precision]
+    with closing(opened):
+        for sample in live_samples(bundle.size, bundle.label_set):
+            made = []
+            for each in (opened, reference):
+                for name in LIVE.static:
+                    each.set_static(name, sample[name])  # type: ignore[arg-type]
+                frame = {name: sample[name] for name in LIVE.frame}
+                each.infer(frame)
+                made.append(each.infer(frame))
+            for name in ("rendered", "composition", "clothes_mask"):
+                assert np.abs(made[0][name].astype(int) - made[1][name]).mean() <= mean, name
+            assert (made[0]["semantic"] != made[1]["semantic"]).mean() < 2e-3
+            np.testing.assert_allclose(made[0]["theta"], made[1]["theta"], atol=5e-3)
+
+
+def test_the_compositor_on_the_device() -> None:
+    """$SPGVTON_COMPOSITOR: the picture is the CPU's, but for the edges of prints (docs/gpu.md)."""
+    try:
+        by = open_compositor("cuda")
+    except SpgvtonError as e:
+        pytest.skip(str(e))
+    frame, live = DemoAssets.open().person()[0], LiveTryOn()
+    garment = DemoAssets.open().garment(2)
+    live.set_garment(garment.picture, mask=garment.mask)
+    answer = live.answer(frame, PoseEstimator(smooth=False)(frame))
+    expected = composite(frame, answer)
+    with closing(by):
+        for _ in range(3):
+            found = np.abs(composite(frame, answer, None, by).astype(int) - expected).max(axis=2)
+            changed = (expected != frame).any(axis=2)
+            assert (found[changed] <= 2).mean() > 0.98 and found.max() <= 16 and found[~changed].max() <= 1
 
 
 def resident() -> int:

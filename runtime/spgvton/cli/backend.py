@@ -1,4 +1,4 @@
-"""--backend, --warp and --plugin: how `run`, `demo` and `doctor --gpu` choose what runs the network."""
+"""--backend, --warp and --plugin: how `run`, `demo` and `doctor --gpu` choose what runs the network; --compositor of `run`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser, choices: Sequence[str]) -> No
     parser.add_argument("--plugin", type=Path, metavar="FILE", help="libspgvton_plugin.so (default: $SPGVTON_PLUGIN)")
 
 
+def add_compositor(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say who composites live mode's frames."""
+    parser.add_argument(
+        "--compositor", choices=("cpu", "cuda"),
+        help="live mode: what puts the garment on the frame. cpu (default), or an NVIDIA GPU, which has never been tried",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compositor-library",
+        type=Path,
+        metavar="FILE",
+        help="libspgvton_compositor.so (default: $SPGVTON_COMPOSITOR)",
+    )
+
+
 def open_session(
     args: argparse.Namespace, bundle: Bundle, *, threads: int | None = None, parser: Parser | None = None,
     economy: Economy | None = None,
@@ -44,12 +58,17 @@ def open_live(
     args: argparse.Namespace, bundle: Bundle, *, threads: int | None = None, parser: Parser | None = None,
     economy: Economy | None = None,
 ) -> LiveTryOn:  # fmt: skip
-    """Live mode of BUNDLE on the back end that ARGS ask for. Raises UsageError, SpgvtonError."""
+    """Live mode of BUNDLE on the back end, and with the compositor, that ARGS ask for. Raises UsageError, SpgvtonError."""
     from spgvton.backends import open_backend
     from spgvton.backends.contract import LIVE
+    from spgvton.live.compositors import COMPOSITORS, open_compositor
     from spgvton.live.network import LiveNetwork
     from spgvton.live.tryon import LiveTryOn
 
     bundle.graph(LIVE.joint)  # says what to do about a bundle without live mode
+    compositor = open_compositor(
+        getattr(args, "compositor", None) or COMPOSITORS[0], getattr(args, "compositor_library", None)
+    )
     backend = open_backend(args.backend, bundle, mode=LIVE, threads=threads, warp=args.warp, plugin=args.plugin)
-    return LiveTryOn(LiveNetwork(bundle, backend=backend), threads=threads, parser=parser, economy=economy)
+    network = LiveNetwork(bundle, backend=backend)
+    return LiveTryOn(network, threads=threads, parser=parser, economy=economy, compositor=compositor)

@@ -96,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser_options.add_arguments(parser)
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
     backend.add_arguments(parser, BACKENDS)
+    backend.add_compositor(parser)
     economy_arguments.add_arguments(parser)
     parser.add_argument("--sink", action="append", metavar="URI", help=f"{SINKS}; may be repeated (default: window)")
     parser.add_argument(
@@ -147,6 +148,8 @@ def check_arguments(args: argparse.Namespace) -> list[str]:
         raise UsageError("--record-images adds pictures to a recording: give --record-calibration N, too")
     if args.record_calibration and mode == "live":
         raise UsageError("--record-calibration records what pose mode is fed: add --mode pose")
+    if mode == "pose" and (args.compositor or args.compositor_library):
+        raise UsageError("--compositor puts garments on the camera's frames: it is for live mode")
     if args.garment_seconds is not None and not 0.1 <= args.garment_seconds <= 86400:
         raise UsageError(f"--garment-seconds {args.garment_seconds:g}: give from 0.1 to 86400")
     if args.garment_seconds is not None and len(args.garment) == 1:

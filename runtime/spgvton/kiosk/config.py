@@ -83,6 +83,7 @@ class MirrorConfig(Section):
     parser_size ("HxW"), parser_colour, parser_normalisation: how it wants its picture.
     rotate: degrees clockwise, of a camera that hangs on its side.
     warp, plugin: of TensorRT's engine, see `spgvton build`.
+    compositor, compositor_library: of live mode, see spgvton.live.compositors.
     still_threshold (network pixels), steady, max_age_ms: see spgvton.economy; 0 and none are off.
     """
 
@@ -91,6 +92,8 @@ class MirrorConfig(Section):
     backend: str = Field(default="onnxruntime", pattern=r"^[a-z][a-z0-9-]{0,30}$")
     warp: Literal["plugin", "function"] | None = None
     plugin: Annotated[ConfigPath | None, Field(strict=False)] = None
+    compositor: Literal["cpu", "cuda"] = "cpu"
+    compositor_library: Annotated[ConfigPath | None, Field(strict=False)] = None
     policy: Policy = "latest"
     mirrored: bool = True
     view: Literal["side-by-side", "result"] = "result"

@@ -21,7 +21,7 @@ from spgvton.backends import Backend, open_backend
 from spgvton.backends.contract import LIVE, POSE
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy
-from spgvton.errors import SpgvtonError
+from spgvton.errors import SpgvtonError, UsageError
 from spgvton.hints import Hint, code_of
 from spgvton.kiosk.dresser import Dresser, Session
 from spgvton.kiosk.lifecycle import Lifecycle, State
@@ -30,6 +30,8 @@ from spgvton.kiosk.memory import limit_arenas
 from spgvton.kiosk.source_capture import SourceCapture
 from spgvton.kiosk.still import Still, still_of
 from spgvton.kiosk.view import MirrorView
+from spgvton.live.compositor import Compositor
+from spgvton.live.compositors import COMPOSITORS, open_compositor
 from spgvton.live.network import LiveNetwork
 from spgvton.live.tryon import LiveTryOn
 from spgvton.machine import cores
@@ -120,14 +122,18 @@ class _Shutter(Wrapped):
 
 
 def _live(
-    engine: Callable[[], tuple[Bundle, Backend]], parser: Parser | None, economy: Economy
+    engine: Callable[[], tuple[Bundle, Backend]],
+    parser: Parser | None,
+    economy: Economy,
+    compositor: Callable[[], Compositor],
 ) -> Callable[[], LiveTryOn]:
     """Opens what live mode needs; the parser once."""
     outlived = OutlivedParser(parser or SHIPPED[FOR_STREAMS](cores()))
 
     def open_live() -> LiveTryOn:
+        composes = compositor()  # what it lacks is told before engines are built
         bundle, backend = engine()
-        return LiveTryOn(LiveNetwork(bundle, backend=backend), parser=outlived, economy=economy)
+        return LiveTryOn(LiveNetwork(bundle, backend=backend), parser=outlived, economy=economy, compositor=composes)
 
     return open_live
 
@@ -152,6 +158,7 @@ class Mirror:
     source_uri: as spgvton.stream.sources takes it; a file plays at its own pace, again and again, as a camera would.
     mode: "live" dresses the camera's own picture; "pose" shows the customer's source picture in their pose (the paper's way).
     bundle, backend, threads: as LiveTryOn and TryOn take them. warp, plugin: of TensorRT's engine, as open_backend takes them.
+    compositor, compositor_library: of live mode, as spgvton.live.compositors.open_compositor takes them.
     policy: "latest" for a mirror; "wait" presents every frame that it reads, in live mode each with an answer of its own.
     wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map, in pose mode of the source picture;
     None = the shipped one. rotate: degrees clockwise, of a camera that hangs on its side. mirrored: flip left and right.
@@ -171,6 +178,8 @@ class Mirror:
         threads: int | None = None,
         warp: str | None = None,
         plugin: Path | None = None,
+        compositor: str = "cpu",
+        compositor_library: Path | None = None,
         policy: Policy = "latest",
         wipe_after_s: float = 10.0,
         parser: Parser | None = None,
@@ -183,10 +192,15 @@ class Mirror:
         open_session: Callable[[], Session] | Callable[[], LiveTryOn] | None = None,
     ) -> None:
         limit_arenas()  # before the first thread
+        if mode == "pose" and compositor != COMPOSITORS[0]:
+            raise UsageError(f"compositor {compositor} puts garments on the camera's frames: it is for live mode")
         self._connector = connector(source_uri, realtime=True)
         self.written, self.mirrored = written, mirrored
         self._mode, self._rotate, self._policy, self._patience_s = mode, rotate, policy, patience_s
         self._economy = economy or Economy()
+
+        def composer() -> Compositor:
+            return open_compositor(compositor, compositor_library)
 
         def open_engine() -> tuple[Bundle, Backend]:
             opened = Bundle.open(bundle, mode=mode)
@@ -199,7 +213,7 @@ class Mirror:
         self._dresser: Dresser | LiveDresser
         if mode == "live":
             self._dresser = LiveDresser(
-                cast("Callable[[], LiveTryOn] | None", open_session) or _live(open_engine, parser, self._economy),
+                cast("Callable[[], LiveTryOn] | None", open_session) or _live(open_engine, parser, self._economy, composer),
                 latest=policy == "latest", max_age_s=self._economy.max_age_s,
             )  # fmt: skip
             capture = None

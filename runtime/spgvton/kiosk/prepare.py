@@ -14,6 +14,7 @@ from spgvton.backends.samples import demo_samples, dress, live_samples
 from spgvton.bundle import Bundle
 from spgvton.engine.flavour import MODULES
 from spgvton.kiosk.config import KioskConfig
+from spgvton.live.compositors import open_compositor
 
 SLOW_TO_START: Final = (*MODULES, "auto")  # back ends that build or measure at their first start
 
@@ -25,6 +26,10 @@ def prepare(config: KioskConfig) -> dict[str, str]:
     """
     options, bundle = config.mirror, Bundle.open(config.bundle, mode=config.mirror.mode)
     mode = LIVE if options.mode == "live" else POSE
+    if mode is LIVE:
+        open_compositor(
+            options.compositor, options.compositor_library
+        ).close()  # what it lacks is told before minutes of building
     backend = open_backend(
         options.backend, bundle, mode=mode, threads=options.threads, warp=options.warp, plugin=options.plugin
     )

@@ -219,6 +219,8 @@ def make_mirror(config: KioskConfig) -> Mirror:
     return Mirror(
         config.source, config.bundle, mode=options.mode, rotate=options.rotate, threads=options.threads, policy=options.policy,
         wipe_after_s=options.wipe_after_s, parser=parser, mirrored=options.mirrored, view=options.view, written=config.screen != "none",
-        backend=options.backend, warp=options.warp, plugin=options.plugin, patience_s=config.watchdog.source_s or float("inf"),
+        backend=options.backend, warp=options.warp, plugin=options.plugin,
+        compositor=options.compositor, compositor_library=options.compositor_library,
+        patience_s=config.watchdog.source_s or float("inf"),
         economy=Economy(options.still_threshold, options.max_age_ms and options.max_age_ms / 1e3, options.steady),
     )  # fmt: skip

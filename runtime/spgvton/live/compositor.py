@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import FINE, SHADE_ONE, Answer, Layers
 from spgvton.video import cv2
 
@@ -47,28 +46,16 @@ def steepen(mask: Float) -> UInt8:
     return out  # type: ignore[return-value]
 
 
-def composite(frame: UInt8, answer: Answer, moved: Matrix | None = None) -> UInt8:
-    """FRAME, RGB uint8 (h, w, 3), a new array, with the garment worn as ANSWER says.
-
-    moved: 2x3 affine matrix from the pixels of the answer's frame to those of FRAME; None = the same frame.
-    """
-    out = frame.copy()
-    if answer.layers is not None:
-        to_camera = np.linalg.inv(np.vstack([answer.box.matrix, [0, 0, 1]]))
-        if moved is not None:
-            to_camera = np.vstack([moved, [0, 0, 1]]) @ to_camera
-        _paint(out, answer.layers, answer.garment, to_camera)
-    return out
-
-
-class _Place(NamedTuple):
-    """part: the pixels of the picture under some of the network's frame, a view. here: 3x3, network pixels -> pixels of PART."""
+class Place(NamedTuple):
+    """part: the pixels of the picture under some of the network's frame, a view. corner: (x, y) of it in the picture. here: 3x3,
+    network pixels -> pixels of PART."""
 
     part: UInt8
+    corner: tuple[int, int]
     here: Matrix
 
     @staticmethod
-    def of(out: UInt8, to_camera: Matrix, bounds: tuple[int, int, int, int]) -> _Place | None:
+    def of(out: UInt8, to_camera: Matrix, bounds: tuple[int, int, int, int]) -> Place | None:
         """Of BOUNDS (left, top, right, bottom) in network pixels; None where that is beside OUT."""
         left, top, right, bottom = bounds
         corners = np.array([[left, top, 1], [right, top, 1], [left, bottom, 1], [right, bottom, 1.0]]) @ to_camera[:2].T
@@ -76,12 +63,14 @@ class _Place(NamedTuple):
         x1, y1 = np.minimum(np.ceil(corners.max(0)) + 1, out.shape[1::-1]).astype(int)
         if x1 <= x0 or y1 <= y0:
             return None
-        return _Place(out[y0:y1, x0:x1], np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ to_camera)
+        here = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ to_camera
+        return Place(out[y0:y1, x0:x1], (int(x0), int(y0)), here)
 
-    def up(self, layer: NDArray[Any], to_network: Matrix, per_pixel: float = 1.0) -> NDArray[Any]:
-        """LAYER at the part's size. TO_NETWORK: 3x3, from its pixels; there are PER_PIXEL of them on a network pixel.
+    def grid(self, per_pixel: float = 1.0) -> tuple[tuple[int, int], Matrix]:
+        """(width, height) of a straight grid over the part with PER_PIXEL pixels on a network pixel, and 3x3, network pixels -> its own.
 
-        It is turned at its own resolution and then enlarged straight: at a camera's that takes a quarter of the time.
+        A layer is turned into it at about its own resolution and then enlarged straight: at a camera's that takes a quarter of
+        the time. It is the part's own grid where a layer would hardly be enlarged.
         """
         height, width = self.part.shape[:2]
         scale = float(np.sqrt(abs(np.linalg.det(self.here[:2, :2])))) / per_pixel
@@ -91,11 +80,26 @@ class _Place(NamedTuple):
         shrink = np.array([grid[0] / width, grid[1] / height])
         to_grid = np.diag([*shrink, 1.0])
         to_grid[:2, 2] = shrink / 2 - 0.5
-        matrix = (to_grid @ self.here @ to_network)[:2]
-        turned = cv2.warpAffine(layer, matrix, grid, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return (
-            turned if grid == (width, height) else cv2.resize(turned, (width, height), interpolation=cv2.INTER_LINEAR)
+        return grid, to_grid @ self.here
+
+    def turned(self, layer: NDArray[Any], to_network: Matrix, per_pixel: float = 1.0) -> NDArray[Any]:
+        """LAYER in the grid of PER_PIXEL. TO_NETWORK: 3x3, from its pixels.
+
+        OpenCV 5 turns pictures of one and of three channels exactly, those of two to the 32nd of a pixel.
+        """
+        if layer.ndim == 3 and layer.shape[2] == 2:
+            return cv2.merge([self.turned(channel, to_network, per_pixel) for channel in cv2.split(layer)])
+        grid, to_grid = self.grid(per_pixel)
+        return cv2.warpAffine(
+            layer, (to_grid @ to_network)[:2], grid, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+
+    def up(self, turned: NDArray[Any]) -> NDArray[Any]:
+        """A TURNED layer at the part's size."""
+        height, width = self.part.shape[:2]
+        if turned.shape[:2] == (height, width):
+            return turned
+        return cv2.resize(turned, (width, height), interpolation=cv2.INTER_LINEAR)
 
     def down(self, layers: Layers, fine: Matrix) -> Float:
         """What the camera shows, in LAYERS' guiding mix of colours, at the size of their masks."""
@@ -119,17 +123,44 @@ class _Place(NamedTuple):
         cv2.add(over, weights, dst=self.part)
 
 
-def _paint(out: UInt8, layers: Layers, garment: LiveGarment, to_camera: Matrix) -> None:
-    """Change OUT in place. to_camera: 3x3, network pixels -> pixels of OUT."""
-    whole = _Place.of(out, to_camera, layers.bounds)
+class Uncovered(NamedTuple):
+    """COLOURS that are laid on PLACE by WEIGHT, where old clothes were: uint8 (h, w, 3) and (h, w), turned; see Place."""
+
+    place: Place
+    colours: UInt8
+    weight: UInt8
+
+
+class Worn(NamedTuple):
+    """The garment's texture that is laid on PLACE by WEIGHT, uint8, turned; SHADE, uint8, turned, as Layers has it.
+
+    cut: 3x3, from the pixels of the answer's layers to the network's.
+    """
+
+    place: Place
+    weight: UInt8
+    shade: UInt8
+    cut: Matrix
+
+
+class Work(NamedTuple):
+    """What changes in a picture, in this order; None where that is nowhere."""
+
+    uncovered: Uncovered | None
+    worn: Worn | None
+
+
+def _plan(out: UInt8, layers: Layers, to_camera: Matrix) -> Work:
+    """What is to be done on OUT, which is only read. to_camera: 3x3, network pixels -> pixels of OUT."""
+    whole = Place.of(out, to_camera, layers.bounds)
     if whole is None:
-        return
+        return Work(None, None)
     left, top = layers.bounds[:2]
     half = (FINE - 1) / (2 * FINE)
     cut = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
     fine = np.array([[1 / FINE, 0, left - half], [0, 1 / FINE, top - half], [0, 0, 1]])  # fine pixels -> network pixels
 
-    def place(mask: UInt8) -> _Place | None:
+    def place(mask: UInt8) -> Place | None:
         x, y, width, height = cv2.boundingRect(mask)
         bounds = (
             left + x // FINE - 1,
@@ -137,19 +168,80 @@ def _paint(out: UInt8, layers: Layers, garment: LiveGarment, to_camera: Matrix) 
             left + (x + width) // FINE + 2,
             top + (y + height) // FINE + 2,
         )
-        return _Place.of(out, to_camera, bounds) if width else None
+        return Place.of(out, to_camera, bounds) if width else None
 
+    uncovered: Uncovered | None = None
+    worn: Worn | None = None
     snap = Guided(whole.down(layers, fine))
     edged = layers.garment + layers.snap * (snap(layers.garment) - layers.garment + RIM * (layers.garment > 0))
-    worn = steepen(edged) * layers.allowed
+    garment = steepen(edged) * layers.allowed
     if layers.cover is not None and layers.fill is not None:
         cover = steepen(np.maximum(snap(layers.cover), layers.cover)) * layers.allowed
         here = place(cover)
         if here:
-            here.blend(here.up(layers.fill, cut), here.up(cover, fine, FINE))
-    here = place(worn)
+            uncovered = Uncovered(here, here.turned(layers.fill, cut), here.turned(cover, fine, FINE))
+    here = place(garment)
     if here:
-        positions = here.up(layers.positions, cut)
-        cloth = cv2.remap(garment.texture, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        shade = cv2.cvtColor(here.up(layers.shade, cut), cv2.COLOR_GRAY2RGB)
-        here.blend(cv2.multiply(cloth, shade, scale=1 / SHADE_ONE), here.up(worn, fine, FINE))  # type: ignore[arg-type]
+        worn = Worn(here, here.turned(garment, fine, FINE), here.turned(layers.shade, cut), cut)
+    return Work(uncovered, worn)
+
+
+class OnCpu:
+    """The compositor of OpenCV. See Compositor."""
+
+    def __call__(self, out: UInt8, work: Work, answer: Answer) -> None:
+        if work.uncovered:
+            here = work.uncovered.place
+            here.blend(here.up(work.uncovered.colours), here.up(work.uncovered.weight))
+        if work.worn:
+            here, positions = work.worn.place, self._positions(work.worn, answer)
+            cloth = cv2.remap(
+                answer.garment.texture, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            shade = cv2.cvtColor(here.up(work.worn.shade), cv2.COLOR_GRAY2RGB)
+            here.blend(cv2.multiply(cloth, shade, scale=1 / SHADE_ONE), here.up(work.worn.weight))  # type: ignore[arg-type]
+
+    def _positions(self, worn: Worn, answer: Answer) -> Float:
+        """Where each pixel of WORN's place finds its cloth: (h, w, 2), in texture pixels."""
+        assert answer.layers is not None
+        return worn.place.up(worn.place.turned(answer.layers.positions, worn.cut))
+
+    def sibling(self) -> OnCpu:
+        return OnCpu()
+
+    def forget(self) -> None:
+        """Nothing to do: it holds no picture."""
+
+    def close(self) -> None:
+        """Nothing to do: it holds nothing."""
+
+
+class Compositor(Protocol):
+    """Lays what changes on a picture. Used by one thread at a time."""
+
+    def __call__(self, out: UInt8, work: Work, answer: Answer) -> None:
+        """Change OUT, RGB uint8 (h, w, 3), in place. Raises SpgvtonError."""
+
+    def sibling(self) -> Compositor:
+        """One of the same kind for another mirror; each may have a thread of its own."""
+
+    def forget(self) -> None:
+        """Overwrite what is held of the last picture."""
+
+    def close(self) -> None:
+        """Give everything back; calling it again does nothing."""
+
+
+def composite(frame: UInt8, answer: Answer, moved: Matrix | None = None, by: Compositor | None = None) -> UInt8:
+    """FRAME, RGB uint8 (h, w, 3), a new array, with the garment worn as ANSWER says.
+
+    moved: 2x3 affine matrix from the pixels of the answer's frame to those of FRAME; None = the same frame.
+    by: who does the work at the camera's resolution; None = OnCpu, which is what every other one is compared with.
+    """
+    out = frame.copy()
+    if answer.layers is not None:
+        to_camera = np.linalg.inv(np.vstack([answer.box.matrix, [0, 0, 1]]))
+        if moved is not None:
+            to_camera = np.vstack([moved, [0, 0, 1]]) @ to_camera
+        (by or OnCpu())(out, _plan(out, answer.layers, to_camera), answer)
+    return out

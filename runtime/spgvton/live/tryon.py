@@ -18,7 +18,7 @@ from spgvton.economy import Economy, StillRule
 from spgvton.errors import SpgvtonError
 from spgvton.hints import Hint
 from spgvton.image import Letterbox
-from spgvton.live.compositor import composite
+from spgvton.live.compositor import Compositor, OnCpu, composite
 from spgvton.live.framing import LiveFraming, is_long
 from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
@@ -82,13 +82,16 @@ class LiveTryOn:
 
     A stream calls answer() as often as it can and compose() for every frame. bundle: a model bundle, its folder, or a network
     opened before; None = the shipped one. backend, threads: see LiveNetwork. parser: None = the shipped one. economy: see spgvton.economy; in live mode
-    it spares the network, never the compositing. Not thread-safe, but answer() and compose() may run in two threads.
+    it spares the network, never the compositing. compositor: None = OnCpu; close() closes it. Not thread-safe, but answer() and
+    compose() may run in two threads.
     """
 
     def __init__(
         self, bundle: str | Path | Bundle | LiveNetwork | None = None, *, backend: str | Backend = "onnxruntime",
         threads: int | None = None, parser: Parser | None = None, economy: Economy | None = None,
+        compositor: Compositor | None = None,
     ) -> None:  # fmt: skip
+        self._compositor: Compositor = compositor or OnCpu()
         self.network = (
             bundle if isinstance(bundle, LiveNetwork) else LiveNetwork(bundle, backend=backend, threads=threads)
         )
@@ -118,19 +121,23 @@ class LiveTryOn:
 
     def sibling(self) -> LiveTryOn:
         """For another customer and garment on the same opened engine; each may have a thread of its own."""
-        return LiveTryOn(self.network.sibling(), parser=self._parser, economy=self._economy)
+        return LiveTryOn(
+            self.network.sibling(), parser=self._parser, economy=self._economy, compositor=self._compositor.sibling()
+        )
 
     def describe(self) -> dict[str, str]:
         """Back end, version, device, threads."""
         return self.network.describe()
 
     def close(self) -> None:
-        """Give the back end's memory back; calling it again does nothing."""
+        """Give the memory of back end and compositor back; calling it again does nothing."""
+        self._compositor.close()
         self.network.close()
 
     def forget(self) -> None:
         """Drop all that is held of the customer and of the room; not while answer() or compose() are under way."""
         self.forget_pictures()
+        self._compositor.forget()
         self._still.reset()
         self._framing.reset()
         self._sleeves.reset()
@@ -234,7 +241,7 @@ class LiveTryOn:
             moved = similarity(answer.keypoints, keypoints)
             if moved is None:
                 return frame
-        return composite(frame, answer, moved)
+        return composite(frame, answer, moved, self._compositor)
 
     def __call__(self, frame: UInt8) -> UInt8:
         """FRAME, RGB uint8 (h, w, 3), with the customer in the garment. Raises SpgvtonError where nobody can be dressed."""

@@ -23,8 +23,9 @@ import pytest
 from kiosk_shop import make_shop, wait_for
 
 from spgvton.cli import main
-from spgvton.errors import SpgvtonError
+from spgvton.errors import SpgvtonError, UsageError
 from spgvton.kiosk import catalogue, config, garment, logs, recording, sensors, supervisor, units
+from spgvton.kiosk.mirror import Mirror
 from spgvton.kiosk.recording import RecordingSink
 from spgvton.stream import sinks
 
@@ -177,6 +178,17 @@ def test_prepare_opens_the_back_end_once(tmp_path: Path, tiny_bundle: Path, caps
     assert config.load(path).mirror.plugin == (tmp_path / "other/lib/p.so").resolve()
     assert main(["kiosk", "prepare", "--config", str(path)]) == 2
     assert "--warp and --plugin are for --backend tensorrt" in capsys.readouterr().err
+
+
+def test_prepare_says_what_the_cuda_compositor_lacks(
+    tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_shop(tmp_path / "shop", tiny_bundle, mirror="{compositor: cuda, compositor_library: lib/c.so}")
+    assert config.load(path).mirror.compositor_library == (tmp_path / "shop/lib/c.so").resolve()
+    assert main(["kiosk", "prepare", "--config", str(path)]) == 1
+    assert "cannot load the CUDA compositor" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="it is for live mode"):
+        Mirror("clip.mp4", tiny_bundle, mode="pose", compositor="cuda")
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")

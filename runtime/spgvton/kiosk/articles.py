@@ -96,7 +96,8 @@ def _csv_rows(text: str, name: str) -> Iterator[Row | str]:
             if header is None:
                 header = _columns(values, f"{name}:{began}")
             elif len(values) != len(header):
-                yield f"{name}:{began}: has {len(values)} values for {len(header)} columns: quote values that hold a {separator!r}"
+                advice = f": quote values that hold a {separator!r}" if len(values) > len(header) else ""
+                yield f"{name}:{began}: has {len(values)} values for {len(header)} columns{advice}"
             else:
                 yield began, dict(zip(header, values))
     except csv.Error as e:

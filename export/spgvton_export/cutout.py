@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -28,6 +28,8 @@ from spgvton_export.graphs import Graph
 from spgvton_export.onnx_export import trace
 from spgvton_training.cutout.checkpoint import CutoutCheckpoint
 from spgvton_training.cutout.network import CutoutNetwork
+
+Network = TypeVar("Network", bound=nn.Module)
 
 OUTPUTS: Final = ("mask", "kinds", "sleeves")
 TOLERANCE: Final = 0.02  # of a probability, by float16 weights
@@ -45,7 +47,7 @@ class Probabilities(nn.Module):
         return answer.mask.sigmoid(), answer.kind.softmax(1), answer.sleeve.softmax(1)
 
 
-def fused(network: CutoutNetwork) -> CutoutNetwork:
+def fused(network: Network) -> Network:
     """NETWORK with each batch normalisation in the convolution before it."""
     for part in list(network.modules()):
         if isinstance(part, nn.Sequential):
@@ -58,18 +60,25 @@ def fused(network: CutoutNetwork) -> CutoutNetwork:
 
 def export(checkpoint: CutoutCheckpoint, out: Path) -> float:
     """Write the network into OUT. Returns its largest difference from PyTorch; raises SpgvtonError above TOLERANCE."""
-    module = Probabilities(fused(checkpoint.network())).eval()
-    picture = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * 255
-    model = trace(Graph(module, {"picture": picture}, OUTPUTS))
+    return write_network(Probabilities(fused(checkpoint.network())).eval(), SIDE, OUTPUTS, out)
+
+
+def write_network(module: nn.Module, side: int, outputs: tuple[str, ...], out: Path) -> float:
+    """Write MODULE, of a `picture` (n, 3, SIDE, SIDE) of 0...255, into OUT, its weights in float16.
+
+    Returns its largest difference from PyTorch on noise; raises SpgvtonError above TOLERANCE.
+    """
+    picture = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)) * 255
+    model = trace(Graph(module, {"picture": picture}, outputs))
     fold(model)
     remove_metadata(model)
     store_half(model)
     data = model.SerializeToString(deterministic=True)
-    found = ort.InferenceSession(data, providers=["CPUExecutionProvider"]).run(
-        list(OUTPUTS), {"picture": picture.numpy()}
-    )
+    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    found = session.run(list(outputs), {"picture": picture.numpy()})
     with torch.inference_mode():
-        expected = [part.numpy() for part in module(picture)]
+        made = module(picture)
+    expected = [part.numpy() for part in (made if isinstance(made, tuple) else (made,))]
     difference = max(float(np.abs(a - b).max()) for a, b in zip(found, expected))
     if not difference <= TOLERANCE:
         raise SpgvtonError(f"{out.name} differs from PyTorch by {difference:.3g}: it is not written")

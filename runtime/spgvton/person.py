@@ -125,11 +125,16 @@ class Garment:
 
         Raises SpgvtonError when sizes differ or the mask is empty.
         """
-        if mask.shape != picture.shape[:2]:
-            raise SpgvtonError(f"garment mask {mask.shape} and picture {picture.shape[:2]} differ in size")
-        if not mask.any():
-            raise SpgvtonError("the garment mask is empty: nothing to try on")
+        Garment.check(picture, mask)
         box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
         fitted = im.normalise(np.asarray(box.apply(picture), np.uint8))
         alpha = np.asarray(box.apply(mask, border=0), np.float32)[None] / 255.0
         return Garment(fitted * alpha + (1 - alpha), alpha)
+
+    @staticmethod
+    def check(picture: UInt8, mask: UInt8) -> None:
+        """Raise SpgvtonError when PICTURE (h, w, 3) and MASK (h, w) differ in size, or the mask is empty."""
+        if mask.shape != picture.shape[:2]:
+            raise SpgvtonError(f"garment mask {mask.shape} and picture {picture.shape[:2]} differ in size")
+        if not mask.any():
+            raise SpgvtonError("the garment mask is empty: nothing to try on")

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from spgvton import image as im
 from spgvton.live.lining import find_lining
 from spgvton.live.regions import Mask, grow, shrink
+from spgvton.live.spread import spread
+from spgvton.perception import garment_sleeves
 from spgvton.person import Garment
 from spgvton.video import cv2
 
@@ -21,6 +23,7 @@ LOOKED_AT: Final = 384  # pixels of the long side
 EDGE: Final = 0.05  # of the long side: how deep a mask may be wrong
 ALIKE: Final = 24.0  # levels of Lab as OpenCV has it
 PALE: Final = 0.08  # share of the edge that has the background's colour, from which on the garment itself has it
+FILLS, MARGIN = 0.7, 0.08  # share of a picture that a garment fills as it is; of its longer side, else left around it
 RIM: Final = 0.006  # of the long side: how far a mask's edge is mixed with what lay behind the garment
 
 
@@ -42,18 +45,40 @@ class LiveGarment:
 
         Raises SpgvtonError when sizes differ or the mask is empty.
         """
-        network = Garment.of(picture, mask, size=size)
+        Garment.check(picture, mask)
         scale = MAX_SIDE / max(picture.shape[:2])
         if scale < 1:
             width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        inside = find_lining(picture, mask)
+        made = spread(picture, mask, garment_sleeves.shipped()(picture, mask))
+        lining = np.zeros_like(made.mask)
+        (x, y), (h, w) = made.begin, inside.shape
+        lining[y : y + h, x : x + w] = inside
+        crop = _close(made.mask)
+        picture, mask, lining = made.picture[crop], made.mask[crop], lining[crop]
         box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
-        lining = np.asarray(box.apply(find_lining(picture, mask), border=0)) >= 128
-        above = np.maximum.accumulate(lining[::-1], axis=0)[
+        seen = np.asarray(box.apply(lining, border=0)) >= 128
+        above = np.maximum.accumulate(seen[::-1], axis=0)[
             ::-1
         ]  # nothing is worn there either, wherever the spline looks
-        return LiveGarment(network, bleed(picture, mask), box, above if lining.any() else None)
+        return LiveGarment(
+            Garment.of(picture, mask, size=size), bleed(picture, mask), box, above if seen.any() else None
+        )
+
+
+def _close(mask: UInt8) -> tuple[slice, slice]:
+    """Rows and columns of MASK (h, w) to which a garment that is small in its picture is cropped; else all of them.
+
+    The networks know garments that fill their picture.
+    """
+    x, y, w, h = cv2.boundingRect((mask > 0).astype(np.uint8))
+    height, width = mask.shape
+    if max(h / height, w / width) >= FILLS:
+        return slice(height), slice(width)
+    margin = round(MARGIN * max(w, h))
+    return slice(max(0, y - margin), y + h + margin), slice(max(0, x - margin), x + w + margin)
 
 
 def bleed(picture: UInt8, mask: UInt8) -> UInt8:

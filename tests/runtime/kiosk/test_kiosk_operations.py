@@ -325,7 +325,7 @@ def test_pictures_are_decoded_two_at_a_time(tmp_path: Path, shirt: bytes, monkey
     for number in range(6):
         (tmp_path / f"g{number}.png").write_bytes(shirt)
     found = catalogue.Catalogue(tmp_path)
-    inside, most, lock = 0, 0, threading.Lock()
+    inside, most, lock, full = 0, 0, threading.Lock(), threading.Event()
     real = catalogue.garment_mask
 
     def slow(picture: np.ndarray) -> np.ndarray:
@@ -333,6 +333,9 @@ def test_pictures_are_decoded_two_at_a_time(tmp_path: Path, shirt: bytes, monkey
         with lock:
             inside += 1
             most = max(most, inside)
+            if inside == catalogue.PREPARING:
+                full.set()
+        full.wait(30)  # on a busy machine the second one comes late
         time.sleep(0.05)
         with lock:
             inside -= 1

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spgvton_training.synthetic import body, cloth
 from spgvton_training.synthetic.accessories import head_weights
 from spgvton_training.synthetic.assets import BODY, SKIRT, Float, Int, load, triangles
+from spgvton_training.synthetic.carried import bag_mesh, bag_weights, phone_mesh
 from spgvton_training.synthetic.dress import WAIST, skirt_mesh
 from spgvton_training.synthetic.garment import Garment
 from spgvton_training.synthetic.hair import scalp
@@ -24,7 +25,7 @@ _SHOE_TOP = -7.25
 class Part:
     """One mesh. n vertices, m triangles."""
 
-    name: str  # body, eye, lash, top, dress, pants, skirt, under, shoe, hair, curtain, hat, brim, glasses, lens
+    name: str  # body, eye, lash, top, dress, pants, skirt, under, shoe, bag, phone, hair, curtain, hat, brim, glasses, lens
     world: Float  # (n, 3) posed
     rest: Float  # (n, 3) on the base mesh in the rest pose: where paint goes
     normals: Float  # (n, 3) posed
@@ -186,6 +187,13 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
     swollen = bottom + under.normals * np.float32(0.10)
     add("shoe", swollen, fine.rest, cloth_triangles, keep=_shoe_triangles(), normals=under.normals)
 
+    if identity.bag is not None:
+        hanging, faces = bag_mesh(identity.bag)
+        add("bag", body.skin(hanging, bones, bag_weights(len(hanging))), hanging, faces)
+    if skeleton.phone:
+        held, flat, faces = phone_mesh(skeleton)
+        facing = np.tile(np.array([0, 0, 1], np.float32), (len(held), 1))
+        add("phone", held, flat, faces, normals=facing)
     skull, cap = scalp(), person.hair_cap
     add("hair", body.skin(cap.vertices, bones, skull.weights), skull.rest, skull.triangles, cut=cap.cut)
     for shape in person.hair_shapes:

@@ -36,6 +36,7 @@ from spgvton_training.synthetic import RENDERER_VERSION
 from spgvton_training.synthetic.fabric import Fabrics
 from spgvton_training.synthetic.flow import write_flow
 from spgvton_training.synthetic.garment import Garment, make_garment, sample_dress, sample_garment
+from spgvton_training.synthetic.lens import sample_lens
 from spgvton_training.synthetic.person import Identity, Person, sample_identity
 from spgvton_training.synthetic.pose import sample_pose
 from spgvton_training.synthetic.scene import Framing, Photo, aim, pose_person, render, sample_framing
@@ -89,13 +90,17 @@ def make_item(
         second = Framing(first.visible * rng.uniform(0.95, 1.05), second.top, second.shift)
     framings = {1: first, 2: second}
     grain = int(rng.integers(1 << 30))
+    lens = sample_lens(stream(9))
 
     chosen = {name: at for name, at in _PHOTOS.items() if unpaired or name != "C"}
     garments = {name: make_garment(specs[name], size) for name in sorted({g for g, _ in chosen.values()})}
     skeletons = {i: pose_person(person, pose) for i, pose in poses.items()}
     cameras = {i: aim(person, skeletons[i], framings[i], size) for i in poses}
     photos = {
-        name: render(person, garments[garment], skeletons[pose], cameras[pose], studio, grain + k)
+        # B and C are one moment in two garments: beside these not a pixel differs, not even in its noise
+        name: render(
+            person, garments[garment], skeletons[pose], cameras[pose], studio, grain + k, lens=lens, film=grain + pose
+        )
         for k, (name, (garment, pose)) in enumerate(chosen.items())
     }
     return Item(item_name(seed, split, index), garments, photos)

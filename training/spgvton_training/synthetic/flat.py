@@ -133,7 +133,8 @@ def layout(sleeves: Sleeves, dress: Dress | None = None) -> Layout:
         normals = np.concatenate([normals, skirt.normals])
     on_front, on_back = (np.isin(np.arange(len(xy)), faces[side & usable]) for side in (front, ~front))
     reach = (_LONG_REACH if sleeves.long else _SHORT_REACH) * sleeves.direction[0]
-    scale, centre = min(288 / (2.35 + reach), 72.0), 2.75 if sleeves.long else 2.9
+    scale: float = min(288 / (2.35 + reach), 72.0)
+    centre = 2.75 if sleeves.long else 2.9
     if dress is not None:
         scale, centre = min(scale, 52.0), 0.6
     return Layout(outline, xy, depth, normals, faces, front, usable, on_front, on_back, scale, centre)

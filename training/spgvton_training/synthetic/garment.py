@@ -148,7 +148,7 @@ def make_garment(spec: GarmentSpec, size: tuple[int, int]) -> Garment:
     # of the back only what the neck hole shows
     seen = (front_hole < 0.05) & (flat.y > lay.outline.armpit[1]) & (np.abs(flat.x) < spec.neck_width + 0.1)
     back_share = back_share * (seen & spec.shop.inside)
-    inside = inside_of_back(spec.shop, back, back_hole, plane, seen.any(1))
+    inside = inside_of_back(spec.shop, back, back_hole, plane, np.asarray(seen.any(1)))
 
     picture = np.full((height, width, 3), 255, np.float32)
     picture += (inside - picture) * back_share[..., None]

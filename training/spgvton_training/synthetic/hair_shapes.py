@@ -8,11 +8,12 @@ from functools import cache
 import numpy as np
 
 from spgvton_training.synthetic import body
-from spgvton_training.synthetic.assets import BONE, Float, Int, load, triangles
+from spgvton_training.synthetic.assets import BONE, TIGHTS, Float, Int, load, triangles
 from spgvton_training.synthetic.hair import ear_tips
 from spgvton_training.synthetic.hairstyle import Hairstyle
 
 _COLUMNS, _ROWS = 64, 30
+_LONG = 2.6  # decimetres: from here on hair reaches beyond the shoulders
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _hanging(y: Float) -> Float:
 def hair_shapes(vertices: Float, heads: Float, style: Hairstyle) -> list[Shape]:
     """What hangs or is tied in STYLE on a morphed body (V, 3) with bone HEADS (B, 3)."""
     if style.length > 0:
-        return [_curtain(vertices, heads, style)]
+        return [_curtain(vertices, heads, style), *_front_locks(vertices, heads, style)]
     if style.kind == "ponytail":
         return [_tail(vertices, heads, style)]
     if style.kind == "bun":
@@ -113,6 +114,33 @@ def _tube(path: Float, radius: Float, columns: int = 14) -> tuple[Float, Float]:
     outwards = np.cos(angle) * side[:, None] + np.sin(angle) * other[:, None]
     points = path[:, None] + outwards * radius[:, None, None]
     return points.reshape(-1, 3).astype(np.float32), outwards.reshape(-1, 3).astype(np.float32)
+
+
+def _front_locks(vertices: Float, heads: Float, style: Hairstyle) -> list[Shape]:
+    """Long hair that lies before one shoulder or both, half of all long hair."""
+    rng = np.random.default_rng([style.seed, 3])
+    if style.length < _LONG or rng.random() < 0.5:
+        return []
+    sides = ((1,), (-1,), (-1, 1), (-1, 1))[rng.integers(4)]
+    return [_lock(vertices, heads, style, side, rng.uniform(0.75, 1.0) * style.length) for side in sides]
+
+
+def _lock(vertices: Float, heads: Float, style: Hairstyle, side: int, length: float) -> Shape:
+    """A flat lock from the temple over the front of the shoulder, on whatever chest there is."""
+    rows, columns = 26, 14
+    t = np.linspace(0, 1, rows)
+    y = 7.45 - (length - 0.45) * t
+    x = side * (0.80 - 0.10 * np.sin(np.clip(t * 3, 0, 1) * np.pi) + 0.12 * t + 0.05 * style.wave * np.sin(t * 17))
+    cloth, base = vertices[TIGHTS], load().vertices[TIGHTS]
+    near = np.abs(base[:, 0] - side * 0.85) < 0.5
+    chest = np.array([cloth[near & (np.abs(base[:, 1] - v) < 0.35), 2].max(initial=0.55) for v in y])
+    z = 0.62 + np.clip((7.0 - y) / 1.2, 0, 1) * (chest + 0.22 - 0.62)
+    z = np.convolve(np.pad(z, 3, mode="edge"), np.ones(7) / 7, "valid")
+    radius = 0.24 * np.sin(np.clip(t * 4 + 0.3, 0, 1) * np.pi / 2) * (1 - 0.8 * np.clip((t - 0.6) / 0.4, 0, 1) ** 1.5)
+    rest, outwards = _tube(np.stack([x, y, z], 1), radius, columns)
+    rest[:, 2] = np.repeat(z, columns) + 0.5 * (rest[:, 2] - np.repeat(z, columns))
+    cut = np.ones(len(rest), np.float32)
+    return Shape(rest, to_head(vertices, heads, rest), outwards, grid(rows, columns), cut, _hanging(rest[:, 1]))
 
 
 def _tail(vertices: Float, heads: Float, style: Hairstyle) -> Shape:

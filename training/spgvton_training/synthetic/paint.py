@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from spgvton import labels
 from spgvton_training.synthetic.assembly import Part
 from spgvton_training.synthetic.assets import BODY, BONES, Float, Int, bone_weight, load
+from spgvton_training.synthetic.carried import under_strap
 from spgvton_training.synthetic.face import paint_eyes, paint_face
 from spgvton_training.synthetic.garment import Garment
 from spgvton_training.synthetic.hair_paint import paint_hair
@@ -46,12 +47,19 @@ class Painter:
         return np.random.default_rng([self.seed, len(part), ord(part[0])])
 
 
+_UNDER_STRAPS: Final = ("body", "top", "dress", "pants", "under", "skirt")
 Paint = tuple[Float, NDArray[np.uint8], float]  # colours (n, 3) in [0, 255], labels (n,), gloss
 
 
 def paint(painter: Painter, surface: Surface) -> Paint:
     """Colours, labels and gloss of SURFACE."""
-    return _PAINTS[surface.part.name](painter, surface)
+    colours, ids, gloss = _PAINTS[surface.part.name](painter, surface)
+    bag = painter.identity.bag
+    if bag is not None and surface.part.name in _UNDER_STRAPS:
+        covered, level = under_strap(bag, surface.rest)
+        colours[covered] = bag.colour * level[covered, None]
+        ids[covered] = labels.BACKGROUND
+    return colours, ids, gloss
 
 
 def _fill(surface: Surface, colour: Float) -> Float:
@@ -210,6 +218,29 @@ def _paint_lens(painter: Painter, surface: Surface) -> Paint:
     return _blend(colours, np.full(3, 190, np.float32), 0.45 * glint), _label(surface, labels.SUNGLASSES), 0.2
 
 
+def _paint_bag(painter: Painter, surface: Surface) -> Paint:
+    """A flap that ends halfway down, with a clasp."""
+    bag = painter.identity.bag
+    assert bag is not None
+    x, y, z = surface.rest.T
+    middle = -0.35 - 0.6 * bag.size
+    edge = np.abs(y - middle + 0.1) < 0.03
+    colours = _fill(surface, bag.colour * 0.95) * (1 - 0.45 * edge)[:, None]
+    clasp = (np.hypot(x - bag.side * 2.0, y - middle + 0.1) < 0.10) & (z > 0.55)
+    colours[clasp] = (190, 176, 130)
+    return colours, _label(surface, labels.BACKGROUND), 0.15
+
+
+def _paint_phone(painter: Painter, surface: Surface) -> Paint:
+    """Its back: one colour and the cameras."""
+    x, y, _ = surface.rest.T
+    tone = (28, 44, 200, 225)[painter.identity.seed % 4]
+    colours = _fill(surface, np.full(3, tone, np.float32))
+    lens = np.minimum(np.hypot(x + 0.20, y - 0.58), np.hypot(x + 0.20, y - 0.40))
+    colours[lens < 0.08] = 12
+    return colours, _label(surface, labels.BACKGROUND), 0.3
+
+
 _PAINTS: Final[dict[str, Callable[[Painter, Surface], Paint]]] = {
     "body": _paint_body,
     "eye": _paint_eye,
@@ -220,6 +251,8 @@ _PAINTS: Final[dict[str, Callable[[Painter, Surface], Paint]]] = {
     "under": _paint_trousers,
     "skirt": _paint_skirt,
     "shoe": _paint_shoe,
+    "bag": _paint_bag,
+    "phone": _paint_phone,
     "hair": _paint_hair,
     "curtain": _paint_hair,
     "hat": _paint_hat,

@@ -17,6 +17,7 @@ from spgvton_training.synthetic.accessories import (
     sample_accessories,
 )
 from spgvton_training.synthetic.assets import BODY, SKIRT, TIGHTS, Float, load
+from spgvton_training.synthetic.carried import Bag, sample_bag
 from spgvton_training.synthetic.dress import Dress, shape_skirt
 from spgvton_training.synthetic.face import Face, sample_face, sample_face_shape
 from spgvton_training.synthetic.garment_spec import GarmentSpec
@@ -49,6 +50,7 @@ class Identity:
     shoes: Float
     seed: int
     layered: bool = False  # trousers stay on below a dress
+    bag: Bag | None = None
 
 
 @cache
@@ -64,8 +66,8 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     shape = body.macro_weights(
         female=female,
         ancestry=ancestry.tolist(),
-        muscle=rng.uniform(-0.6, 0.5),
-        weight=rng.uniform(-0.7, 0.45),
+        muscle=rng.uniform(-0.8, 0.6),
+        weight=rng.uniform(-0.95, 1.0),
         height=rng.uniform(-0.4, 0.4),
         proportions=rng.uniform(0, 0.8),
         cup=rng.uniform(-0.7, 0.5),
@@ -86,6 +88,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
         tucked=bool(rng.random() < 0.15),
         seed=int(rng.integers(1 << 30)),
         accessories=sample_accessories(rng),
+        bag=sample_bag(rng),
     )
 
 

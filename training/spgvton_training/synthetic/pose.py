@@ -49,6 +49,7 @@ class Pose:
     head_yaw: float = 0.0
     head_pitch: float = 0.0
     head_roll: float = 0.0
+    phone: bool = False  # the right hand holds one before the body
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Skeleton:
 
     bones: Float  # (B, 3, 4) [R | t] from the rest pose
     heads: Float  # (B, 3) posed bone heads
+    phone: bool = False  # the right hand holds one
 
     def head(self, bone: str) -> Float:
         """Posed position (3,) of the head of BONE."""
@@ -72,19 +74,23 @@ _ARMS: Final[dict[str, Limbs]] = {
     "across": Limbs(_vec(0.28, -1, 0.12), _vec(-1, 0.10, 0.62), pronation=0.3),
     "out": Limbs(_vec(0.7, -0.75, 0), _vec(0.62, -0.55, 0.35)),
     "back": Limbs(_vec(0.35, -0.9, -0.45), _vec(-0.35, -0.8, -0.5)),
+    "phone": Limbs(_vec(0.24, -1, 0.34), _vec(-0.42, 0.70, 0.75), pronation=0.2, curl=0.6),
+    "front": Limbs(_vec(0.18, -1, 0.35), _vec(-0.62, 0.35, 0.70), pronation=0.4, curl=0.5),
     "chin": Limbs(_vec(0.25, -0.85, 0.45), _vec(-0.28, 0.95, 0.25), curl=0.7),
 }
-_ARM_CHANCES: Final = ("down", "hanging", "hip", "bent", "across", "out", "back", "chin")
+_ARM_CHANCES: Final = ("down", "hanging", "hip", "bent", "across", "out", "back", "chin", "front")
 _BOTH_HANG: Final = 0.35  # share of people who just stand there, as before a mirror
+_TURN: Final = math.radians(60)
+_PHONE: Final = 0.07  # share of people who take a picture of themselves in the mirror
 
 
 def arm(kind: str) -> Limbs:
-    """A typical arm: down, hanging, hip (hand on hip), bent, across, out, back or chin; the leg stands straight."""
+    """A typical arm: down, hanging, hip (hand on hip), bent, across, out, back, front, phone or chin; the leg stands straight."""
     return _ARMS[kind]
 
 
 def sample_pose(rng: np.random.Generator) -> Pose:
-    """A standing pose as before a mirror or in a shop's catalogue, turned by at most 0.8 rad."""
+    """A standing pose as before a mirror or in a shop's catalogue: one in four may be turned by up to 60 degrees."""
     lean = rng.choice([-1, 1]) * rng.uniform(0, 0.06)
     both_hang = rng.random() < _BOTH_HANG
 
@@ -103,10 +109,15 @@ def sample_pose(rng: np.random.Generator) -> Pose:
             shin=_vec(spread * 0.5 + sign * lean, -1, rng.uniform(-0.14, -0.02)),
         )
 
+    left, right = limbs(1), limbs(-1)
+    phone = bool(rng.random() < _PHONE)
+    if phone:
+        right = replace(_ARMS["phone"], thigh=right.thigh, shin=right.shin)
+    yaw = rng.uniform(-_TURN, _TURN) if rng.random() < 0.25 else float(np.clip(rng.normal(0, 0.30), -0.8, 0.8))
     return Pose(
-        left=limbs(1),
-        right=limbs(-1),
-        yaw=float(np.clip(rng.normal(0, 0.30), -0.8, 0.8)),
+        left=left,
+        right=right,
+        yaw=yaw,
         twist=rng.normal(0, 0.08),
         bend=rng.normal(0.02, 0.03),
         side=rng.normal(0, 0.03),
@@ -114,6 +125,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
         head_yaw=rng.normal(0, 0.25),
         head_pitch=rng.normal(0, 0.08),
         head_roll=rng.normal(0, 0.05),
+        phone=phone,
     )
 
 
@@ -275,4 +287,4 @@ def solve(heads: Float, tails: Float, pose: Pose, *, girth: tuple[float, float] 
         _solve_leg(solver, limbs, side, sign, hips)
     bones = np.concatenate([solver.rotation, solver.shift[:, :, None]], 2).astype(np.float32)
     posed = np.einsum("bij,bj->bi", solver.rotation, solver.rest) + solver.shift
-    return Skeleton(bones, posed.astype(np.float32))
+    return Skeleton(bones, posed.astype(np.float32), pose.phone)

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
+from spgvton import labels
 from spgvton.video import cv2
 from spgvton_training.synthetic import body, cloth
 from spgvton_training.synthetic.assembly import assemble
 from spgvton_training.synthetic.assets import NOSE_TIP, Float, load
 from spgvton_training.synthetic.garment import Garment
 from spgvton_training.synthetic.hair import ear_tips, scalp
+from spgvton_training.synthetic.lens import Lens, expose
 from spgvton_training.synthetic.paint import Painter, Surface, paint
 from spgvton_training.synthetic.person import Person
 from spgvton_training.synthetic.pose import Pose, Skeleton, solve
@@ -97,8 +99,14 @@ def aim(person: Person, skeleton: Skeleton, framing: Framing, size: tuple[int, i
     return Camera(size, scale, x, crown - height * (0.5 - framing.top) / scale)
 
 
-def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera, studio: Studio, seed: int) -> Photo:
-    """Render a photo. SEED varies folds and film grain only: labels, keypoints and flow do not depend on it."""
+def render(
+    person: Person, garment: Garment, skeleton: Skeleton, camera: Camera, studio: Studio, seed: int, *,
+    lens: Lens | None = None, film: int | None = None,
+) -> Photo:  # fmt: skip
+    """Render a photo. SEED varies folds only, FILM (by default SEED) the noise: labels, keypoints and flow depend on neither.
+
+    LENS: what takes it, by default a studio's camera.
+    """
     size, ss = camera.size, SUPERSAMPLING
     parts = assemble(person, garment, skeleton)
     points = camera.project(np.concatenate([p.world for p in parts]), zoom=ss)
@@ -129,8 +137,9 @@ def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera,
         colours[rows], label[rows], gloss[rows] = paint(painter, surface)
         _fold(normals, rows, surface, garment, seed)
         if front is not None:
-            uv = interpolate(garment.canvas.uv, corners[front] + part.uv_start, bary[front])
-            flow[found.pixel[rows[front]]] = garment.picture_coordinates(uv)
+            shown = front & (label[rows] != labels.BACKGROUND)  # not below a strap
+            uv = interpolate(garment.canvas.uv, corners[shown] + part.uv_start, bary[shown])
+            flow[found.pixel[rows[shown]]] = garment.picture_coordinates(uv)
     normals = body.unit(normals)
 
     buffer = GBuffer(crop, found.pixel, found.depth, normals, colours, gloss, label)
@@ -139,7 +148,6 @@ def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera,
     box = (slice(top, bottom), slice(left, right))
     image = background(studio, size)
     image[box] = _composite(image[box], lit, found.pixel, crop)
-    image += _grain(size, seed)
 
     fine_labels = np.zeros(crop[0] * crop[1], np.uint8)
     fine_labels[found.pixel] = label
@@ -152,7 +160,7 @@ def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera,
     fine_depth[found.pixel] = found.depth
     depth[box] = fine_depth.reshape(crop)[ss // 2 :: ss, ss // 2 :: ss]
     return Photo(
-        image=np.clip(np.rint(image), 0, 255).astype(np.uint8),
+        image=expose(image, lens or Lens(), seed if film is None else film),
         labels=semantic,
         keypoints=find_keypoints(person, skeleton, camera, depth),
         flow=worn_to_flat,
@@ -161,11 +169,7 @@ def render(person: Person, garment: Garment, skeleton: Skeleton, camera: Camera,
 
 def empty(studio: Studio, size: tuple[int, int], seed: int) -> NDArray[np.uint8]:
     """What render() with these arguments shows where nobody stands, (H, W, 3) RGB."""
-    return np.clip(np.rint(background(studio, size) + _grain(size, seed)), 0, 255).astype(np.uint8)
-
-
-def _grain(size: tuple[int, int], seed: int) -> Float:
-    return np.random.default_rng([seed, 9]).standard_normal((*size, 3), dtype=np.float32) * np.float32(1.3)
+    return expose(background(studio, size), Lens(), seed)
 
 
 def _bounds(points: Float, size: tuple[int, int], margin: int = 3) -> tuple[int, int, int, int]:
@@ -215,8 +219,10 @@ def _fold(normals: Float, rows: NDArray[np.intp], surface: Surface, garment: Gar
             amount = np.full(len(x), 0.35, np.float32)
             hang = np.clip((1.6 - y) / 2.5, 0, 1)
             normals[rows, 0] += 0.5 * hang * np.sin(np.arctan2(x, surface.rest[:, 2] - 0.2) * 9 + 1.3)
-        add_folds(normals, rows, u * 0.6 + v * 0.25 * lean, v * 1.15 - u * 0.35 * lean, amount * 1.1, seed + 1, cell=30)
-        add_folds(normals, rows, u * 1.2, v * 1.9, amount * 0.45, seed + 2, cell=22)
+        # across and down to the sides, where it is gathered; down from the chest, where it hangs
+        add_folds(normals, rows, u * 0.45 + v * 0.3 * lean, v * 1.3 - u * 0.5 * lean, amount * 1.5, seed + 1, cell=30)
+        hanging = 0.25 + 0.45 * garment.spec.fit * np.clip((4.6 - y) / 1.5, 0, 1)
+        add_folds(normals, rows, u * 1.5 + v * 0.12 * lean, v * 0.42, hanging, seed + 2, cell=26)
         if garment.spec.long and name == "top":
             along = interpolate(cloth.fine().along_arm, surface.corners, surface.bary)
             gather = np.exp(-(((along - 1.0) / 0.22) ** 2)) + 0.5 * np.exp(-(((along - 1.85) / 0.12) ** 2))

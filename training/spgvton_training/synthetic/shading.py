@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spgvton import labels
 from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
+from spgvton_training.synthetic.backdrop import paint_outdoors, paint_room
 from spgvton_training.synthetic.texture import lookup, noise
 
 _SKIN: Final = (
@@ -18,6 +19,7 @@ _SKIN: Final = (
 )  # fmt: skip
 _FILL: Final = np.array([0.6, 0.1, 0.8], np.float32)
 _SKIN_TINT: Final = np.log(np.array([1.03, 0.985, 0.97], np.float32))  # light seeps red through skin, most in shade
+_BACKGROUNDS: Final = {"white": 0.20, "grey": 0.16, "gradient": 0.10, "wall": 0.08, "room": 0.34, "outdoors": 0.12}
 _FAR: Final = np.float32(-99)
 
 
@@ -37,12 +39,14 @@ def sample_studio(rng: np.random.Generator) -> Studio:
 
 
 def background(studio: Studio, size: tuple[int, int]) -> Float:
-    """The studio's own wall (H, W, 3) in [0, 255], or else white, grey, a soft gradient, rarely a coloured, textured one."""
+    """The studio's own wall (H, W, 3) in [0, 255], or else a studio's (white, grey, a soft gradient, textured), a room, a park."""
     if studio.wall is not None:
         return studio.wall.copy()
     height, width = size
     rng = np.random.default_rng([studio.seed, 0])
-    kind = rng.choice(["white", "grey", "gradient", "wall"], p=[0.45, 0.35, 0.14, 0.06])
+    kind = rng.choice(list(_BACKGROUNDS), p=list(_BACKGROUNDS.values()))
+    if kind in ("room", "outdoors"):
+        return paint_room(rng, size) if kind == "room" else paint_outdoors(rng, size)
     y, x = np.linspace(0, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
     if kind == "white":
         wall = np.full((1, 1, 3), rng.uniform(240, 250))
@@ -61,8 +65,9 @@ def background(studio: Studio, size: tuple[int, int]) -> Float:
 def add_folds(
     normals: Float, rows: NDArray[np.intp], u: Float, v: Float, amount: Float, seed: int, *, cell: float
 ) -> None:
-    """Tilt NORMALS[ROWS] by the slope of noise at surface coordinates u, v (n,), in place."""
-    height = noise(np.random.default_rng(seed), 256, 256, cell, 3)
+    """Tilt NORMALS[ROWS] by the slope of folds at surface coordinates u, v (n,), in place: soft hollows and sharp crests."""
+    rng = np.random.default_rng(seed)
+    height = 0.45 * noise(rng, 256, 256, cell, 3) - 1.25 * np.abs(noise(rng, 256, 256, cell * 1.3, 2))
     reach = 1.5
     grid = np.mgrid[0:256, 0:256].astype(np.float32)
     slope = np.dstack(

@@ -24,6 +24,7 @@ ROOMS = (
     ("stream",),
     ("kiosk",),
     ("bench",),
+    ("doctor",),
     ("cli",),
     ("__main__",),
 )

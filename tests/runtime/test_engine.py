@@ -220,6 +220,12 @@ int cuDeviceGet(int* device, int) { *device = 0; return 0; }
 int cuDeviceGetName(char* name, int, int) { std::strcpy(name, "NVIDIA Test"); return 0; }
 int cuDeviceGetAttribute(int* value, int attribute, int) { *value = attribute == 16 ? 16 : attribute == 75 ? 8 : 7; return 0; }
 int cuDeviceTotalMem_v2(std::size_t* bytes, int) { *bytes = 5ull << 30; return 0; }
+static int retained, pushed;
+int cuDevicePrimaryCtxRetain(void** context, int) { ++retained; *context = &retained; return 0; }
+int cuDevicePrimaryCtxRelease_v2(int) { return --retained; }
+int cuCtxPushCurrent_v2(void* context) { pushed += context == &retained; return 0; }
+int cuCtxPopCurrent_v2(void**) { return --pushed; }
+int cuMemGetInfo_v2(std::size_t* free, std::size_t*) { *free = 3ull << 30; return pushed == 1 && retained == 1 ? 0 : 1; }
 }
 """
 
@@ -227,7 +233,10 @@ int cuDeviceTotalMem_v2(std::size_t* bytes, int) { *bytes = 5ull << 30; return 0
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(0, "Gpu(name='NVIDIA Test', sm='87', memory=5368709120, multiprocessors=16)"), (100, "None")],
+    [
+        (0, "Gpu(name='NVIDIA Test', sm='87', memory=5368709120, multiprocessors=16) 3221225472 3221225472"),
+        (100, "None None None"),
+    ],
 )
 def test_gpu_is_asked_from_the_driver(tmp_path: Path, status: int, expected: str) -> None:
     """A library in the driver's place, through the real loader."""
@@ -235,7 +244,7 @@ def test_gpu_is_asked_from_the_driver(tmp_path: Path, status: int, expected: str
     source.write_text(DRIVER)
     options = ["-shared", "-fPIC", f"-DSTATUS={status}", "-o", str(tmp_path / "libcuda.so.1")]
     subprocess.run(["g++", str(source), *options], check=True)
-    code = "from spgvton.engine.gpu import first_gpu; print(first_gpu())"
+    code = "from spgvton.engine.gpu import first_gpu, free_memory as f; print(first_gpu(), f(), f())"
     environment = env() | {"LD_LIBRARY_PATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == expected

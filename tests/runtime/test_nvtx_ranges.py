@@ -13,9 +13,9 @@ import pytest
 
 from spgvton import nvtx_ranges
 from spgvton.nvtx_ranges import ranged, span
+from spgvton.stream.frames import Frame, Source
 from spgvton.stream.loop import CAPTURE, COMPOSE, POSE, PRESENT, SYNTHESIS, Perception, run_loop
 from spgvton.stream.sinks import NullSink
-from spgvton.stream.sources import Frame
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 
@@ -56,11 +56,10 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> Domain:
     return found
 
 
-class Two:
+class Two(Source):
     """A source of two frames."""
 
     name, size, fps, live = "two", (4, 4), 30.0, False
-    problem: str | None = None
 
     def __init__(self) -> None:
         self.left = 2

@@ -47,11 +47,16 @@ class Parity:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Latency of every one of `frames` frames, after `warm_up` others (CUDA-graph capture, TensorRT-RTX's compilation)."""
+    """Every one of `frames` frames' time, after `warm_up` others (CUDA-graph capture, TensorRT-RTX's compilation)."""
 
     frames: int
     warm_up: int
     latency_ms: dict[str, float]  # p50, p90, p95, p99, max; nearest rank
+    times_ms: tuple[float, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, without the times."""
+        return {"frames": self.frames, "warm_up": self.warm_up, "latency_ms": self.latency_ms}
 
 
 def demo_poses() -> tuple[Float, tuple[int, int]]:
@@ -86,20 +91,25 @@ def parity(session: TryOn, reference: TryOn, poses: int = POSES) -> Parity:
     )  # fmt: skip
 
 
+def dress(session: TryOn, number: int = 1) -> None:
+    """Give SESSION the shipped person and her garment NUMBER; the framing starts anew."""
+    picture, labels = DemoAssets.open().person()
+    garment = DemoAssets.open().garment(number)
+    session.set_person(picture, labels=labels)
+    session.set_garment(garment.picture, mask=garment.mask)
+
+
 def benchmark(session: TryOn, frames: int = FRAMES, warm_up: int = WARM_UP) -> Benchmark:
     """Time SESSION from keypoints to picture on the host: both copies, the network, waiting for it. No frame is left out.
 
     Pose estimation, cameras and drawing are not part of it; `spgvton run --json` measures those.
     """
     poses, size = demo_poses()
-    garment = DemoAssets.open().garment(1)
-    picture, labels = DemoAssets.open().person()
-    session.set_person(picture, labels=labels)
-    session.set_garment(garment.picture, mask=garment.mask)
+    dress(session)
     times = []
     for i in range(warm_up + frames):
         begin = time.perf_counter()
         session(poses[i % len(poses)], size)
         times.append(1e3 * (time.perf_counter() - begin))
     latency = statistics.describe(times[warm_up:])
-    return Benchmark(frames, warm_up, {k: v for k, v in latency.items() if k != "mean"})
+    return Benchmark(frames, warm_up, {k: v for k, v in latency.items() if k != "mean"}, tuple(times[warm_up:]))

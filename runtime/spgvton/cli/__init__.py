@@ -56,9 +56,9 @@ INPUTS: Final = frozenset(
      "garments", "deepfashion", "exclude", "fabrics", "config", "checkpoint", "evaluate", "init", "validate", "photographs",
      "masks", "held_out", "sleeves", "people",
      "distill_from", "qat", "ranges", "reference", "plugin", "perceptual_weights", "face_weights", "inception_weights",
-     "lpips_weights", "lpips_heads", "before", "after")
+     "lpips_weights", "lpips_heads", "before", "after", "also")
 )  # fmt: skip
-OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "rendered", "root", "folder"))
+OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "rendered", "root", "folder", "report"))
 
 
 def paths_read(args: argparse.Namespace) -> Iterator[Path]:

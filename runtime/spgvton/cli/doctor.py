@@ -9,12 +9,12 @@ examples:
   spgvton doctor --bundle my_bundle
   spgvton doctor --kiosk shop/kiosk.yaml
   spgvton doctor --gpu --plugin build/native/libspgvton_plugin.so
-  spgvton doctor --gpu --backend tensorrt-rtx --json
-Exit codes: 0 the CPU path works, 1 it does not; with --gpu: 0 the GPU gives the CPU's pictures, 1 it does not, or is not
-there.
+  spgvton doctor --gpu --backend tensorrt-rtx --report gpu.json
+Exit codes: 0 the CPU path works, 1 it does not; with --gpu: 0 every step that could run passed, 1 one failed, or there is no
+GPU.
 
---gpu builds the engine (or finds it in the cache), dresses the shipped person in 20 poses on the GPU and on ONNX Runtime
-and compares the pictures, then times 200 frames.
+--gpu runs ten minutes of steps, each with a verdict (passed, failed, or skipped with the reason): engine, pictures against ONNX
+Runtime's, plugin, FP16 and INT8, sessions one after another, 10,000 replays, live mode at 720x1280, memory, percentiles, power.
 """
 
 from __future__ import annotations
@@ -65,7 +65,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", metavar="DIR", help="model bundle to check; otherwise the shipped one")
     parser.add_argument("--kiosk", type=Path, metavar="YAML", help="also look at this kiosk.yaml")
     parser.add_argument("--json", action="store_true", help="the checks as JSON on stdout")
-    parser.add_argument("--gpu", action="store_true", help="engine, parity and benchmark on this machine's GPU instead")
+    parser.add_argument("--gpu", action="store_true", help="examine this machine's GPU instead, step by step")
+    parser.add_argument(
+        "--also", metavar="DIR", action="append", default=[],
+        help="with --gpu: a bundle of another precision whose engines are built and compared too; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.json",
+        help="with --gpu: write the report there, a picture beside it (.png)",
+    )
+    parser.add_argument("--replays", type=int, metavar="N", help="with --gpu: frames of the step replays (10000)")
     backend.add_arguments(parser, tuple(MODULES))
     parser.set_defaults(backend=None)  # to tell whether it was given
 
@@ -380,8 +391,8 @@ def run(args: argparse.Namespace) -> int:
     """`spgvton doctor`. Returns the exit code."""
     if args.gpu:
         return int(importlib.import_module("spgvton.cli.doctor_gpu").run(args))
-    if args.backend or args.warp or args.plugin:
-        raise UsageError("--backend, --warp and --plugin go with --gpu")
+    if args.backend or args.warp or args.plugin or args.also or args.report or args.replays is not None:
+        raise UsageError("--backend, --warp, --plugin, --also, --report and --replays go with --gpu")
     checks = examine(args.bundle) + ([check_kiosk(args.kiosk)] if args.kiosk else [])
     works = all(c.status == "ok" for c in checks if c.required)
     verdict = "The CPU path works." if works else "The CPU path does not work: see the problems above."

@@ -1,73 +1,72 @@
-"""`spgvton doctor --gpu`: the engine, the GPU's pictures against ONNX Runtime's, and a benchmark."""
+"""`spgvton doctor --gpu`: every step of spgvton.doctor on this machine's GPU, one JSON and one picture."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from contextlib import closing
-from dataclasses import asdict
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from spgvton import machine
 from spgvton.backends import tell
-from spgvton.backends.tensorrt import TensorRtBackend, build_engine, require_gpu
-from spgvton.bench.parity import benchmark, parity
+from spgvton.backends.tensorrt import require_gpu
 from spgvton.bundle import Bundle
-from spgvton.errors import SpgvtonError
-from spgvton.session import TryOn
+from spgvton.doctor import report as made
+from spgvton.doctor.contract import Rig, Verdict
+from spgvton.doctor.steps import run_steps, skip_all
+from spgvton.errors import SpgvtonError, UsageError
+from spgvton.files import check_output, make_folder, write_text
+from spgvton.image import write as write_picture
 
 
-def examine(args: argparse.Namespace) -> dict[str, Any]:
-    """Engine, parity, benchmark, machine: JSON types only. Raises SpgvtonError where there is no GPU, or it fails."""
-    bundle = Bundle.open(args.bundle)
+def rig_of(args: argparse.Namespace, bundle: Bundle) -> Rig:
+    """What is examined. Raises SpgvtonError where there is no GPU, or a package lacks."""
     name = args.backend or "tensorrt"
+    plugin = args.plugin or os.environ.get("SPGVTON_PLUGIN")
+    others = tuple(Bundle.open(folder) for folder in args.also)
     gpu = require_gpu(name)
-    tell(
-        f"{gpu.name} (SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB): building the engine of {bundle.folder}, or finding it"
-    )
-    built = build_engine(name, bundle, args.warp, args.plugin)
-    for line in (*built.advice, f"engine {built.engine}: {built.cache}; comparing with ONNX Runtime, then timing"):
-        tell(line)
-    backend = TensorRtBackend(bundle, built, gpu, say=tell)
-    with closing(TryOn(bundle, backend=backend)) as session:
-        compared = parity(session, TryOn(bundle))
-        timed = benchmark(session)
-        state = machine.gpu_state()  # at once: clocks fall when the GPU idles
-        described = session.describe()
-    modules = (built.backend.replace("-", "_"), "pycuda")
-    return {
-        "ok": compared.holds, "backend": described, "engine": built.report(), "parity": compared.as_dict(),
-        "benchmark": asdict(timed), "gpu_state": state, "machine": machine.describe(),
-        "versions": {**machine.versions(), **{name: machine.version_of(name) for name in modules}},
-    }  # fmt: skip
+    tell(f"{gpu.name} (SM {gpu.sm}, {gpu.memory / 2**30:.1f} GiB), {name}, {bundle.folder} ({bundle.precision})")
+    rig = Rig(bundle, name, gpu, warp=args.warp, plugin=Path(plugin) if plugin else None, others=others)
+    return replace(rig, replays=args.replays or rig.replays)
 
 
-def summary(report: dict[str, Any]) -> str:
-    """The report for people."""
-    p, b, m = report["parity"], report["benchmark"], report["machine"]
-    latency = "  ".join(f"{name} {ms:.2f}" for name, ms in b["latency_ms"].items())
-    state = ", ".join(f"{k} {v}" for k, v in report["gpu_state"].items()) or "clocks and power mode cannot be read"
-    backend, engine = report["backend"], report["engine"]
-    lines = {
-        "engine": f"{engine['engine']} ({engine['cache']}), {backend['precision']}, CUDA graph: {backend['cuda_graph']}",
-        "parity": f"{'holds' if p['holds'] else 'DOES NOT HOLD'} on {p['inputs']} inputs: mean error {p['mean_error']} of 255 "
-        f"(allowed {p['allowed_mean']}), worst pixel {p['max_error']} (allowed {p['allowed_max']})",
-        "latency": f"{latency}  ms, keypoints to picture on the host; {b['frames']} frames, all counted, after "
-        f"{b['warm_up']} warm-up frames",
-        "GPU": f"{backend['device']}; right after: {state}",
-        "machine": f"{m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB; {m['os']}; {m['gpu']}",
-        "versions": ", ".join(f"{k} {v}" for k, v in report["versions"].items() if v),
-    }
-    return "\n".join(f"{name:<10} {text}" for name, text in lines.items())
+def deliver(args: argparse.Namespace, bundle: Bundle, verdicts: list[Verdict], gpu: str) -> dict[str, Any]:
+    """Write the report and its picture where --report asks for them, print it where --json does; the report."""
+    report = made.as_dict(verdicts, bundle, args.backend or "tensorrt", gpu)
+    if args.report:
+        make_folder(args.report.resolve().parent)
+        title = f"spgvton doctor --gpu: {gpu or 'no GPU'}, {args.backend or 'tensorrt'}, {bundle.folder.name}, {bundle.precision}"
+        m = report["machine"]
+        versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items() if v)
+        write_text(args.report, json.dumps(report, indent=1) + "\n")
+        write_picture(args.report.with_suffix(".png"), made.draw(verdicts, title, f"{m['cpu']}, {m['os']}; {versions}"))
+    if args.json:
+        print(json.dumps(report, indent=1))
+    return report
 
 
 def run(args: argparse.Namespace) -> int:
-    """`spgvton doctor --gpu`. Returns the exit code; raises SpgvtonError."""
-    report = examine(args)
-    print(summary(report), file=sys.stderr if args.json else sys.stdout)
-    if args.json:
-        print(json.dumps(report, indent=1))
+    """`spgvton doctor --gpu`. Returns the exit code; raises UsageError, SpgvtonError."""
+    if args.report and args.report.suffix.lower() != ".json":
+        raise UsageError(f"--report {args.report}: name a .json file; the picture goes beside it as .png")
+    if args.replays is not None and args.replays < 1:
+        raise UsageError(f"--replays {args.replays}: give 1 or more")
+    if args.report:  # now rather than after minutes
+        for file in (args.report, args.report.with_suffix(".png")):
+            check_output(file)
+    bundle = Bundle.open(args.bundle)
+    try:
+        rig = rig_of(args, bundle)
+    except SpgvtonError as e:
+        deliver(args, bundle, skip_all(str(e)), "")
+        raise
+    assert rig.gpu is not None
+    verdicts = run_steps(rig)
+    report = deliver(args, bundle, verdicts, f"{rig.gpu.name} (SM {rig.gpu.sm})")
+    print("\n".join(made.table(verdicts)), file=sys.stderr if args.json else sys.stdout)
     if not report["ok"]:
-        raise SpgvtonError("the GPU's pictures are not ONNX Runtime's (see parity): do not use this back end here")
+        failed = [f"{v.step} ({v.verdict.partition(': ')[2]})" for v in verdicts if v.failed]
+        raise SpgvtonError(f"failed: {'; '.join(failed)}" if failed else "no step could run: see the verdicts")
     return 0

@@ -53,3 +53,25 @@ def first_gpu() -> Gpu | None:
     if any(call() != 0 for call in calls):
         return None
     return Gpu(name.value.decode(), f"{major.value}{minor.value}", memory.value, count.value)
+
+
+def free_memory() -> int | None:
+    """Bytes of CUDA device 0 that nobody uses, or None where they cannot be read.
+
+    Asked in the primary context, which a session has made; without one it is made and given up again.
+    """
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+    if cuda.cuInit(0) or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0):
+        return None
+    try:
+        if cuda.cuCtxPushCurrent_v2(context):
+            return None
+        status = cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+        cuda.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+        return None if status else free.value
+    finally:
+        cuda.cuDevicePrimaryCtxRelease_v2(0)

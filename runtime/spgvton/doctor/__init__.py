@@ -1,0 +1,1 @@
+"""What `spgvton doctor --gpu` does, one step a module; spgvton.doctor.steps has their order."""

@@ -1,5 +1,6 @@
 // Drives the plugin through TensorRT's IPluginV3 protocol without TensorRT: creator, build, serialise, create again, run.
-// The kernel is the host emulation of tps_kernel_host.cpp. Run by ctest, under ASan and UBSan.
+// The kernel is the host emulation of tps_kernel_host.cpp. Run by ctest, under ASan and UBSan. With SPGVTON_ON_GPU it is linked
+// with the kernel itself, and its tensors lie in memory that both see (tools/cuda_check.sh).
 #include <NvInferRuntime.h>
 #include <NvInferRuntimePlugin.h>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -18,9 +20,31 @@ namespace tps = spgvton::tps;
 
 extern "C" IPluginCreatorInterface* const* getCreators(int32_t&);
 extern "C" void setLoggerFinder(ILoggerFinder*);
+#ifndef SPGVTON_ON_GPU
 extern "C" char const* cudaGetErrorString(cudaError_t) { return "stub"; }
+#endif
 
 namespace {
+
+#ifdef SPGVTON_ON_GPU
+template <typename T>
+struct Shared {  // an allocator
+  using value_type = T;
+  T* allocate(std::size_t n) {
+    void* p = nullptr;
+    if (cudaMallocManaged(&p, n * sizeof(T), cudaMemAttachGlobal) != cudaSuccess) throw std::bad_alloc();
+    return static_cast<T*>(p);
+  }
+  void deallocate(T* p, std::size_t) { cudaFree(p); }
+  bool operator==(Shared const&) const { return true; }
+  bool operator!=(Shared const&) const { return false; }
+};
+using Tensor = std::vector<float, Shared<float>>;
+bool finished() { return cudaDeviceSynchronize() == cudaSuccess; }
+#else
+using Tensor = std::vector<float>;
+bool finished() { return true; }
+#endif
 
 int failures = 0;
 
@@ -281,8 +305,8 @@ void testRun() {
   auto const p = storedAndLoaded();
   Shapes const s(2, 16, 12);
   CHECK(running(*p).setTactic(0) == 0 && change(*p, s) == 0);
-  std::vector<float> image(2 * 3 * 16 * 12), mask(2 * 16 * 12), theta(2 * 2 * 25);
-  std::vector<float> warped(image.size(), NAN), warpedMask(mask.size(), NAN);
+  Tensor image(2 * 3 * 16 * 12), mask(2 * 16 * 12), theta(2 * 2 * 25);
+  Tensor warped(image.size(), NAN), warpedMask(mask.size(), NAN);
   for (std::size_t i = 0; i < image.size(); ++i) image[i] = static_cast<float>(i % 97) / 97;
   for (std::size_t i = 0; i < mask.size(); ++i) mask[i] = static_cast<float>(i % 13) / 13;
   for (int item = 0; item < 2; ++item) {
@@ -293,7 +317,7 @@ void testRun() {
   }
   void const* inputs[] = {image.data(), theta.data(), mask.data()};
   void* outputs[] = {warped.data(), warpedMask.data()};
-  CHECK(running(*p).enqueue(s.tensors, s.tensors + 3, inputs, outputs, nullptr, nullptr) == 0);
+  CHECK(running(*p).enqueue(s.tensors, s.tensors + 3, inputs, outputs, nullptr, nullptr) == 0 && finished());
   CHECK(warped == image && warpedMask == mask);  // an identity theta gives the pictures back
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import onnx
@@ -77,11 +78,17 @@ def float32_types(graph: Float16Graph) -> dict[str, onnx.TensorProto]:
 
 
 def convert_bundle(
-    source: Bundle, out: str | Path, samples: list[Sample], *, inputs: str, seconds: float = 3.0
+    source: Bundle,
+    out: str | Path,
+    samples: list[Sample],
+    *,
+    inputs: str,
+    seconds: float = 3.0,
+    keep_layers: Collection[str] = (),
 ) -> tuple[Bundle, Report]:
     """Write bundle SOURCE (float32) into folder OUT, computing in float16, measured on SAMPLES.
 
-    inputs: where the samples come from, for bundle.json; the live graph is measured on the shipped demo in any case. seconds: how long both joint graphs are timed. Which operators stay float32 is said in fp16_graph.py.
+    inputs: where the samples come from, for bundle.json; the live graph is measured on the shipped demo in any case. seconds: how long both joint graphs are timed. Which operators stay float32 is said in fp16_graph.py; keep_layers: and these layers (precision_search).
     Raises SpgvtonError for a bundle that is not float32, a foreign or damaged graph, a weight or an activation beyond
     float16's range, or an output that differs from float32 by more than fp16_check.TOLERANCE. The manifest, written last,
     makes a folder a bundle, so nothing of this leaves one.
@@ -94,7 +101,7 @@ def convert_bundle(
     for name in tqdm(source.graphs, desc="convert", unit="graph"):
         path = source.graph(name)
         try:
-            graphs[name] = convert(load_graph(path))
+            graphs[name] = convert(load_graph(path), keep_layers=keep_layers)
         except SpgvtonError as e:
             raise SpgvtonError(f"{path.name}: {e}") from e
     half = {
@@ -126,6 +133,7 @@ def convert_bundle(
         "weights_storage": "fp16",
         "error_against_fp32": {"inputs": inputs, **report.to_json()},
         "float32_nodes": {name: graph.float32 for name, graph in graphs.items()},
+        **({"float32_layers": sorted(keep_layers)} if keep_layers else {}),
         "onnxruntime_cpu": {**speed, "version": ort.__version__, "cpu": cpu_model(), "cores": cores()},
     }
     return write_manifest(folder, manifest, names), report

@@ -17,6 +17,7 @@ they also read all weights into the graph.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +31,7 @@ from spgvton_export.shared_weights import detach_weights, stored_name
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
 LARGEST: Final = 65504.0  # of float16
-_LAYERS: Final = {"Conv", "ConvTranspose", "BatchNormalization"}
+LAYERS: Final = {"Conv", "ConvTranspose", "BatchNormalization"}
 _FOLLOW: Final = {
     "Add", "Concat", "DepthToSpace", "Identity", "LeakyRelu", "Mul", "Neg", "Relu", "Resize", "Sigmoid", "Slice",
     "SpaceToDepth", "Sub", "Tanh", "Transpose",
@@ -136,10 +137,12 @@ def to_float16(array: np.ndarray, what: str) -> np.ndarray:
     return half
 
 
-def convert(model: onnx.ModelProto) -> Float16Graph:
+def convert(model: onnx.ModelProto, keep: Collection[str] = (), keep_layers: Collection[str] = ()) -> Float16Graph:
     """MODEL, a float32 graph of a bundle without its external data (changed: folded), computing in float16.
 
-    Raises SpgvtonError for a graph with control flow, with float16 arithmetic, or whose types are not consistent.
+    keep: first outputs of nodes that compute in float32 all the same, and so does what only passes their values on;
+    keep_layers: the same by layers' names. See precision_search. Raises SpgvtonError for a graph with control flow, with
+    float16 arithmetic, whose types are not consistent, or where nothing is left to compute in float16.
     """
     if any(a.HasField("g") or a.graphs for n in model.graph.node for a in n.attribute):
         raise SpgvtonError("the graph has control flow: only graphs of spgvton export can be converted")
@@ -151,12 +154,17 @@ def convert(model: onnx.ModelProto) -> Float16Graph:
     constants = {t.name: t for t in model.graph.initializer if t.data_type == FLOAT}
     free = {*constants, *weights}  # available in either type
 
+    if keep_layers:
+        named = _layer_names(model, weights, {o for n in model.graph.node for o in n.output})
+        keep = {*keep, *(value for value, layer in named.items() if layer in keep_layers)}
     halved: set[str] = set()  # nodes that compute in float16, by first output
     values: set[str] = set()  # values that are float16
     for node in model.graph.node:
+        if node.output[0] in keep:
+            continue
         inputs = [i for i in _data_inputs(node) if types[i] == FLOAT and i not in free]
         follows = node.op_type in _FOLLOW and inputs and all(i in values for i in inputs)
-        if node.domain == "" and (node.op_type in _LAYERS or follows):
+        if node.domain == "" and (node.op_type in LAYERS or follows):
             halved.add(node.output[0])
             values.update(o for o in node.output if o and types[o] == FLOAT)
         elif node.domain == "" and node.op_type in _FLOAT32_INSIDE:

@@ -56,7 +56,7 @@ INPUTS: Final = frozenset(
      "garments", "deepfashion", "exclude", "fabrics", "config", "checkpoint", "evaluate", "init", "validate", "photographs",
      "masks", "held_out", "sleeves", "people",
      "distill_from", "qat", "ranges", "reference", "plugin", "perceptual_weights", "face_weights", "inception_weights",
-     "lpips_weights", "lpips_heads", "before", "after", "also")
+     "lpips_weights", "lpips_heads", "before", "after", "also", "compositor_library", "kiosk")
 )  # fmt: skip
 OUTPUTS: Final = frozenset(("out", "sink", "sheet", "recording", "rendered", "root", "folder", "report"))
 

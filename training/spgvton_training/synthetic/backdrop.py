@@ -55,7 +55,7 @@ def paint_outdoors(rng: np.random.Generator, size: tuple[int, int]) -> Float:
                 for column in np.arange(x + 0.03, x + width - 0.05, 0.08):
                     _fill(picture, (column, y, column + 0.04, y + 0.05), house * rng.choice([0.5, 0.6, 1.2]))
             x += width
-    leaves = noise(rng, *picture.shape[:2], rng.uniform(5, 16), 3)
+    leaves = noise(rng, rows, picture.shape[1], rng.uniform(5, 16), 3)
     picture *= (1 + (0.24 if green else 0.05) * leaves)[..., None]
     return _finish(rng, picture, size)
 

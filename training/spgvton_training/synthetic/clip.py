@@ -22,7 +22,7 @@ import math
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,7 @@ _KEYS: Final = (
     _Key(10.1, Pose(_HIP, _CALM, yaw=0.13, hip_roll=0.05, side=0.02, head_yaw=-0.08, head_roll=0.06), 0.8),
     _Key(11.7, Pose(_CALM, _CALM)),
 )
-_ANGLES: Final = tuple(f.name for f in fields(Pose) if f.name not in ("left", "right"))
+_ANGLES: Final = tuple(f.name for f in fields(Pose) if f.name not in ("left", "right", "phone"))
 
 
 def _pack(pose: Pose) -> Vec:
@@ -120,7 +120,7 @@ def _pack(pose: Pose) -> Vec:
 
 def _unpack(values: Vec, at_rest: Pose) -> Pose:
     """Inverse of _pack(); the legs are those of AT_REST."""
-    angles = {name: float(v) for name, v in zip(_ANGLES, values)}
+    angles: dict[str, Any] = {name: float(v) for name, v in zip(_ANGLES, values)}
     left, right = (
         replace(limbs, upper=v[:3], fore=v[3:6], hand=v[6:9], pronation=float(v[9]), curl=float(v[10]))
         for limbs, v in zip((at_rest.left, at_rest.right), values[len(_ANGLES) :].reshape(2, -1))

@@ -132,8 +132,8 @@ def layout(sleeves: Sleeves, dress: Dress | None = None) -> Layout:
         xy, depth = np.concatenate([xy, skirt.xy]), np.concatenate([depth, skirt.depth])
         normals = np.concatenate([normals, skirt.normals])
     on_front, on_back = (np.isin(np.arange(len(xy)), faces[side & usable]) for side in (front, ~front))
-    reach = (_LONG_REACH if sleeves.long else _SHORT_REACH) * sleeves.direction[0]
-    scale: float = min(288 / (2.35 + reach), 72.0)
+    aside = (_LONG_REACH if sleeves.long else _SHORT_REACH) * sleeves.direction[0]
+    scale = min(288 / (2.35 + aside), 72.0)
     centre = 2.75 if sleeves.long else 2.9
     if dress is not None:
         scale, centre = min(scale, 52.0), 0.6

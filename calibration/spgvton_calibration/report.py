@@ -11,10 +11,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spgvton import __version__, image
+from spgvton import image
 from spgvton.bundle import Bundle
 from spgvton.machine import cpu_model
 from spgvton.range_table import RangeTable
+from spgvton.version import __version__
 from spgvton.video import cv2
 from spgvton_calibration.histogram import METHODS, PERCENTILE, Histogram
 from spgvton_calibration.mixed import INT8_SPEEDUP, Cost

@@ -15,10 +15,10 @@ import onnxruntime as ort
 import torch
 from tqdm import tqdm
 
-from spgvton import __version__
 from spgvton.backends.onnxruntime import session_options
 from spgvton.bundle import MANIFEST, MODES, PAIRS, WEIGHTS, Bundle, write_manifest
 from spgvton.files import make_folder, write_bytes
+from spgvton.version import __version__
 from spgvton_export.folding import fold, remove_metadata
 from spgvton_export.graphs import Graph, graphs, live_graphs
 from spgvton_export.joint_graph import assemble, assemble_live

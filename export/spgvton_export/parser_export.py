@@ -10,7 +10,6 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from spgvton import __version__
 from spgvton import keypoints as kp
 from spgvton.backends.onnxruntime import session_options
 from spgvton.backends.samples import live_samples
@@ -18,6 +17,7 @@ from spgvton.bundle import MANIFEST, PARSER, Bundle, derived_manifest, write_man
 from spgvton.engine.graph import load_weights
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
+from spgvton.version import __version__
 from spgvton_export.folding import fold, remove_metadata, store_half
 from spgvton_export.fp16_bundle import load_graph
 from spgvton_export.fp16_graph import convert, emulate

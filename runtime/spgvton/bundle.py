@@ -31,10 +31,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from spgvton import __version__
 from spgvton.errors import SpgvtonError
 from spgvton.files import read_file, write_text
 from spgvton.labels import check_label_set
+from spgvton.version import __version__
 
 FORMAT: Final = "spgvton-bundle-1"
 MANIFEST: Final = "bundle.json"
@@ -112,6 +112,12 @@ class Bundle:
         """Open FOLDER, or the shipped bundle of that name (default: SHIPPED of MODE), and check every file's hash.
 
         Raises SpgvtonError for a missing folder or file, a foreign or newer manifest, or a hash that differs.
+
+        Examples:
+            >>> from spgvton import Bundle
+            >>> bundle = Bundle.open("mini")  # a shipped one by name, or a folder
+            >>> bundle.size, bundle.precision, bundle.modes
+            ((256, 192), 'fp32', ('live', 'pose'))
         """
         path = shipped(mode) if folder is None else locate(folder)
         file = path / MANIFEST
@@ -186,7 +192,12 @@ class Bundle:
         return names if all(f"{name}.onnx" in self.manifest["files"] for name in names) else None
 
     def graph(self, name: str) -> Path:
-        """Path of graph NAME, one of GRAPHS or of PAIRS, or PARSER. Raises SpgvtonError when the bundle has none."""
+        """Path of graph NAME, one of GRAPHS or of PAIRS, or PARSER. Raises SpgvtonError when the bundle has none.
+
+        Examples:
+            >>> Bundle.open("mini").graph("g1").name
+            'g1.onnx'
+        """
         file = f"{name}.onnx"
         if file in self.manifest["files"]:
             return self.folder / file

@@ -28,7 +28,14 @@ class ShopGarment(NamedTuple):
 
 @dataclass(frozen=True)
 class DemoAssets:
-    """Files of the demo. Pictures are RGB uint8; clip, person, map and room are 720 x 540 (height x width), garments 1024 x 768."""
+    """Files of the demo. Pictures are RGB uint8; clip, person, map and room are 720 x 540 (height x width), garments 1024 x 768.
+
+    Examples:
+        >>> from spgvton import DemoAssets
+        >>> picture, labels = DemoAssets.open().person()
+        >>> picture.shape, labels.shape, DemoAssets.open().keypoints().shape
+        ((720, 540, 3), (720, 540), (180, 18, 3))
+    """
 
     folder: Path
 

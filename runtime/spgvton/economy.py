@@ -27,6 +27,10 @@ class Economy:
     still_threshold: network pixels by which a keypoint may move before a new picture is made, 0 = any pose is a new one.
     max_age_s: seconds after its capture that a frame may wait for synthesis; an older one shows the last picture again.
     None = no bound. steady: less flicker (spgvton.steady); it saves nothing. Raises UsageError for values that make no sense.
+
+    Examples:
+        >>> Economy(still_threshold=0.5, max_age_s=0.2)
+        Economy(still_threshold=0.5, max_age_s=0.2, steady=False)
     """
 
     still_threshold: float = 0.0

@@ -141,7 +141,14 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def read(path: str | Path, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
-    """Read a picture file; see decode()."""
+    """Read a picture file; see decode().
+
+    Examples:
+        >>> from spgvton import image
+        >>> picture = image.read("shirt.jpg")
+        >>> picture.dtype, picture.shape
+        (dtype('uint8'), (1024, 768, 3))
+    """
     return decode(read_bytes(path), str(path), flags=flags)
 
 
@@ -159,7 +166,15 @@ def read_colour(path: str | Path, *, keep_alpha: bool) -> UInt8:
 
 
 def write(path: str | Path, picture: NDArray[np.generic], *, quality: int = 95) -> None:
-    """Write an RGB (H, W, 3), RGBA (H, W, 4) or grey (H, W) picture atomically; the suffix chooses the format."""
+    """Write an RGB (H, W, 3), RGBA (H, W, 4) or grey (H, W) picture atomically; the suffix chooses the format.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import image
+        >>> image.write("grey.png", np.full((64, 48, 3), 128, np.uint8))
+        >>> image.read("grey.png")[0, 0].tolist()
+        [128, 128, 128]
+    """
     order = cv2.COLOR_RGBA2BGRA if picture.shape[-1] == 4 else cv2.COLOR_RGB2BGR
     bgr = cv2.cvtColor(picture, order) if picture.ndim == 3 else picture
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if Path(path).suffix.lower() in (".jpg", ".jpeg") else []
@@ -170,12 +185,26 @@ def write(path: str | Path, picture: NDArray[np.generic], *, quality: int = 95) 
 
 
 def normalise(picture: UInt8) -> NDArray[np.float32]:
-    """uint8 (H, W, 3) in [0, 255] -> float32 (3, H, W) in [-1, 1]."""
+    """uint8 (H, W, 3) in [0, 255] -> float32 (3, H, W) in [-1, 1].
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import image
+        >>> image.normalise(np.array([[[0, 255, 255]]], np.uint8)).ravel().tolist()
+        [-1.0, 1.0, 1.0]
+    """
     return np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32) / 127.5 - 1.0
 
 
 def denormalise(tensor: NDArray[np.float32]) -> UInt8:
-    """float32 (3, H, W) in [-1, 1] -> uint8 (H, W, 3), rounded and clipped. Inverse of normalise()."""
+    """float32 (3, H, W) in [-1, 1] -> uint8 (H, W, 3), rounded and clipped. Inverse of normalise().
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import image
+        >>> image.denormalise(np.array([-1, 0, 2], np.float32).reshape(3, 1, 1)).tolist()
+        [[[0, 128, 255]]]
+    """
     return np.clip(np.rint((tensor.transpose(1, 2, 0) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -193,7 +222,17 @@ class Letterbox:
 
     @staticmethod
     def fit(source: tuple[int, int], target: tuple[int, int] = SIZE) -> Letterbox:
-        """The letterbox from SOURCE (height, width) into TARGET."""
+        """The letterbox from SOURCE (height, width) into TARGET.
+
+        Examples:
+            >>> import numpy as np
+            >>> from spgvton.image import Letterbox
+            >>> box = Letterbox.fit((720, 1280), (256, 192))
+            >>> box.scale, box.pad
+            (0.15, (0.0, 74.0))
+            >>> box.points_back(box.points(np.array([[640, 360]], np.float32))).round(2).tolist()
+            [[640.0, 360.0]]
+        """
         (h, w), (H, W) = source, target
         scale = min(H / h, W / w)
         return Letterbox(source, target, scale, ((W - w * scale) / 2, (H - h * scale) / 2))

@@ -53,6 +53,15 @@ def heat_maps(
 
     keypoints: (18, 3) in pixels of SIZE. size: (height, width). radius: pixels; by default 4 at height 256, scaled with
     the height. Keypoints with score <= MIN_SCORE give an empty channel. Returns float32 (18, H, W) of zeros and ones.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import keypoints
+        >>> person = np.zeros((18, 3), np.float32)
+        >>> person[keypoints.NECK] = 96, 80, 1
+        >>> maps = keypoints.heat_maps(person, (256, 192))
+        >>> maps.shape, float(maps.sum()), float(maps[keypoints.NECK, 80, 96])
+        ((18, 256, 192), 49.0, 1.0)
     """
     k = check_keypoints(keypoints)
     h, w = size
@@ -63,7 +72,16 @@ def heat_maps(
 
 
 def flip(keypoints: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Keypoints of the horizontally flipped picture of WIDTH pixels; left and right are exchanged."""
+    """Keypoints of the horizontally flipped picture of WIDTH pixels; left and right are exchanged.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import keypoints
+        >>> person = np.zeros((18, 3), np.float32)
+        >>> person[keypoints.R_WRIST] = 10, 50, 1
+        >>> keypoints.flip(person, 192)[keypoints.L_WRIST].tolist()
+        [181.0, 50.0, 1.0]
+    """
     k = keypoints[list(FLIP)].copy()
     k[:, 0] = np.where(k[:, 2] > 0, width - 1 - k[:, 0], k[:, 0])
     return k
@@ -104,7 +122,14 @@ def load_openpose(path: str | Path) -> NDArray[np.float32]:
 
 
 def to_openpose(keypoints: NDArray[np.float32]) -> str:
-    """The OpenPose JSON text of one person; missing keypoints are written as zeros."""
+    """The OpenPose JSON text of one person; missing keypoints are written as zeros.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import keypoints
+        >>> keypoints.to_openpose(np.zeros((18, 3), np.float32))[:48]
+        '{"version": 1.0, "people": [{"pose_keypoints_2d"'
+    """
     k = np.where(keypoints[:, 2:] > 0, keypoints, 0)
     flat = [round(float(v), 3) for v in k.ravel()]
     return json.dumps({"version": 1.0, "people": [{"pose_keypoints_2d": flat}]})

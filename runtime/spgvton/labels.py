@@ -32,7 +32,13 @@ HEAD: Final = (FACE, HAIR)  # A_s = {M_f, M_h}, in this order
 
 
 def clothes(label_set: str = "cihp") -> tuple[int, ...]:
-    """Ids of the clothes that a try-on replaces. LIP adds jumpsuits (id 10), which in CIHP is skin."""
+    """Ids of the clothes that a try-on replaces. LIP adds jumpsuits (id 10), which in CIHP is skin.
+
+    Examples:
+        >>> from spgvton import labels
+        >>> [labels.LABEL_SETS["cihp"][i] for i in labels.clothes()]
+        ['upper-clothes', 'dress', 'coat']
+    """
     check_label_set(label_set)
     return (UPPER_CLOTHES, DRESS, COAT) + ((JUMPSUITS,) if label_set == "lip" else ())
 
@@ -64,7 +70,17 @@ def check_label_set(label_set: str) -> str:
 
 
 def check_semantic_map(labels: NDArray[np.generic], name: str = "semantic map") -> NDArray[np.uint8]:
-    """Return LABELS as uint8 (H, W), or raise SpgvtonError for a wrong rank, type, or an id above 19."""
+    """Return LABELS as uint8 (H, W), or raise SpgvtonError for a wrong rank, type, or an id above 19.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import labels
+        >>> labels.check_semantic_map(np.full((2, 2), 13)).dtype
+        dtype('uint8')
+        >>> labels.check_semantic_map(np.full((2, 2), 20))
+        Traceback (most recent call last):
+        spgvton.errors.SpgvtonError: semantic map holds label id 20; ids run from 0 to 19 (is it a colour visualisation ...
+    """
     a = np.asarray(labels)
     if a.ndim != 2 or a.size == 0:
         raise SpgvtonError(f"{name} must be one channel of label ids (H, W), got shape {a.shape}")
@@ -80,5 +96,12 @@ def check_semantic_map(labels: NDArray[np.generic], name: str = "semantic map") 
 
 
 def colourise(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Label ids (H, W) -> RGB picture (H, W, 3) uint8."""
+    """Label ids (H, W) -> RGB picture (H, W, 3) uint8.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import labels
+        >>> labels.colourise(np.array([[labels.FACE]], np.uint8)).tolist()
+        [[[0, 0, 255]]]
+    """
     return PALETTE[labels]

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from spgvton import __version__
+from spgvton.version import __version__
 
 # What the import is called, and the distributions that may carry it.
 DISTRIBUTIONS = {

@@ -21,12 +21,26 @@ UInt8 = NDArray[np.uint8]
 
 
 def one_hot(labels: UInt8) -> Float:
-    """Semantic map S (20, H, W) of zeros and ones from label ids (H, W)."""
+    """Semantic map S (20, H, W) of zeros and ones from label ids (H, W).
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import labels, person
+        >>> person.one_hot(np.array([[labels.FACE, labels.HAIR]], np.uint8))[labels.FACE].tolist()
+        [[1.0, 0.0]]
+    """
     return (labels[None] == np.arange(lb.NUM_LABELS, dtype=np.uint8)[:, None, None]).astype(np.float32)
 
 
 def clothes_mask(labels: UInt8, label_set: str = "cihp") -> Float:
-    """M_t^C (1, H, W): 1 where the person wears what a try-on replaces."""
+    """M_t^C (1, H, W): 1 where the person wears what a try-on replaces.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import labels, person
+        >>> person.clothes_mask(np.array([[labels.UPPER_CLOTHES, labels.FACE]], np.uint8)).tolist()
+        [[[1.0, 0.0]]]
+    """
     return np.isin(labels, lb.clothes(label_set)).astype(np.float32)[None]
 
 
@@ -94,6 +108,14 @@ class PersonRepresentation:
         """From an RGB picture (h, w, 3), its semantic map (h, w) and its keypoints in the same pixels, framed to SIZE.
 
         Raises SpgvtonError when sizes differ, a label id is above 19, a keypoint is NaN, or no face and hair are found.
+
+        Examples:
+            >>> from spgvton import DemoAssets
+            >>> from spgvton.person import PersonRepresentation
+            >>> assets = DemoAssets.open()
+            >>> person = PersonRepresentation.of(*assets.person(), assets.keypoints()[0])
+            >>> person.reference_map.shape, person.head.shape, person.body.shape
+            ((20, 256, 192), (2, 256, 192), (3, 256, 192))
         """
         labels = lb.check_semantic_map(labels)
         if labels.shape != picture.shape[:2]:
@@ -124,6 +146,13 @@ class Garment:
         """From an RGB picture (h, w, 3) and a mask (h, w), 255 = garment, letterboxed to SIZE; the rest becomes white.
 
         Raises SpgvtonError when sizes differ or the mask is empty.
+
+        Examples:
+            >>> from spgvton import DemoAssets
+            >>> from spgvton.person import Garment
+            >>> garment = Garment.of(*DemoAssets.open().garment(1))
+            >>> garment.image.shape, garment.mask.shape
+            ((3, 256, 192), (1, 256, 192))
         """
         Garment.check(picture, mask)
         box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)

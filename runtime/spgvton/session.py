@@ -36,12 +36,6 @@ Float = NDArray[np.float32]
 class TryOn:
     """Virtual try-on of one person and one garment.
 
-    >>> session = TryOn()                       # shipped weights, ONNX Runtime
-    >>> session.set_garment(shirt)              # RGB uint8 (H, W, 3)
-    >>> mirror = session.live(frame)            # live mode: the frame itself, its own size, with its person in the shirt
-    >>> session.set_person(photo)
-    >>> result = session(frame)                 # pose mode: RGB uint8 (256, 192, 3), the photo's person in the frame's pose
-
     bundle: a model bundle or its folder; None = the shipped one of each mode. backend: a name, or what spgvton.backends.open_backend
     opened for this bundle's pose mode; close() closes either. threads: of a back end given by name. On the CPU each mode is opened when it
     is first used.
@@ -49,6 +43,17 @@ class TryOn:
     economy: for streams. When a picture may be given again instead of a new one (it is the same object then), and whether
     pictures are calmed. None = neither.
     Not thread-safe: one thread calls it. A garment may be changed between any two frames.
+
+    Examples:
+        >>> from spgvton import TryOn, image
+        >>> session = TryOn()  # shipped weights, ONNX Runtime
+        >>> session.set_garment(image.read("shirt.jpg"))  # RGB uint8 (h, w, 3)
+        >>> me = image.read("me.jpg")
+        >>> session.live(me).shape == me.shape  # live mode: the picture itself, its person in the shirt
+        True
+        >>> session.set_person(me)
+        >>> session(me).shape  # pose mode: the person of set_person() in this picture's pose
+        (256, 192, 3)
     """
 
     def __init__(
@@ -207,16 +212,18 @@ class TryOn:
     def live(self, frame: UInt8) -> UInt8:
         """Live mode: FRAME, RGB uint8 (h, w, 3), at its own size with its own person in the garment.
 
-        >>> import cv2
-        >>> session, camera = TryOn(), cv2.VideoCapture(0)
-        >>> session.set_garment(cv2.imread("shirt.jpg")[..., ::-1])
-        >>> while camera.isOpened():
-        ...     frame = np.ascontiguousarray(camera.read()[1][..., ::-1])      # RGB
-        ...     cv2.imshow("mirror", session.live(frame)[..., ::-1]); cv2.waitKey(1)
-
         Each call is a picture by itself; spgvton.live.tryon.LiveTryOn has what a stream needs. No set_person() is needed. Bundle and
         parser are this session's; so is the back end where it was given by name, else it is ONNX Runtime. Raises SpgvtonError where nobody
         in the frame can be dressed (the reason in a few words), when no garment is set, or for a bundle without live mode.
+
+        Examples:
+            >>> import cv2, numpy as np
+            >>> session, camera = TryOn(), cv2.VideoCapture(0)  # doctest: +SKIP
+            >>> session.set_garment(cv2.imread("shirt.jpg")[..., ::-1])  # doctest: +SKIP
+            >>> while camera.isOpened():  # doctest: +SKIP
+            ...     frame = np.ascontiguousarray(camera.read()[1][..., ::-1])  # RGB
+            ...     cv2.imshow("mirror", session.live(frame)[..., ::-1])
+            ...     cv2.waitKey(1)
         """
         if not self._live_may:
             raise SpgvtonError("no garment is set yet: live mode needs its picture, by set_garment()")

@@ -35,6 +35,13 @@ def open_backend(
     minutes. say: is told where the engine came from, why CUDA graphs are not used where they are not, and what `auto` chose
     and why. Raises UsageError for an unknown NAME, SpgvtonError when the graph cannot be loaded, for a bundle without MODE,
     or when there is no GPU, driver or package for NAME.
+
+    Examples:
+        >>> from spgvton import Bundle, open_backend
+        >>> backend = open_backend("onnxruntime", Bundle.open("mini"), threads=1)
+        >>> backend.describe()["backend"]
+        'onnxruntime'
+        >>> backend.close()
     """
     if name in MODULES:
         if threads is not None or batch != 1:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from spgvton import __version__
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import inputs
+from spgvton.version import __version__
 
 # verb: (module, extra that carries it, one line of help)
 VERBS: Final[dict[str, tuple[str, str, str]]] = {

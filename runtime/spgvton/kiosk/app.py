@@ -19,7 +19,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from spgvton import __version__
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.config import KioskConfig
 from spgvton.kiosk.control import Kiosk, NotKept
@@ -48,6 +47,7 @@ from spgvton.kiosk.take_home_api import add_take_home
 from spgvton.kiosk.uploads import jpeg as encode_jpeg
 from spgvton.kiosk.uploads import overlay
 from spgvton.kiosk.uploads_api import Pictures, add_uploads
+from spgvton.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -166,6 +166,13 @@ class Mirror:
     patience_s: how long the source may be away before run() gives up; float("inf") = for ever.
     open_session: instead of TryOn(bundle, ...) or LiveTryOn(bundle, ...), such as LiveTryOn.sibling of one that several mirrors share.
     Raises UsageError for a source of no known kind, SpgvtonError when the models cannot be loaded.
+
+    Examples:
+        >>> import threading
+        >>> from spgvton import Mirror
+        >>> from spgvton.stream.sinks import open_sink
+        >>> mirror = Mirror("synthetic://")  # doctest: +SKIP
+        >>> mirror.run([open_sink("window", (720, 1280), 30.0)], threading.Event())  # doctest: +SKIP
     """
 
     def __init__(

@@ -76,14 +76,18 @@ def _ends_at_hips(worn: NDArray[np.bool_], keypoints: Float) -> bool:
 class LiveTryOn:
     """The customer of the frame itself in one garment, at the camera's size.
 
-    >>> live = LiveTryOn()                      # shipped weights, ONNX Runtime
-    >>> live.set_garment(shirt)                 # RGB or RGBA uint8, any size
-    >>> result = live(frame)                    # RGB uint8, the frame's size
-
     A stream calls answer() as often as it can and compose() for every frame. bundle: a model bundle, its folder, or a network
     opened before; None = the shipped one. backend, threads: see LiveNetwork. parser: None = the shipped one. economy: see spgvton.economy; in live mode
     it spares the network, never the compositing. compositor: None = OnCpu; close() closes it. Not thread-safe, but answer() and
     compose() may run in two threads.
+
+    Examples:
+        >>> from spgvton import LiveTryOn, image
+        >>> live = LiveTryOn()  # shipped weights, ONNX Runtime
+        >>> live.set_garment(image.read("shirt.jpg"))  # RGB or RGBA uint8, any size
+        >>> frame = image.read("me.jpg")
+        >>> live(frame).shape == frame.shape  # RGB uint8
+        True
     """
 
     def __init__(

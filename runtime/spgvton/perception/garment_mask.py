@@ -59,6 +59,13 @@ def garment_mask(image: UInt8) -> UInt8:
     """Mask of the garment in IMAGE, RGB (H, W, 3) or RGBA (H, W, 4) uint8: uint8 (H, W), 255 inside, 0 outside, soft edges.
 
     An alpha channel that separates something is taken as it is. Raises SpgvtonError where no garment is found.
+
+    Examples:
+        >>> from spgvton import image
+        >>> shirt = image.read("shirt.jpg")
+        >>> mask = garment_mask(shirt)
+        >>> mask.shape == shirt.shape[:2], bool(mask[0, 0]), bool(mask[mask.shape[0] // 2, mask.shape[1] // 2])
+        (True, False, True)
     """
     check(image)
     alpha = _alpha_mask(image)

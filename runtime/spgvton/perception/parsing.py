@@ -33,7 +33,16 @@ ASPECT_TOLERANCE: Final = 0.02
 
 
 class Parser(Protocol):
-    """Turns a picture into a semantic map. label_set: "cihp" or "lip", what id 10 means."""
+    """Turns a picture into a semantic map. label_set: "cihp" or "lip", what id 10 means.
+
+    Examples:
+        >>> import numpy as np
+        >>> class Nobody:
+        ...     label_set = "cihp"
+        ...     def __call__(self, image, keypoints):
+        ...         return np.zeros(image.shape[:2], np.uint8)
+        >>> parser: Parser = Nobody()
+    """
 
     label_set: str
 
@@ -75,6 +84,10 @@ class OnnxParser:
     normalisation: one of NORMALISATIONS. With "imagenet" the mean and deviation follow their own colour; SCHP's published
     code lists them in B, G, R order, which is the same.
     Raises SpgvtonError when the file is not ONNX or the network has another signature.
+
+    Examples:
+        >>> parser = OnnxParser("schp.onnx", label_set="lip")  # doctest: +SKIP
+        >>> TryOn(parser=parser)  # doctest: +SKIP
     """
 
     def __init__(

@@ -145,6 +145,13 @@ class PoseEstimator:
     """Finds the 18 keypoints of one person in each frame of a stream (or in single pictures: call reset() between).
 
     threads: ONNX Runtime threads. smooth: One-Euro filter over time. min_score: keypoints below are missing.
+
+    Examples:
+        >>> from spgvton import image
+        >>> estimate = PoseEstimator(smooth=False)
+        >>> keypoints = estimate(image.read("me.jpg"))  # (18, 3): x, y, score
+        >>> bool(keypoints[:8, 2].all())  # head and arms are in view
+        True
     """
 
     def __init__(self, threads: int = 1, smooth: bool = True, min_score: float = 0.3) -> None:

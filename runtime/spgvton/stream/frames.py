@@ -110,7 +110,12 @@ class CameraOptions:
 
     @staticmethod
     def parse(query: str, uri: str) -> CameraOptions:
-        """From the part of URI after the "?", such as size=1280x720&fps=30. Raises UsageError."""
+        """From the part of URI after the "?", such as size=1280x720&fps=30. Raises UsageError.
+
+        Examples:
+            >>> CameraOptions.parse("size=1920x1080&fps=25", "/dev/video0?size=1920x1080&fps=25")
+            CameraOptions(size=(1080, 1920), fps=25.0)
+        """
         options = CameraOptions()
         for part in filter(None, query.split("&")):
             name, _, value = part.partition("=")

@@ -361,5 +361,22 @@ def run_loop(
     why; the loop then goes on without that sink. Otherwise a sink's error ends the loop as any other does.
     Returns the Report; report.problem tells when the source ended otherwise than it should. Raises the first error of
     any stage, source or sink, after everything was closed; frames presented until then are in the file.
+
+    Examples:
+        >>> import numpy as np
+        >>> from spgvton import DemoAssets, open_source
+        >>> from spgvton.stream.loop import Perception
+        >>> from spgvton.stream.sinks import NullSink
+        >>> source = open_source(str(DemoAssets.open().clip))
+        >>> report = run_loop(
+        ...     source,
+        ...     lambda frame: Perception(np.zeros((18, 3), np.float32)),  # who is there
+        ...     lambda frame, keypoints: frame.image,  # what they wear
+        ...     lambda view: view.result,  # what is shown
+        ...     [NullSink()],
+        ...     max_frames=3,
+        ... )
+        >>> report.frames_in, report.frames_out
+        (3, 3)
     """
     return Loop(source, perceive, synthesise, compose, sinks, **options).run()

@@ -136,6 +136,15 @@ def open_source(uri: str, *, realtime: bool | None = None) -> Source:
     live); False or None as fast as they are asked for. Cameras and streams always have their own pace; one that is lost
     or stalls is opened again for PATIENCE_S (supervised.py), then read() raises SpgvtonError.
     Raises UsageError for a URI of no known kind, SpgvtonError when it cannot be opened or decoded.
+
+    Examples:
+        >>> from spgvton import DemoAssets, open_source
+        >>> source = open_source(str(DemoAssets.open().clip))
+        >>> source.size, source.fps, source.live
+        ((720, 540), 15.0, False)
+        >>> source.read().image.shape  # None at the end
+        (720, 540, 3)
+        >>> source.close()
     """
     from spgvton.stream.supervised import SupervisedSource
 

@@ -1,7 +1,7 @@
 """Open every file of a data set in MPV layout once, and list the triples that cannot be used, with reasons.
 
   spgvton check-data --data data/mpv --workers 8
-  spgvton check-data --data data/mpv --unpaired --exclude noise.txt --strict
+  spgvton check-data --data data/mpv --split test --exclude noise.txt --strict
 
 `train` and `evaluate` do the same check before they start; what was found is remembered in DATA/.checked.json, so that
 files are read once only. The list is DATA/rejected.tsv (reason <tab> source <tab> target <tab> cloth).

@@ -8,7 +8,6 @@ On Lightning Fabric: one process on the CPU or a GPU, or one process per GPU sta
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
 import time
@@ -40,7 +39,9 @@ from spgvton_training.networks.joint import Inputs, JointModel, build_model
 from spgvton_training.objective import Critics, Objective, Pair, critic_names
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
+from spgvton_training.schedule import rate_factor
 
+COSINE_FROM, LAST_RATE = 0.5, 0.03  # shares: of a stage, of the learning rate
 PREFETCH = 2  # batches that each worker makes ahead
 PRECISIONS = ("32-true", "bf16-mixed")  # float16 would need loss scaling for two optimisers; bfloat16 does not
 
@@ -115,16 +116,6 @@ def parts(batch: Batch, count: int) -> list[Batch]:
     columns = [t.chunk(count) for t in (*batch.inputs, *batch[1:])]
     width = len(Inputs._fields)
     return [Batch(Inputs(*row[:width]), *row[width:]) for row in zip(*columns)]
-
-
-def rate_factor(config: RunConfig, iteration: int, total: int) -> float:
-    """What the learning rate is multiplied by at ITERATION of a stage of TOTAL."""
-    o = config.optimiser
-    factor = min(1.0, (iteration + 1) / o.warm_up) if o.warm_up else 1.0
-    progress = iteration / total
-    if o.cosine and progress > 0.5:
-        factor *= 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * (progress - 0.5) / 0.5))
-    return factor
 
 
 def differences(earlier: Any, now: Any, name: str = "") -> list[str]:
@@ -336,7 +327,9 @@ class Trainer:
             disable=not self.fabric.is_global_zero,
         )  # fmt: skip
         for batch in bar:
-            factor = rate_factor(self.config, self.iteration, total)
+            o = self.config.optimiser
+            begin = COSINE_FROM if o.cosine else 1.0
+            factor = rate_factor(self.iteration, total, warm_up=o.warm_up, last=LAST_RATE, begin=begin)
             for optimiser in optimisers:
                 for group in optimiser.param_groups:
                     group["lr"] = learning_rate * factor

@@ -16,7 +16,7 @@ from spgvton_training.cutout.checkpoint import CutoutCheckpoint
 from spgvton_training.cutout.network import CutoutNetwork
 from spgvton_training.cutout.photographs import UNKNOWN
 from spgvton_training.cutout.scenes import Sample
-from spgvton_training.cutout.train import Recipe, Trainer, collate, losses, rate_factor
+from spgvton_training.cutout.train import Recipe, Trainer, collate, losses
 from spgvton_training.parsing.network import ParserConfig, ParserNetwork
 
 RECIPE = Recipe(iterations=4, batch=2, warmup=1, bfloat16=False)
@@ -72,12 +72,6 @@ def test_losses_are_small_for_a_right_answer_and_ignore_what_is_unknown():
     good = losses(Answer(right, kind, sleeve), batch, RECIPE)
     bad = losses(Answer(-right, -kind, -sleeve), batch, RECIPE)
     assert good["mask"] < 1e-3 and good["dice"] < 1e-3 and all(bad[name] > good[name] for name in good)
-
-
-def test_the_rate_rises_and_falls():
-    recipe = Recipe(iterations=100, warmup=10)
-    factors = [rate_factor(recipe, i) for i in range(100)]
-    assert factors[0] < factors[9] > factors[50] > factors[99] > 0
 
 
 def test_it_starts_from_a_parser_s_layers():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,7 +25,9 @@ from spgvton_training.cutout.checkpoint import CutoutCheckpoint
 from spgvton_training.cutout.network import Answer, CutoutNetwork
 from spgvton_training.cutout.photographs import UNKNOWN, Piece
 from spgvton_training.cutout.scenes import Library, Sample, sample
+from spgvton_training.schedule import rate_factor
 
+LAST_RATE: Final = 0.02  # of the learning rate, at the end of the cosine
 SHOWN: Final = 24  # photographs on samples.jpg
 
 
@@ -107,7 +108,7 @@ class Trainer:
         for i in bar:
             first = i * recipe.batch
             batch = collate([sample(self.library, recipe.seed, first + k) for k in range(recipe.batch)])
-            terms = self._step(batch, rate_factor(recipe, i))
+            terms = self._step(batch, rate_factor(i, recipe.iterations, warm_up=recipe.warmup, last=LAST_RATE))
             self.iteration = i + 1
             sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
             if self.iteration % self.save_every == 0 or self.iteration == recipe.iterations:
@@ -179,12 +180,6 @@ def averaging(decay: float) -> Callable[..., None]:
             old.lerp_(new, share) if old.is_floating_point() else old.copy_(new)
 
     return update
-
-
-def rate_factor(recipe: Recipe, iteration: int) -> float:
-    """Linear warm-up, then half a cosine to a fiftieth."""
-    warm = min(1.0, (iteration + 1) / max(1, recipe.warmup))
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * iteration / max(1, recipe.iterations))))
 
 
 def sheet(network: CutoutNetwork, pieces: list[Piece], columns: int = 8) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,19 +28,12 @@ from spgvton_training.parsing.evaluate import evaluate, framed, sheet
 from spgvton_training.parsing.network import ParserNetwork
 from spgvton_training.parsing.objective import class_weights, terms
 from spgvton_training.parsing.sources import Labelled, find
+from spgvton_training.schedule import rate_factor
 from spgvton_training.train import PREFETCH, check_shared_memory, differences, make_fabric
 
 VALIDATED: Final = 48  # pictures of each folder of --validate that are scored at each save
 SHOWN: Final = 8  # of them on samples.png
 LAST_RATE: Final = 0.01  # of the learning rate, at the end of the cosine
-
-
-def rate_factor(run: ParserRun, iteration: int) -> float:
-    """What the learning rate is multiplied by: a warm-up, then a cosine down to LAST_RATE."""
-    progress = iteration / run.iterations
-    return min(1.0, (iteration + 1) / run.warm_up) * (
-        LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
-    )
 
 
 class _Indices:
@@ -132,7 +124,8 @@ class ParserTrainer:
             disable=not self.fabric.is_global_zero,
         )  # fmt: skip
         for batch in bar:
-            rate = self.run.learning_rate * rate_factor(self.run, self.iteration)
+            factor = rate_factor(self.iteration, self.run.iterations, warm_up=self.run.warm_up, last=LAST_RATE)
+            rate = self.run.learning_rate * factor
             for group in fast.param_groups:
                 group["lr"] = rate
             bar.set_postfix(self.monitor.add(self._step(wrapped, fast, ParserBatch(*batch))), refresh=False)

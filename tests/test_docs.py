@@ -43,9 +43,10 @@ def blocks(page: Path, *languages: str) -> Iterator[str]:
 def commands(text: str) -> Iterator[str]:
     """Every `spgvton ...` of a shell script, on one line each and with shell variables filled in."""
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
-        for part in re.split(r"&&|;| \| ", TORCHRUN.sub("", line.strip())):
+        script = re.split(r" #|\s{2,}", line.strip())[0]  # what follows is a comment
+        for part in re.split(r"&&|;| \| ", TORCHRUN.sub("", script)):
             command = re.sub(r"^(do |then |\S*/bin/|sudo )+", "", part.strip())
-            command = re.sub(r" [12]?>.*$", "", re.split(r" #|\s{4,}", command)[0])  # what follows is a comment
+            command = re.sub(r" [12]?>.*$", "", command)
             if command.startswith("spgvton ") and "..." not in command:
                 yield re.sub(r"\$\{?\w+\}?", "1", command)
 

@@ -6,7 +6,7 @@ examples:
   spgvton kiosk run --config shop/kiosk.yaml --host 0.0.0.0      for other machines too: a token is needed
   spgvton kiosk import --config shop/kiosk.yaml photographs/      cut out in bulk; staff look at them on /review
   spgvton kiosk privacy-notice --config shop/kiosk.yaml --language de     what customers are told, to be printed
-  spgvton kiosk prepare --config shop/kiosk.yaml builds TensorRT's engine; the service does it before its first start
+  spgvton kiosk prepare --config shop/kiosk.yaml      builds TensorRT's engine; the service does it before its first start
   spgvton kiosk install --config /etc/spgvton/kiosk.yaml --dry-run
   sudo spgvton kiosk install --config /etc/spgvton/kiosk.yaml --browser
 

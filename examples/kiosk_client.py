@@ -16,7 +16,7 @@ class Kiosk:
     """url: of the kiosk, without a path. token: what `state/token` holds, where it listens on more than this machine."""
 
     def __init__(self, url: str, token: str = "") -> None:
-        self.url, self.headers = url, {"authorization": f"Bearer {token}"} if token else {}
+        self.url, self.headers = url.rstrip("/"), {"authorization": f"Bearer {token}"} if token else {}
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
         """The answer's body. Raises urllib.error.HTTPError, whose body says why."""

@@ -239,7 +239,9 @@ def recoloured() -> np.ndarray:
 
 def test_stranger_in_front_of_a_live_customer(kiosk: Kiosk) -> None:
     kiosk.go_live()
+    assert kiosk.life.dressed
     said = kiosk.show(recoloured(), GOOD, 0.5)  # at the very same place
+    assert not kiosk.life.dressed  # whose hands choose nothing
     assert (kiosk.life.state, said.unusable, said.keep_last) == ("live", Hint.OTHERS, True)
     assert len(kiosk.followed) == 4
     assert np.array_equal(kiosk.followed[0], GOOD)

@@ -22,9 +22,9 @@ from starlette.types import ASGIApp
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.config import KioskConfig
 from spgvton.kiosk.control import Kiosk, NotKept
+from spgvton.kiosk.endless import EventsResponse, MjpegResponse, Viewers
 from spgvton.kiosk.guard import COOKIE, Guard, Proxies, Rates, Token, too_many, wrong_token
 from spgvton.kiosk.looks_api import add_looks
-from spgvton.kiosk.mjpeg import MjpegResponse, Viewers
 from spgvton.kiosk.models import (
     Choice,
     GarmentId,
@@ -57,10 +57,14 @@ YEAR_S: Final = 365 * 24 * 3600
 
 @dataclass(frozen=True)
 class Services:
-    """What the application serves. registry: of /metrics. health: called for each probe. restart: ends the process soon."""
+    """What the application serves. viewers: of the live view; listeners: of moments. registry: of /metrics. health: called for each probe.
+
+    restart: ends the process soon.
+    """
 
     kiosk: Kiosk
     viewers: Viewers
+    listeners: Viewers
     registry: CollectorRegistry
     health: Callable[[], Health]
     config: KioskConfig
@@ -78,6 +82,7 @@ def build_app(services: Services) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.kiosk.sink.attach()
+        services.kiosk.moments.attach()
         yield
 
     app = FastAPI(
@@ -202,6 +207,16 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
             raise HTTPException(503, refusal, {"retry-after": "5"})
         return MjpegResponse(services.viewers)
 
+    @app.get("/api/events", responses={**errors(503), 200: {"content": {"text/event-stream": {}}}},
+             response_class=Response)  # fmt: skip
+    async def events(request: Request) -> Response:
+        """Server-sent events, endless: each one a JSON object {state, hint_code, hand, highlighted, choice} as it changes."""
+        assert request.client is not None
+        refusal = services.listeners.refusal(request.client.host)
+        if refusal:
+            raise HTTPException(503, refusal, {"retry-after": "5"})
+        return EventsResponse(services.listeners)
+
     @app.get("/api/frame.jpg", responses={**errors(503), **JPEG}, response_class=Response)
     async def frame() -> Response:
         """The next frame as one JPEG."""
@@ -257,7 +272,7 @@ def _add_page(app: FastAPI, kiosk: Kiosk) -> None:
         names = [LanguageName(code=each.code, name=each.name, direction=each.direction) for each in offered.values()]
         return PageView(
             languages=names, mirrored=kiosk.mirror.mirrored, hints_in_picture=kiosk.mirror.written,
-            take_home=kiosk.take_home is not None,
+            touchless=kiosk.touchless is not None, take_home=kiosk.take_home is not None,
         )  # fmt: skip
 
     @app.get("/api/languages/{code}", responses=errors(404))

@@ -153,6 +153,13 @@ class PrivacyConfig(Section):
     contact: str = Field(default="", max_length=300, pattern=r"^[^\x00-\x1f]*$")
 
 
+class TouchlessConfig(Section):
+    """Choosing by a raised hand. dwell_s: for how long it is held still to choose."""
+
+    enabled: bool = True
+    dwell_s: float = Field(default=1.5, ge=0.5, le=10)
+
+
 class RecordingConfig(Section):
     """Where recordings go once someone switches recording on. Without a folder it cannot be switched on."""
 
@@ -211,6 +218,7 @@ class KioskConfig(Section):
     mirror: MirrorConfig = MirrorConfig()
     web: WebConfig = WebConfig()
     language: LanguageConfig = LanguageConfig()
+    touchless: TouchlessConfig = TouchlessConfig()
     recording: RecordingConfig = RecordingConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     take_home: TakeHomeConfig = TakeHomeConfig()

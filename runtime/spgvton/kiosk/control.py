@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from spgvton.errors import SpgvtonError
+from spgvton.hints import code_of
 from spgvton.kiosk.catalogue import Catalogue, Garment
 from spgvton.kiosk.consent import ConsentStep
+from spgvton.kiosk.gesture import Gesture
 from spgvton.kiosk.language import ENGLISH, Offer, shipped
 from spgvton.kiosk.looks import Look, Looks
-from spgvton.kiosk.mirror import Mirror, MirrorStatus
+from spgvton.kiosk.mirror import Mirror, MirrorStatus, Seen
+from spgvton.kiosk.moments import NOTHING, HandPlace, Moment, Moments
 from spgvton.kiosk.recording import RecordingSink
 from spgvton.kiosk.review import Review
 from spgvton.kiosk.state import REVIEW, Saved, StateFile
 from spgvton.kiosk.take_home import TakeHome
+from spgvton.kiosk.touchless import Touchless
 from spgvton.kiosk.uploads import Uploads
 from spgvton.kiosk.web_sink import WebSink
 from spgvton.stream.sinks import Sink
@@ -42,7 +46,7 @@ class Kiosk:
 
     recording: where recordings go, and how many minutes each may be long; None = there are none.
     languages: that a customer may choose from; None = English. take_home: holds the stills that customers asked for.
-    ask: nobody is looked at before she has agreed.
+    ask: nobody is looked at before she has agreed. dwell_s: how long a raised hand is held still to choose; None = hands do not choose.
     """
 
     def __init__(
@@ -55,12 +59,16 @@ class Kiosk:
         languages: Offer | None = None,
         take_home: TakeHome | None = None,
         ask: bool = False,
+        dwell_s: float | None = None,
     ) -> None:
         self.languages = languages or Offer(shipped(), ENGLISH, [ENGLISH])
         self._language: tuple[str, float] | None = None  # what the customer chose, and when
         self.looks, self.take_home = Looks(), take_home
         self.consent: ConsentStep | None = None
-        mirror.when_forgotten(self._forget_choices)
+        self.moments = Moments()
+        self.touchless = self._hands(dwell_s) if dwell_s else None
+        mirror.when_forgotten(self._forget_customer)
+        mirror.when_seen(self._seen)
         self.mirror, self.catalogue, self.sink = mirror, catalogue, sink
         self.recording = RecordingSink(*recording, lambda: mirror.set_recording(False)) if recording else None
         self.uploads = Uploads()
@@ -87,7 +95,7 @@ class Kiosk:
     def language(self) -> str:
         """Code of the language that is spoken now: the customer's, until she is forgotten."""
         chosen = self._language
-        if chosen and time.monotonic() - chosen[1] > UNSEEN_S and self.mirror.status().state == "nobody":
+        if chosen and time.monotonic() - chosen[1] > UNSEEN_S and self.mirror.state == "nobody":
             self._language = chosen = None
         return chosen[0] if chosen else self.languages.default
 
@@ -98,11 +106,38 @@ class Kiosk:
         self._language = (code, time.monotonic())
         log.info("language chosen", extra={"language": code})
 
-    def _forget_choices(self) -> None:
+    def _hands(self, dwell_s: float) -> Touchless:
+        def rightwards() -> bool:
+            return self.mirror.mirrored == (self.languages.languages[self.language].direction == "rtl")
+
+        def garments() -> list[str]:
+            return [entry.id for entry in self.catalogue.garments() if not entry.problem]
+
+        return Touchless(dwell_s, garments, lambda: self.garment, self.choose, rightwards)
+
+    def _seen(self, seen: Seen) -> None:
+        """Called for each frame, by the loop."""
+        moment = Moment(seen.state, code_of(seen.hint))
+        if self.touchless:
+            self.touchless.step(seen.customer, seen.captured)
+            moment = replace(moment, hand=self._hand(self.touchless.gesture), choice=self.touchless.choices,
+                             highlighted=self.touchless.highlighted)  # fmt: skip
+        self.moments.show(moment)
+
+    def _hand(self, gesture: Gesture) -> HandPlace | None:
+        if gesture.hand is None:
+            return None
+        x, y = self.mirror.place(gesture.hand)
+        return HandPlace(round(x, 3), round(y, 3), round(gesture.progress, 2))
+
+    def _forget_customer(self) -> None:
         self._language = None
         self.looks.wipe()
         if self.consent:
             self.consent.forgotten()
+        if self.touchless:
+            self.touchless.reset()
+        self.moments.show(NOTHING)
 
     def keep_look(self) -> Look | None:
         """Keep a still of how the customer looks now, for as long as she is there; None where she is not dressed."""
@@ -206,7 +241,10 @@ class Kiosk:
         self._retry.start()
 
     def close(self) -> None:
-        """Stop trying to write; drop what waits for phones."""
+        """Stop trying to write, and listening to hands; drop what waits for phones."""
+        self.moments.end()
+        if self.touchless:
+            self.touchless.close()
         if self.take_home:
             self.take_home.wipe()
         if self.consent:

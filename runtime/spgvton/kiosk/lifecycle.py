@@ -63,6 +63,7 @@ class Lifecycle:
         self.hint = ""
         self.dark = False  # the last frame showed nothing
         self.empty = False
+        self._followed = False  # the last frame's keypoints are the customer's
         self._capture, self._dresser, self._follow, self._forget = capture, dresser, follow, forget
         self._wipe_after_s = wipe_after_s
         self._lock = PersonLock()
@@ -86,6 +87,11 @@ class Lifecycle:
     @property
     def _capture_problem(self) -> str:
         return self._capture.problem if self._capture else ""
+
+    @property
+    def dressed(self) -> bool:
+        """Whether the last frame's keypoints are those of a customer who is being dressed."""
+        return self._followed and self.state == "live"
 
     def _forget_captured(self) -> None:
         if self._capture:
@@ -127,6 +133,7 @@ class Lifecycle:
     def step(self, picture: UInt8, keypoints: Float, now: float) -> Perception:
         """One frame: PICTURE, RGB uint8 (H, W, 3), captured at NOW, and the keypoints (18, 3) found in it."""
         hint: str | None
+        self._followed = False
         dark = self._look_for_light(picture)
         present = not dark and person_present(keypoints)
         if self.state == "nobody":
@@ -173,7 +180,7 @@ class Lifecycle:
             self._seen = now  # so near that there are no clothes to know her by
             return place_hint(k, (picture.shape[0], picture.shape[1]), hips=self._capture is not None)
         if present and self._lock.follows(picture, k, now):
-            self._seen, self._somebody_since = now, None
+            self._seen, self._somebody_since, self._followed = now, None, True
             if self.state == "left":
                 self._go("live")
             return self._live(picture, k) if self.state == "live" else self._guide(picture, k, now)

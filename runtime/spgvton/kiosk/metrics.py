@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from spgvton.economy import OVERLOAD, STILL
 from spgvton.kiosk import sensors
+from spgvton.kiosk.endless import Viewers
 from spgvton.kiosk.lifecycle import State
 from spgvton.kiosk.mirror import LATENCY_BUCKETS_S, MirrorStatus
-from spgvton.kiosk.mjpeg import Viewers
 from spgvton.version import __version__
 
 STATES: Final = get_args(State)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ __all__ = ["EXIT_GAVE_UP", "LATENCY_BUCKETS_S", "Mirror", "MirrorStatus"]
 LOG: Final = logging.getLogger(__name__)
 
 UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
 Mode = Literal["live", "pose"]
 
 EXIT_GAVE_UP: Final = os.EX_TEMPFAIL  # 75: a supervisor such as systemd should start the process again
@@ -104,6 +105,18 @@ class MirrorStatus:
     privacy: bool = False
     recording: bool = False
     last_error: str = ""
+
+
+class Seen(NamedTuple):
+    """What one frame said, before it is dressed. customer: keypoints (18, 3) of the locked customer, in pixels of a frame of SIZE
+    (height, width); None where the frame's are not hers, or she is not live. captured: monotonic seconds.
+    """
+
+    state: State
+    hint: str
+    customer: Float | None
+    size: tuple[int, int]
+    captured: float
 
 
 class _Shutter(Wrapped):
@@ -234,6 +247,8 @@ class Mirror:
             capture, self._dresser, self._pose.follow, self._forget_image, wipe_after_s=wipe_after_s
         )
         self._when_forgotten: list[Callable[[], None]] = []
+        self._when_seen: list[Callable[[Seen], None]] = []
+        self._frame_size = (0, 0)
         self._private = self._waiting = False
         self._garment: str | None = None
         self._worn: object = None  # the same, as the dresser has prepared it
@@ -310,6 +325,19 @@ class Mirror:
     def when_forgotten(self, call: Callable[[], None]) -> None:
         """CALL whenever a customer is forgotten; it holds up the loop, and must return at once."""
         self._when_forgotten.append(call)
+
+    def when_seen(self, call: Callable[[Seen], None]) -> None:
+        """CALL for every frame while privacy is off, and now and then while none comes; as quick as the other one."""
+        self._when_seen.append(call)
+
+    def place(self, point: tuple[float, float]) -> tuple[float, float]:
+        """Where the shown picture has POINT (x, y) of the newest frame, as shares of its width and height."""
+        return self._view.place(point, self._frame_size)
+
+    def _tell(self, customer: Float | None, captured: float) -> None:
+        seen = Seen(self._lifecycle.state, self._hint(), customer, self._frame_size, captured)
+        for call in self._when_seen:
+            call(seen)
 
     def _hint(self) -> str:
         """What the customer is told now, as Hint says it."""
@@ -417,6 +445,8 @@ class Mirror:
             if self._view.privacy:  # switched on meanwhile
                 return Perception(keypoints, "", keep_last=False)
             said = self._lifecycle.step(frame.image, keypoints, frame.captured)
+            self._frame_size = (frame.image.shape[0], frame.image.shape[1])
+            self._tell(keypoints if self._lifecycle.dressed else None, frame.captured)
             if self._lifecycle.empty and isinstance(self._dresser, LiveDresser):
                 self._dresser.learn_empty_room(frame)
             return said
@@ -435,6 +465,8 @@ class Mirror:
             return None
         with self._lock:
             self._lifecycle.tick(now)
+            if not self._view.privacy:
+                self._tell(None, now)
         self._noticed = now
         return self._view.notice("camera off" if self._view.privacy else "waiting for the camera")
 

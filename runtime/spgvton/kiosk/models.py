@@ -65,6 +65,7 @@ class PageView(BaseModel):
     mirrored: bool = Field(description="the live view is: pictures that are not should be flipped beside it")
     take_home: bool = Field(description="a customer may take a still home on her phone")
     hints_in_picture: bool = Field(description="English hints are written into the live view: a window shows it too")
+    touchless: bool = Field(description="a raised hand chooses")
 
 
 class Accepted(Name):

@@ -23,11 +23,11 @@ from spgvton.kiosk.catalogue import Catalogue
 from spgvton.kiosk.config import KioskConfig
 from spgvton.kiosk.connections import Connections, protocol
 from spgvton.kiosk.control import Kiosk
+from spgvton.kiosk.endless import Viewers
 from spgvton.kiosk.guard import Proxies, Token, is_loopback
 from spgvton.kiosk.language import Offer, languages
 from spgvton.kiosk.metrics import KioskCollector, registry
 from spgvton.kiosk.mirror import EXIT_GAVE_UP, Mirror
-from spgvton.kiosk.mjpeg import Viewers
 from spgvton.kiosk.state import StateFile, obtain_token, only_one
 from spgvton.kiosk.take_home import TakeHome, check_reachable
 from spgvton.kiosk.web_sink import WebSink
@@ -122,7 +122,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
         kiosk = Kiosk(
             mirror, catalogue, StateFile(config.state), sink, recording, _languages(config), _take_home(config),
-            ask=config.privacy.consent,
+            ask=config.privacy.consent, dwell_s=config.touchless.dwell_s if config.touchless.enabled else None,
         )  # fmt: skip
         stack.callback(kiosk.close)
         kiosk.restore()
@@ -145,13 +145,14 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         limits = config.watchdog
         watchdog = supervisor.Watchdog(mirror.status, give_up, start_s=limits.start_s, stall_s=limits.stall_s)
         proxies = Proxies(web.trusted_proxies)
-        viewers = Viewers(
-            sink, Connections(web.viewers_per_address + SPARE_CONNECTIONS, shared=proxies.trusts),
-            total=web.viewers, per_address=web.viewers_per_address, fps=web.fps,
-        )  # fmt: skip
+        connections = Connections(2 * web.viewers_per_address + SPARE_CONNECTIONS, shared=proxies.trusts)
+        viewers, listeners = (
+            Viewers(shown, connections, total=web.viewers, per_address=web.viewers_per_address, fps=web.fps)
+            for shown in (sink, kiosk.moments)
+        )
         collector = KioskCollector(mirror.status, viewers, sensors.Gpu(), lambda: not kiosk.state_problem)
         services = Services(
-            kiosk, viewers, registry(collector), watchdog.health, config, restart, token,
+            kiosk, viewers, listeners, registry(collector), watchdog.health, config, restart, token,
             _names(config), web.upload_mib * 2**20, proxies,
         )  # fmt: skip
         server = WebServer(services, listener, give_up)

@@ -62,6 +62,15 @@ class MirrorView(Composer):
             h, w = self._card.shape[:2]
             panel[10 : 10 + h, self._result[1] - 10 - w : self._result[1] - 10] = self._card
 
+    def place(self, point: tuple[float, float], frame_size: tuple[int, int]) -> tuple[float, float]:
+        """Where the result shows POINT (x, y) of a camera's frame of FRAME_SIZE (height, width): shares of the picture's width and height."""
+        h, w = self._result
+        scale = min(h / frame_size[0], w / frame_size[1])
+        x = (w - scale * frame_size[1]) / 2 + scale * (point[0] + 0.5)
+        y = (h - scale * frame_size[0]) / 2 + scale * (point[1] + 0.5)
+        left, top = self.result_corner
+        return (left + (w - x if self.mirror else x)) / self.size[1], (top + y) / self.size[0]
+
     def notice(self, words: str) -> UInt8:
         """A picture of the right size with WORDS, where they are written, and nothing else."""
         canvas = np.empty((*self.size, 3), np.uint8)

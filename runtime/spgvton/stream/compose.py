@@ -171,6 +171,11 @@ class Composer:
         self.garment = garment
 
     @property
+    def result_corner(self) -> tuple[int, int]:
+        """Left and top of the result in the picture."""
+        return (0, 0) if self.layout == "result" else (MARGIN + self._camera[1] + GAP, MARGIN)
+
+    @property
     def garment(self) -> UInt8 | None:
         """The garment, RGB or RGBA, shown as a card; may be exchanged between frames."""
         return self._garment

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from kiosk_shop import Served, encode, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 
-from spgvton.kiosk import app, guard, mjpeg, uploads_api
+from spgvton.kiosk import app, endless, guard, uploads_api
 from spgvton.video import MAX_PICTURE_PIXELS
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -107,7 +107,7 @@ def test_the_picture_is_encoded_once_for_fifty_viewers(kiosk: Served) -> None:
 
 
 def test_clients_that_read_slowly_or_never_hold_up_nobody(kiosk: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mjpeg, "SEND_S", 1.5)
+    monkeypatch.setattr(endless, "SEND_S", 1.5)
     never = [connect(kiosk, STREAM, window=2048) for _ in range(3)]
     slow = connect(kiosk, STREAM, window=2048)
     dropped = kiosk.running.viewers.dropped_slow

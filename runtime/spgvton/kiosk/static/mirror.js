@@ -1,11 +1,15 @@
 import { LiveView, api, byId, element, repeat, say } from "./common.js";
 import { choiceSteps, drawLanguages } from "./language.js";
+import { allowHands, drawHand } from "./hand.js";
+import { listen } from "./moments.js";
 import { speak, word } from "./words.js";
 
 const view = new LiveView(byId("view"));
 const choices = byId("choices");
 let page = null; // what the server says once
 let boot = null;
+let covered = null; // by these words
+let handsChose = 0;
 let shown = "";
 let choicesMade = 0; // a list that was asked for before the last choice is old
 let pending = 0;
@@ -75,15 +79,28 @@ async function drawStatus(status, steps) {
   if (status.boot !== boot) {
     page = await api("GET", "/api/page");
     drawLanguages(page.languages);
+    allowHands(page.touchless);
+    listen(drawMoment);
     boot = status.boot;
   }
   if (steps === choiceSteps()) await speak(status.language);
   document.dispatchEvent(new CustomEvent("status", { detail: status })); // for the other parts of the page
   view.seen(status);
   byId("recording").hidden = !status.recording;
-  const covered = curtain(status);
+  covered = curtain(status);
   drawCurtain(covered);
-  say(byId("hint"), covered || page.hints_in_picture || !status.hint_code ? "" : word(`hint.${status.hint_code}`));
+  drawHint(status.hint_code);
+}
+
+function drawHint(code) {
+  say(byId("hint"), covered || page.hints_in_picture || !code ? "" : word(`hint.${code}`));
+}
+
+function drawMoment(moment) {
+  drawHint(moment.hint_code);
+  drawHand(moment);
+  if (moment.choice !== handsChose) refreshGarments().catch(() => {}); // the status will say what is wrong
+  handsChose = moment.choice;
 }
 
 repeat(1000, async () => {

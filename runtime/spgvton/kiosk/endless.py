@@ -1,27 +1,28 @@
-"""The live view: an endless multipart answer of JPEGs, one task per viewer."""
+"""Endless answers, one task per viewer: the live view as a multipart of JPEGs, moments as server-sent events."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from spgvton.kiosk.broadcast import Broadcast
 from spgvton.kiosk.connections import Connections
 from spgvton.kiosk.guard import CONNECTION
-from spgvton.kiosk.web_sink import WebSink
 
 BOUNDARY: Final = b"spgvton-frame"
-SEND_S: Final = 10.0  # a viewer that takes no frame for so long is dropped
+SEND_S: Final = 10.0  # a viewer that takes nothing for so long is dropped
+SIGN_S: Final = 15.0  # without news a sign of life shows whether the viewer is still there
 
 
 class Viewers:
     """Who may look, and how often: at most `total`, `per_address`, and `fps` frames a second for each."""
 
-    def __init__(self, sink: WebSink, connections: Connections, *, total: int, per_address: int, fps: float) -> None:
+    def __init__(self, sink: Broadcast, connections: Connections, *, total: int, per_address: int, fps: float) -> None:
         self.sink, self.connections = sink, connections
         self.total, self.per_address, self.interval_s = total, per_address, 1 / fps
         self.dropped_slow = 0
@@ -44,8 +45,17 @@ class Viewers:
             del self._by_address[address]
 
 
-class MjpegResponse(Response):
-    """Answer `multipart/x-mixed-replace` for one viewer that was let in."""
+class EndlessResponse(Response):
+    """An answer for one viewer that was let in: what its sink holds, each time it is new. kind: its content type."""
+
+    kind: ClassVar[bytes]
+    start: ClassVar[bytes] = b""
+    sign: ClassVar[bytes] = b""  # of life, where the kind has one
+
+    @staticmethod
+    def part(data: bytes) -> bytes:
+        """DATA as one part of the answer."""
+        raise NotImplementedError
 
     def __init__(self, viewers: Viewers) -> None:
         super().__init__()
@@ -71,9 +81,8 @@ class MjpegResponse(Response):
                 await gone
 
     async def _stream(self, send: Send, gone: asyncio.Future[None]) -> None:
-        kind = b"multipart/x-mixed-replace; boundary=" + BOUNDARY
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
-        await self._send(send, b"--" + BOUNDARY + b"\r\n")
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", self.kind)]})
+        await self._send(send, self.start)
         clock = asyncio.get_running_loop().time
         number, due = 0, 0.0
         while True:
@@ -82,24 +91,50 @@ class MjpegResponse(Response):
             coming = asyncio.ensure_future(self._viewers.sink.after(number))
             both: list[asyncio.Future[Any]] = [coming, gone]
             try:
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(both, timeout=SIGN_S, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 coming.cancel()  # does nothing to one that is done
             if gone.done():
                 return
-            frame = coming.result()
-            if frame is None:
+            if not done:
+                await self._send(send, self.sign)
+                continue
+            news = coming.result()
+            if news is None:
                 break
-            number, due = frame.number, clock() + self._viewers.interval_s
-            head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(frame.data)
-            # The boundary follows at once: browsers show a part when they have seen where it ends.
-            await self._send(send, head + frame.data + b"\r\n--" + BOUNDARY + b"\r\n")
+            number, due = news.number, clock() + self._viewers.interval_s
+            await self._send(send, self.part(news.data))
         await send({"type": "http.response.body", "body": b""})
 
     @staticmethod
     async def _send(send: Send, body: bytes) -> None:
-        message = {"type": "http.response.body", "body": body, "more_body": True}
-        await asyncio.wait_for(send(message), SEND_S)
+        if body:
+            message = {"type": "http.response.body", "body": body, "more_body": True}
+            await asyncio.wait_for(send(message), SEND_S)
+
+
+class MjpegResponse(EndlessResponse):
+    """`multipart/x-mixed-replace` of JPEGs."""
+
+    kind = b"multipart/x-mixed-replace; boundary=" + BOUNDARY
+    start = b"--" + BOUNDARY + b"\r\n"
+
+    @staticmethod
+    def part(data: bytes) -> bytes:
+        head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
+        # The boundary follows at once: browsers show a part when they have seen where it ends.
+        return head + data + b"\r\n--" + BOUNDARY + b"\r\n"
+
+
+class EventsResponse(EndlessResponse):
+    """`text/event-stream` of JSON."""
+
+    kind = b"text/event-stream"
+    start = sign = b":\n\n"
+
+    @staticmethod
+    def part(data: bytes) -> bytes:
+        return b"data: " + data + b"\n\n"
 
 
 async def _gone(receive: Receive) -> None:

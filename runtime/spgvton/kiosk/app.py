@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+import numpy as np
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
@@ -20,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from spgvton.errors import SpgvtonError
-from spgvton.kiosk.config import KioskConfig
+from spgvton.kiosk.config import AttractConfig, KioskConfig
 from spgvton.kiosk.control import Kiosk, NotKept
 from spgvton.kiosk.endless import EventsResponse, MjpegResponse, Viewers
 from spgvton.kiosk.guard import COOKIE, Guard, Proxies, Rates, Token, too_many, wrong_token
@@ -45,13 +46,15 @@ from spgvton.kiosk.review_api import add_review
 from spgvton.kiosk.supervisor import Health
 from spgvton.kiosk.take_home_api import add_take_home
 from spgvton.kiosk.uploads import jpeg as encode_jpeg
-from spgvton.kiosk.uploads import overlay
+from spgvton.kiosk.uploads import overlay, smaller
 from spgvton.kiosk.uploads_api import Pictures, add_uploads
 from spgvton.version import __version__
 
 log = logging.getLogger(__name__)
 
 PAGES: Final = {"/": "mirror.html", "/operator": "operator.html", "/review": "review.html", "/login": "login.html"}
+PICTURE_SIDE: Final = 1080
+KEPT: Final = {"cache-control": "private, max-age=86400"}
 YEAR_S: Final = 365 * 24 * 3600
 
 
@@ -95,7 +98,7 @@ def build_app(services: Services) -> ASGIApp:
     _add_pages(app)
     _add_operations(app, services)
     _add_mirror(app, services)
-    _add_page(app, services.kiosk)
+    _add_page(app, services.kiosk, services.config.attract)
     _add_garments(app, services)
     pictures = Pictures()
     add_uploads(app, services.kiosk, pictures)
@@ -263,7 +266,7 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
             raise HTTPException(409, str(e)) from e
 
 
-def _add_page(app: FastAPI, kiosk: Kiosk) -> None:
+def _add_page(app: FastAPI, kiosk: Kiosk, attract: AttractConfig) -> None:
     offered = kiosk.languages.languages
 
     @app.get("/api/page", responses=errors())
@@ -272,7 +275,7 @@ def _add_page(app: FastAPI, kiosk: Kiosk) -> None:
         names = [LanguageName(code=each.code, name=each.name, direction=each.direction) for each in offered.values()]
         return PageView(
             languages=names, mirrored=kiosk.mirror.mirrored, hints_in_picture=kiosk.mirror.written,
-            touchless=kiosk.touchless is not None, take_home=kiosk.take_home is not None,
+            touchless=kiosk.touchless is not None, attract=attract, take_home=kiosk.take_home is not None,
         )  # fmt: skip
 
     @app.get("/api/languages/{code}", responses=errors(404))
@@ -309,7 +312,20 @@ def _add_garments(app: FastAPI, services: Services) -> None:
         if not data:
             raise HTTPException(404, "there is no such garment, or it has no picture")
         # Its URL changes with the file.
-        return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+        return Response(data, media_type="image/jpeg", headers=KEPT)
+
+    @app.get("/api/garments/{garment}/picture.jpg", responses={**errors(404, 409), **JPEG}, response_class=Response)
+    def picture(garment: GarmentId) -> Response:
+        """The garment's picture, at most 1080 pixels on a side; what is not garment is white."""
+        if catalogue.get(garment) is None:
+            raise HTTPException(404, "there is no such garment")
+        try:
+            found, mask = catalogue.load(garment)
+        except SpgvtonError as e:
+            raise HTTPException(409, str(e)) from e
+        cut = np.where(mask[..., None] > 127, found, np.uint8(255))
+        # Its URL changes with the file.
+        return Response(encode_jpeg(smaller(cut, PICTURE_SIDE)), media_type="image/jpeg", headers=KEPT)
 
     @app.get("/api/garments/{garment}/mask.jpg", responses={**errors(404, 409), **JPEG}, response_class=Response)
     def mask(garment: GarmentId) -> Response:

@@ -153,6 +153,13 @@ class PrivacyConfig(Section):
     contact: str = Field(default="", max_length=300, pattern=r"^[^\x00-\x1f]*$")
 
 
+class AttractConfig(Section):
+    """While nobody is there. after_s: so long after the last customer; 0 = never. camera: its picture goes on behind the prompt."""
+
+    after_s: float = Field(default=8.0, ge=0, le=3600)
+    camera: bool = False
+
+
 class TouchlessConfig(Section):
     """Choosing by a raised hand. dwell_s: for how long it is held still to choose."""
 
@@ -219,6 +226,7 @@ class KioskConfig(Section):
     web: WebConfig = WebConfig()
     language: LanguageConfig = LanguageConfig()
     touchless: TouchlessConfig = TouchlessConfig()
+    attract: AttractConfig = AttractConfig()
     recording: RecordingConfig = RecordingConfig()
     privacy: PrivacyConfig = PrivacyConfig()
     take_home: TakeHomeConfig = TakeHomeConfig()

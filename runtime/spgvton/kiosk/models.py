@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from spgvton.kiosk.config import AttractConfig
 from spgvton.kiosk.garment import MAX_NAME, Garment
 from spgvton.kiosk.language import CODE, Direction
 from spgvton.kiosk.lifecycle import State
@@ -66,6 +67,7 @@ class PageView(BaseModel):
     take_home: bool = Field(description="a customer may take a still home on her phone")
     hints_in_picture: bool = Field(description="English hints are written into the live view: a window shows it too")
     touchless: bool = Field(description="a raised hand chooses")
+    attract: AttractConfig
 
 
 class Accepted(Name):

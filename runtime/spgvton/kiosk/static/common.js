@@ -54,6 +54,12 @@ export class LiveView {
   lost() {
     this.boot = null;
   }
+
+  // No picture is asked for until seen() is called again.
+  rest() {
+    this.boot = null;
+    this.image.removeAttribute("src");
+  }
 }
 
 // Call FUNCTION now and MS after each time it has finished, for ever.

@@ -1,6 +1,7 @@
 import { LiveView, api, byId, element, repeat, say } from "./common.js";
 import { choiceSteps, drawLanguages } from "./language.js";
 import { allowHands, drawHand } from "./hand.js";
+import { allowAttract, attractWith, attracting, drawAttract } from "./attract.js";
 import { listen } from "./moments.js";
 import { speak, word } from "./words.js";
 
@@ -55,6 +56,7 @@ async function refreshGarments() {
   const first = shown === "";
   if (now !== shown) draw(usable);
   shown = now;
+  attractWith(usable);
   for (const input of inputs()) input.checked = usable.some((garment) => garment.worn && garment.id === input.value);
   if (first) choices.querySelector(":checked")?.scrollIntoView({ block: "nearest", inline: "center" });
 }
@@ -62,6 +64,7 @@ async function refreshGarments() {
 // The keys of what covers the picture; null where it can be seen.
 function curtain(status) {
   if (status.privacy) return ["curtain.private", "curtain.private.more"];
+  if (attracting()) return null;
   if (!status.source_ok) return ["hint.wait", "curtain.camera.more"];
   return status.frames_out && byId("view").naturalWidth ? null : ["hint.wait", "curtain.starting.more"];
 }
@@ -80,12 +83,15 @@ async function drawStatus(status, steps) {
     page = await api("GET", "/api/page");
     drawLanguages(page.languages);
     allowHands(page.touchless);
+    allowAttract(page.attract);
     listen(drawMoment);
     boot = status.boot;
   }
   if (steps === choiceSteps()) await speak(status.language);
   document.dispatchEvent(new CustomEvent("status", { detail: status })); // for the other parts of the page
-  view.seen(status);
+  drawAttract(status.state, !status.source_ok || status.privacy);
+  if (attracting() && !page.attract.camera) view.rest();
+  else view.seen(status);
   byId("recording").hidden = !status.recording;
   covered = curtain(status);
   drawCurtain(covered);
@@ -93,10 +99,14 @@ async function drawStatus(status, steps) {
 }
 
 function drawHint(code) {
-  say(byId("hint"), covered || page.hints_in_picture || !code ? "" : word(`hint.${code}`));
+  say(byId("hint"), covered || attracting() || page.hints_in_picture || !code ? "" : word(`hint.${code}`));
 }
 
 function drawMoment(moment) {
+  if (moment.state !== "nobody" && attracting()) { // somebody comes: at once
+    drawAttract(moment.state, false);
+    view.seen({ boot });
+  }
   drawHint(moment.hint_code);
   drawHand(moment);
   if (moment.choice !== handsChose) refreshGarments().catch(() => {}); // the status will say what is wrong

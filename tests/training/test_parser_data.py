@@ -15,7 +15,7 @@ from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.errors import SpgvtonError
 from spgvton_training.parsing import appearance, scene
-from spgvton_training.parsing.data import PHOTOS, ParserData, pack
+from spgvton_training.parsing.data import PHOTOS, ParserData, Photographs, pack
 from spgvton_training.parsing.framing import draw_matrix, flipped, warp
 from spgvton_training.parsing.network import SOMEBODY_ELSE
 from spgvton_training.parsing.sources import UNKNOWN, find, read_labels
@@ -165,6 +165,82 @@ def test_an_open_coat_has_two_labels() -> None:
     worn = person.labels == lb.UPPER_CLOTHES
     assert np.isin(labels[worn], (lb.UPPER_CLOTHES, lb.COAT)).all() and 0.1 < (labels[worn] == lb.COAT).mean() < 0.95
     assert np.array_equal(labels[~worn], person.labels[~worn])
+
+
+def test_a_tucked_top_ends_at_the_waist() -> None:
+    person, moved, tones = draw(), 0, []
+    person.keypoints[kp.R_HIP, 0] = 44  # well inside the trousers, whose cloth is looked at below it
+    for seed in range(12):
+        picture, labels = appearance.tucked(
+            person.picture, person.labels, person.keypoints, np.random.default_rng(seed)
+        )
+        changed = labels != person.labels
+        assert (person.labels[changed] == lb.UPPER_CLOTHES).all() and (labels[changed] == lb.PANTS).all()
+        rows = np.nonzero(changed)[0]
+        moved += len(rows)
+        # neck at row 40, hips at 84: the waistband lies at 0.62 to 0.95 of that, a little tilted
+        assert rows.min(initial=84) > 40 + 0.55 * 44 and changed[83, 44:52].all()
+        far = cv2.dilate((np.isin(person.labels, (lb.UPPER_CLOTHES, lb.PANTS))).astype(np.uint8), np.ones((3, 3))) == 0
+        assert np.array_equal(picture[far], person.picture[far])
+        blue = picture[83, 40:56].astype(int).mean(0)
+        tones += [blue[2] > blue[0]]  # the cloth of the trousers, where the shirt was red
+    assert moved > 12 * 50 and sum(tones) > 8  # some belts are of another colour
+
+
+def test_a_top_with_long_sleeves_is_not_tucked() -> None:
+    person = draw()
+    person.labels[np.isin(person.labels, (lb.LEFT_ARM, lb.RIGHT_ARM))] = lb.UPPER_CLOTHES
+    picture, labels = appearance.tucked(person.picture, person.labels, person.keypoints, np.random.default_rng(0))
+    assert np.array_equal(picture, person.picture) and np.array_equal(labels, person.labels)
+
+
+def test_dark_hair_is_dark_and_nothing_else() -> None:
+    person = draw()
+    light = person.picture.copy()
+    hair = person.labels == lb.HAIR
+    light[hair] = (200, 170, 90)
+    out = appearance.dark_hair(light, person.labels, np.random.default_rng(0))
+    inside = cv2.erode(hair.astype(np.uint8), np.ones((3, 3))) > 0
+    far = cv2.dilate(hair.astype(np.uint8), np.ones((3, 3))) == 0
+    assert out[inside].mean() <= 55 and np.array_equal(out[far], light[far])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_long_hair_hangs_from_the_head_and_leaves_the_face_free(seed: int) -> None:
+    person = draw()
+    longer = scene.add_hair(person, np.random.default_rng(seed))
+    gained = longer.labels != person.labels
+    assert (longer.labels[gained] == lb.HAIR).all() and not (person.labels[gained] == lb.FACE).any()
+    count, _ = cv2.connectedComponents((longer.labels == lb.HAIR).astype(np.uint8), connectivity=8)
+    assert gained[40:].sum() > 20 and count == 2  # it reaches below the neck, in one piece with the rest
+    colour = person.picture[person.labels == lb.HAIR].mean()
+    assert abs(longer.picture[gained].mean() - colour) < 40
+    bald = person._replace(labels=np.where(person.labels == lb.HAIR, lb.FACE, person.labels).astype(np.uint8))
+    assert np.array_equal(scene.add_hair(bald, np.random.default_rng(seed)).labels, bald.labels)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_room_takes_the_colour_of_the_hair(seed: int) -> None:
+    person = draw()
+    room = np.full((*person.labels.shape, 3), (90, 200, 160), np.uint8)
+    out = scene.like_hair(room, person, np.random.default_rng(seed))
+    hair = person.labels == lb.HAIR
+    beside = (cv2.dilate(hair.astype(np.uint8), np.ones((3, 3))) > 0) & ~hair
+    off = [abs(np.log(p[beside].mean() / person.picture[hair].mean())) for p in (out, room)]
+    assert off[0] < 1.0 < off[1]
+
+
+def test_folders_of_photographs_are_drawn_alike(tmp_path: Path) -> None:
+    for folder, count, level in (("many", 9, 250), ("few", 1, 5)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            im.write(tmp_path / folder / f"{i}.png", np.full((16, 16, 3), level, np.uint8))
+    photographs, rng = Photographs([tmp_path / "many", tmp_path / "few"]), np.random.default_rng(0)
+    assert len(photographs.files) == 10
+    assert 20 < sum(photographs.draw(rng).mean() < 9 for _ in range(60)) < 40
+    (tmp_path / "none").mkdir()
+    with pytest.raises(SpgvtonError, match="none holds no photograph"):
+        Photographs([tmp_path / "many", tmp_path / "none"])
 
 
 def test_cells_hold_the_four_pixels_under_a_logit() -> None:

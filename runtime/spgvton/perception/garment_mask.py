@@ -1,7 +1,7 @@
 """The mask of a garment on any photograph: lying on a bed or on wood, on a hanger, in a shop's studio, or worn by somebody.
 
 The cut-out network (cutout.py) says what is garment; its mask has 256 pixels on the long side. GrabCut then decides by the colours
-of garment and background in a band round its outline, where those differ, and a guided filter gives the outline its soft edge.
+of garment and background in a band round its outline, where those differ, hooks of hangers go (hooks.py), and a guided filter gives the outline its soft edge.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.image import on_white
 from spgvton.mask import is_inverted
 from spgvton.perception.cutout import GARMENTS, KINDS, SLEEVES, Seen, shipped
+from spgvton.perception.hooks import without_hooks
 from spgvton.perception.worn_garment import worn_garment
 from spgvton.video import cv2
 
@@ -147,7 +148,7 @@ def outline(rgb: UInt8, coarse: Float) -> UInt8:
     inside = by_colour(small, inside, unsure, round(BAND * max(size)) + 1)
     # tufts of a patterned rug that look like the garment; not the hem's corners
     inside = clean((cv2.GaussianBlur(inside.astype(np.float32), (0, 0), SMOOTH * max(size)) > 0.5).astype(np.uint8))
-    return soften(rgb, small, inside)
+    return soften(rgb, small, without_hooks(small, inside))
 
 
 def by_colour(rgb: UInt8, inside: UInt8, unsure: NDArray[np.bool_], band: int) -> UInt8:

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from spgvton.errors import SpgvtonError
 from spgvton.perception.cutout import KINDS, SIDE, SLEEVES
-from spgvton_training.cutout import objects, photographs, scenes, surfaces
+from spgvton_training.cutout import hangers, objects, photographs, scenes, surfaces
 from spgvton_training.cutout.photographs import UNKNOWN
 
 
@@ -59,6 +59,62 @@ def test_tags_and_fingers_are_not_garment():
         covered = (mask > 0.5) & (left < 0.1)
         assert covered.any() and left.sum() < mask.sum()
         assert np.abs(picture[covered].astype(int) - 90).mean() > 5
+
+
+def shirt_mask():
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    mask[70:220, 60:200] = 1
+    mask[70:90, 115:145] = 0  # the neck
+    return mask
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_hanger_behind_leaves_the_garment_alone(seed):
+    mask, before = shirt_mask(), np.full((SIDE, SIDE, 3), 90, np.uint8)
+    after = hangers.behind(np.random.default_rng(seed), before, mask)
+    np.testing.assert_array_equal(after[mask > 0], before[mask > 0])
+    changed = np.abs(after.astype(int) - 90).sum(axis=2) > 3
+    assert changed[:90].sum() > 30  # a hook above, and what the neck shows
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_hanger_in_the_neck_is_no_garment(seed):
+    mask = shirt_mask()
+    picture, left = hangers.in_neck(np.random.default_rng(seed), np.full((SIDE, SIDE, 3), 90, np.uint8), mask)
+    assert (left <= mask).all() and mask.sum() * 0.85 < left.sum() < mask.sum()
+    assert (left[170:] == mask[170:]).all()  # a neck is at the top
+    assert (picture[left == 1] == 90).all()
+
+
+def test_a_neck_is_found_in_the_middle_of_the_shoulders():
+    neck = hangers.neck_of(shirt_mask())
+    assert neck is not None and neck.x == pytest.approx(129.5) and neck.y == 90 and neck.half == pytest.approx(69.5)
+    assert hangers.neck_of(np.zeros((SIDE, SIDE), np.float32)) is None
+
+
+def test_the_edge_of_a_bed_shows_both_surfaces():
+    first, second = (np.full((SIDE, SIDE, 3), level, np.uint8) for level in (250, 100))
+    for seed in range(8):
+        out = surfaces.edge(np.random.default_rng(seed), first, second)
+        assert (out == 250).all(axis=2).mean() > 0.3 and (out <= 100).all(axis=2).any()
+
+
+def test_patches_stay_inside_the_garment(library, piece):
+    one = piece()
+    picture, mask = np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE), np.float32)
+    picture[:, :192], mask[:, :192] = one.picture[:SIDE, :192], one.mask[:SIDE, :192] / np.float32(255)
+    changed = 0
+    for seed in range(40):
+        out = scenes._patched(library, np.random.default_rng(seed), picture, mask)
+        np.testing.assert_array_equal(out[mask == 0], picture[mask == 0])
+        changed += (out != picture).any()
+    assert 2 <= changed <= 20
+
+
+def test_a_surface_like_the_garment_has_its_colour(piece):
+    rng, picture = np.random.default_rng(1), np.full((SIDE, SIDE, 3), (30, 60, 160), np.uint8)
+    out = scenes._alike(rng, np.full((SIDE, SIDE, 3), 120, np.uint8), picture, shirt_mask())
+    assert np.abs(np.log((out[0, 0] + 2.0) / np.array([32, 62, 162]))).max() < 0.6
 
 
 @pytest.mark.parametrize("seed", range(4))

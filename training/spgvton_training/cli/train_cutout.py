@@ -34,6 +34,7 @@ from spgvton_training.cutout.network import CutoutNetwork
 from spgvton_training.cutout.scenes import Library
 from spgvton_training.cutout.train import Recipe, Trainer
 from spgvton_training.parsing.checkpoint import ParserCheckpoint
+from spgvton_training.train import PRECISIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rate", type=float, default=default.rate, help=f"learning rate (default {default.rate})")
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--precision", default="bf16-mixed", choices=PRECISIONS, help="default: bf16-mixed")
     parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores)")
     parser.add_argument("--save-every", type=int, default=100, help="iterations between saved states (default 100)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
@@ -85,7 +87,10 @@ def run(args: argparse.Namespace) -> int:
             parser = ParserCheckpoint.load(args.parser)
             provenance["started_from"] = {"parser": parser.provenance, "numbers": network.take_parser(parser.weights)}
     library, provenance["data"] = load(args)
-    recipe = replace(Recipe(), iterations=args.iterations, batch=args.batch, rate=args.rate, seed=args.seed)
+    recipe = replace(
+        Recipe(), iterations=args.iterations, batch=args.batch, rate=args.rate, seed=args.seed,
+        bfloat16=args.precision == "bf16-mixed",
+    )  # fmt: skip
     checkpoint = Trainer(network, library, recipe, args.out, provenance, args.save_every).fit()
     file = args.out / "model.safetensors"
     print(f"wrote {file} after {checkpoint.provenance['hours']} hours", file=sys.stderr)

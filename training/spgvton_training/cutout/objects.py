@@ -1,4 +1,4 @@
-"""Things that are no garment of the kinds wanted: hangers, swing tags, fingers; and trousers and shoes, to be refused.
+"""Things that are no garment of the kinds wanted: swing tags, fingers; and trousers and shoes, to be refused.
 
 Shapes are alpha masks (side, side) float32, 0...1.
 """
@@ -36,28 +36,6 @@ def stroke(side: int, points: Float, width: float) -> Float:
     at = [np.rint(points * (1 << _SHIFT)).astype(np.int32)]
     cv2.polylines(canvas, at, False, 255, max(1, round(width)), cv2.LINE_AA, _SHIFT)
     return canvas.astype(np.float32) / 255
-
-
-def hanger(rng: np.random.Generator, picture: UInt8, mask: Float) -> UInt8:
-    """PICTURE with a hanger behind where a garment of MASK will lie: its hook above the neck, its shoulders beside it."""
-    side = len(mask)
-    columns = np.flatnonzero(mask.max(axis=0) > 0.5)
-    if len(columns) < 8:
-        return picture
-    middle, half = (columns[0] + columns[-1]) / 2, (columns[-1] - columns[0]) / 2
-    neck = mask[:, max(0, int(middle) - 2) : int(middle) + 3].max(axis=1)
-    top = float(np.argmax(neck > 0.5)) + rng.uniform(-0.02, 0.03) * side
-    size = rng.uniform(0.05, 0.1) * side
-    angle = np.linspace(np.pi * 1.1, -np.pi * 0.45, 16)
-    hook = np.stack([middle + size * 0.5 * np.cos(angle), top - 1.5 * size - size * 0.5 * np.sin(angle)], axis=1)
-    reach, drop = half * rng.uniform(0.5, 1.02), half * rng.uniform(0.2, 0.45)
-    bar = np.array([[middle - reach, top + drop], [middle, top - 0.4 * size], [middle + reach, top + drop]])
-    grey = rng.uniform(15, 240)
-    colour = np.clip(grey + rng.uniform(-1, 1, 3) * rng.choice([5, 60]), 0, 255).astype(np.float32)
-    wide = rng.uniform(1.2, 4.5) * side / 256
-    stem = np.array([[middle, top - 0.4 * size], [middle, top - size], hook[-1]])
-    out = blend(picture, colour * 0.8, np.maximum(stroke(side, hook, 0.6 * wide), stroke(side, stem, 0.6 * wide)))
-    return blend(out, colour, stroke(side, bar, 1.7 * wide))
 
 
 def tag(rng: np.random.Generator, picture: UInt8, mask: Float) -> tuple[UInt8, Float]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spgvton.perception.cutout import KINDS, PADDING, SIDE, SLEEVES
 from spgvton.video import cv2
-from spgvton_training.cutout import augment, objects, surfaces
+from spgvton_training.cutout import augment, hangers, objects, surfaces
 from spgvton_training.cutout.photographs import UNKNOWN, Piece
 from spgvton_training.synthetic.assets import Float
 
@@ -57,7 +57,12 @@ class Library:
         return [p for p in self.people if p.kind == kind]
 
     def surface(self, rng: np.random.Generator) -> UInt8:
-        """A surface (SIDE, SIDE, 3), real or drawn."""
+        """A surface (SIDE, SIDE, 3), or where two meet: a bed and the floor, a rug and boards."""
+        first = self._plain_surface(rng)
+        return surfaces.edge(rng, first, self._plain_surface(rng)) if rng.random() < 0.3 else first
+
+    def _plain_surface(self, rng: np.random.Generator) -> UInt8:
+        """Real or drawn."""
         if self.strips and rng.random() < 0.6:
             return augment.recolour(
                 rng, surfaces.strip(rng, _pick(rng, self.strips), SIDE), hue=rng.choice([0.03, 0.5])
@@ -106,7 +111,41 @@ def _photo(library: Library, rng: np.random.Generator) -> Sample:
         picture = objects.blend(other, picture, np.asarray(soft if rng.random() < 0.6 else 1 - soft, np.float32))
     else:
         picture = augment.recolour(rng, picture, hue=0.05)
+    picture = _patched(library, rng, picture, mask)
+    if rng.random() < 0.15:
+        picture = hangers.behind(rng, picture, mask)
     return Sample(picture, mask, 1, piece.kind, piece.sleeve)
+
+
+def _patched(library: Library, rng: np.random.Generator, picture: UInt8, mask: Float) -> UInt8:
+    """The garment of MASK on PICTURE with sleeves, a yoke, a hem or a print of another colour or cloth: garment all the same."""
+    if rng.random() > 0.2:
+        return picture
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
+    rows, columns = np.nonzero(mask > 0.5)
+    if not len(rows):
+        return picture
+    at, turn = rng.integers(len(rows)), rng.uniform(0, 2 * np.pi)
+    x, y = x - 2 * columns[at] / SIDE + 1, y - 2 * rows[at] / SIDE + 1
+    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    inside = along > 0 if rng.random() < 0.6 else np.hypot(along, across * rng.uniform(1, 3)) < rng.uniform(0.05, 0.4)
+    share = cv2.GaussianBlur(inside.astype(np.float32) * mask, (0, 0), rng.uniform(0.5, 1.5)) * mask
+    if rng.random() < 0.5:
+        other = augment.recolour(rng, picture, hue=0.5)
+    else:  # the light of the picture on another cloth
+        grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2)
+        shade = np.clip(grey / max(1.0, float(grey[mask > 0.5].mean())), 0.4, 1.6)[..., None]
+        other = np.clip(_real_cloth(library, rng, SIDE) * shade, 0, 255).astype(np.uint8)
+    return objects.blend(picture, other, np.asarray(share, np.float32))
+
+
+def _alike(rng: np.random.Generator, surface: UInt8, picture: UInt8, mask: Float) -> UInt8:
+    """SURFACE in nearly the mean colour of what MASK takes of PICTURE: white on white, black on black."""
+    inside = mask > 0.5
+    if not inside.any():
+        return surface
+    gain = (picture[inside].mean(0) * np.exp(rng.normal(0, 0.12, 3)) + 2) / (surface.reshape(-1, 3).mean(0) + 2)
+    return np.clip(surface * gain.astype(np.float32), 0, 255).astype(np.uint8)
 
 
 def _lay(rng: np.random.Generator, surface: UInt8, picture: UInt8, mask: Float) -> UInt8:
@@ -136,11 +175,13 @@ def _on_surface(library: Library, rng: np.random.Generator, piece: Piece, pictur
     matrix = augment.placement(rng, picture.shape[:2], SIDE, free=True)
     placed = augment.recolour(rng, augment.warp(picture, matrix, SIDE, 255), hue=rng.choice([0.04, 0.5]))
     mask = augment.warp(alpha, matrix, SIDE, 0).astype(np.float32) / np.float32(255)
-    surface = _clutter(library, rng, library.surface(rng))
-    hangs = rng.random() < 0.3
-    if hangs:
-        surface = objects.hanger(rng, surface, mask)
-    picture = _lay(rng, surface, placed, mask)
+    placed = _patched(library, rng, placed, mask)
+    surface = library.surface(rng)
+    if rng.random() < 0.25:
+        surface = _alike(rng, surface, placed, mask)
+    picture = _lay(rng, _clutter(library, rng, surface), placed, mask)
+    if rng.random() < 0.4:
+        picture, mask = hangers.in_neck(rng, picture, mask)
     if rng.random() < 0.08:
         picture, mask = objects.tag(rng, picture, mask)
     if rng.random() < 0.07:

@@ -31,6 +31,20 @@ def strip(rng: np.random.Generator, picture: UInt8, side: int) -> UInt8:
     return _turned(rng, piece[rows][:, columns])
 
 
+def edge(rng: np.random.Generator, first: UInt8, second: UInt8) -> UInt8:
+    """FIRST (side, side, 3) over SECOND along a line: the edge of a bed, a rug or a table, with its shadow and perhaps a border."""
+    side = len(first)
+    turn = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[-0.5 : 0.5 : side * 1j, -0.5 : 0.5 : side * 1j].astype(np.float32)
+    wave = rng.uniform(0, 0.02) * noise(rng, side, side, side / 3, 2)
+    depth = x * np.cos(turn) + y * np.sin(turn) + wave + rng.uniform(0.05, 0.45)  # > 0: on FIRST
+    shadow = 1 - rng.uniform(0, 0.6) * np.exp(np.minimum(depth, 0) / rng.uniform(0.01, 0.1))
+    out = np.where(depth[..., None] > 0, first, second * shadow[..., None])
+    if rng.random() < 0.4:
+        out = np.where((np.abs(depth) < rng.uniform(0.003, 0.03))[..., None], _colour(rng), out)
+    return np.clip(out, 0, 255).astype(np.uint8)
+
+
 def free_strip(picture: UInt8, mask: UInt8, least: int = 36) -> UInt8 | None:
     """The largest band beside, above or below what MASK (h, w) covers in PICTURE; None where all are thinner than LEAST."""
     left, top, w, h = cv2.boundingRect(cv2.dilate((mask > 8).astype(np.uint8), np.ones((9, 9), np.uint8)))

@@ -115,6 +115,60 @@ def open_coat(picture: UInt8, labels: UInt8, k: Float, cloth: UInt8, rng: np.ran
     return clothe(picture, inside, cloth, rng), labels
 
 
+def tucked(picture: UInt8, labels: UInt8, k: Float, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
+    """A top with bare arms tucked into trousers or a skirt, whose waistband then lies where bodies have their waist.
+
+    Rendered tops hang to the hips; without this a network learns that trousers begin there. What is below the new line becomes
+    the lower garment, in the cloth that its thighs show, with a belt or a shadow at the line.
+    """
+    neck, hips, knees = k[kp.NECK], k[[kp.R_HIP, kp.L_HIP]], k[[kp.R_KNEE, kp.L_KNEE]]
+    lower = max(LOWER, key=lambda label: int((labels == label).sum()))
+    below = labels == lower
+    if neck[2] <= 0 or (hips[:, 2] <= 0).any() or below.sum() < 50 or not _arms_bare(labels):
+        return picture, labels
+    middle, torso = hips[:, :2].mean(0), kp.torso_length(k)
+    down = (middle - neck[:2]) / max(1e-6, float(np.linalg.norm(middle - neck[:2])))
+    tilt = rng.normal(0, 0.06)
+    down = np.array([down[0] - tilt * down[1], down[1] + tilt * down[0]])
+    line = float(rng.uniform(0.62, 0.95)) * torso
+    y, x = np.mgrid[: labels.shape[0], : labels.shape[1]].astype(np.float32)
+    depth = (x - neck[0]) * down[0] + (y - neck[1]) * down[1] - line  # pixels below the waistband
+    gained = (labels == lb.UPPER_CLOTHES) & (depth > 0)
+    if not gained.any():
+        return picture, labels
+    thigh = 0.6 * hips[0, :2] + 0.4 * (knees[0, :2] if knees[0, 2] > 0 else hips[0, :2] + 0.6 * torso * down)
+    half = max(2.0, 0.08 * torso)
+    (left, top), (right, bottom) = (np.clip(thigh + d * half, 0, labels.shape[::-1]).astype(int) for d in (-1, 1))
+    cloth = picture[top:bottom, left:right]
+    if cloth.size == 0 or below[top:bottom, left:right].mean() < 0.9:
+        return picture, labels
+    picture = clothe(picture, gained, np.ascontiguousarray(cloth), rng)
+    labels = np.where(gained, np.uint8(lower), labels)
+    band = (labels == lower) & (depth > 0) & (depth < rng.uniform(0.02, 0.09) * torso)
+    colour = rng.integers(0, 256, 3) if rng.random() < 0.4 else picture[band].mean(0) * rng.uniform(0.5, 1.2)
+    share = soft(band) * np.float32(rng.choice([0.0, 0.5, 0.9]))
+    mixed = picture + share * (np.asarray(colour, np.float32) - picture)
+    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8), labels
+
+
+def _arms_bare(labels: UInt8) -> bool:
+    """Whether long sleeves are out of the question: they are upper clothes, too, and hang below any waist."""
+    arms = np.isin(labels, (lb.LEFT_ARM, lb.RIGHT_ARM)).sum()
+    return bool(arms > 0.12 * (labels == lb.UPPER_CLOTHES).sum())
+
+
+def dark_hair(picture: UInt8, labels: UInt8, rng: np.random.Generator) -> UInt8:
+    """Hair darkened to next to black, a little of its shine kept."""
+    hair = labels == lb.HAIR
+    if not hair.any():
+        return picture
+    own = picture.astype(np.float32)
+    level = float(own[hair].mean())
+    gain = np.float32(min(1.0, rng.uniform(8, 55) / max(1.0, level)))
+    mixed = own + soft(hair) * (own * gain - own)
+    return np.asarray(np.rint(mixed), np.uint8)
+
+
 def light(picture: Float, rng: np.random.Generator) -> Float:
     """Soft shading, light from one side, and the hard shadow of something."""
     h, w = picture.shape[:2]

@@ -43,6 +43,10 @@ class SceneConfig:
     lower_cloth: float = 0.15
     coat: float = 0.08
     scarf: float = 0.04
+    tucked: float = 0.45  # the top tucked into trousers or a skirt
+    long_hair: float = 0.3  # hair is made longer
+    dark_hair: float = 0.3
+    like_hair: float = 0.35  # of the rooms have the colour of the hair
     room: float = 0.85  # another background
     bystander: float = 0.3
     thing: float = 0.25
@@ -51,7 +55,7 @@ class SceneConfig:
 
 
 RENDERED = SceneConfig()
-PHOTOS = SceneConfig(recolour=0.6, upper_cloth=0.15, lower_cloth=0.1, coat=0.03, scarf=0.02, room=0.5)
+PHOTOS = SceneConfig(recolour=0.6, upper_cloth=0.15, lower_cloth=0.1, coat=0.03, scarf=0.02, tucked=0.4, room=0.5)
 
 
 class ParserBatch(NamedTuple):
@@ -79,17 +83,29 @@ def pack(person: Labelled) -> ParserBatch:
 
 
 class Photographs:
-    """Pictures without people, for backgrounds and cloth, reduced and kept in memory as they are needed."""
+    """Pictures without people, for backgrounds and cloth, reduced and kept in memory as they are needed.
+
+    Each of FOLDERS is drawn as often as any other. Raises SpgvtonError for one without a photograph.
+    """
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
-        self.files = sorted(p for f in folders for p in Path(f).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if folders and not self.files:
-            raise SpgvtonError(f"{folders[0]} holds no photograph")
+        self._folders = [sorted(p for p in Path(f).rglob("*") if p.suffix.lower() in SUFFIXES) for f in folders]
+        for folder, found in zip(folders, self._folders):
+            if not found:
+                raise SpgvtonError(f"{folder} holds no photograph")
         self._read: dict[Path, UInt8] = {}
+
+    @property
+    def files(self) -> list[Path]:
+        return [file for files in self._folders for file in files]
+
+    def __bool__(self) -> bool:
+        return bool(self._folders)
 
     def draw(self, rng: np.random.Generator) -> UInt8:
         """One of them, RGB uint8 (h, w, 3). Raises SpgvtonError."""
-        file = self.files[int(rng.integers(len(self.files)))]
+        files = self._folders[int(rng.integers(len(self._folders)))]
+        file = files[int(rng.integers(len(files)))]
         if file not in self._read:
             picture = im.read(file)
             scale = min(1.0, PHOTOGRAPH_SIDE / max(picture.shape[:2]))
@@ -179,7 +195,7 @@ class ParserData(Dataset[ParserBatch]):
 
     def _cloth(self, rng: np.random.Generator) -> UInt8:
         """The middle of a photograph, which shows a garment most of the time, or a pattern."""
-        if not self.photographs.files or rng.random() < 0.4:
+        if not self.photographs or rng.random() < 0.4:
             return appearance.pattern(rng)
         picture = self.photographs.draw(rng)
         h, w = picture.shape[:2]
@@ -188,12 +204,18 @@ class ParserData(Dataset[ParserBatch]):
         return picture[int(y - half * h) : int(y + half * h) + 1, int(x - half * w) : int(x + half * w) + 1]
 
     def _photograph(self, rng: np.random.Generator) -> scene.Photograph | None:
-        return (lambda: self.photographs.draw(rng)) if self.photographs.files else None
+        return (lambda: self.photographs.draw(rng)) if self.photographs else None
 
     def _dressed(self, person: Labelled, config: SceneConfig, rng: np.random.Generator) -> Labelled:
         picture, labels, keypoints = person
+        if rng.random() < config.tucked:
+            picture, labels = appearance.tucked(picture, labels, keypoints, rng)
         if rng.random() < config.recolour:
             picture = appearance.recolour(picture, labels, rng, rng.uniform(0.3, 1))
+        if rng.random() < config.long_hair:
+            picture, labels, keypoints = scene.add_hair(Labelled(picture, labels, keypoints), rng)
+        if rng.random() < config.dark_hair:
+            picture = appearance.dark_hair(picture, labels, rng)
         for ids, chance in ((appearance.UPPER, config.upper_cloth), (appearance.LOWER, config.lower_cloth)):
             if rng.random() < chance:
                 picture = appearance.clothe(picture, np.isin(labels, ids), self._cloth(rng), rng)
@@ -209,6 +231,8 @@ class ParserData(Dataset[ParserBatch]):
         if changed or outside.any():
             share = 1.0 if rng.random() < 0.8 else float(rng.uniform(0.3, 1))
             background = scene.room(rng, self.size, self._photograph(rng)).copy()
+            if rng.random() < config.like_hair:
+                background = scene.like_hair(background, person, rng)
             if not far and rng.random() < 0.5:
                 background[outside] = BORDER
             person = scene.put_before(person, background, outside, share if changed else 0.0)

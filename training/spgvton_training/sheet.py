@@ -11,6 +11,7 @@ from spgvton import keypoints as kp
 from spgvton.image import denormalise
 from spgvton.labels import colourise
 from spgvton.video import cv2
+from spgvton_training.comparison.method import Method
 from spgvton_training.data.mpv import MPV, Batch, collate
 from spgvton_training.evaluate import Settings, predict
 from spgvton_training.networks.joint import JointModel
@@ -43,18 +44,22 @@ def _rgb(image: Tensor) -> UInt8:
 
 
 @torch.no_grad()
-def stages(model: JointModel, batch: Batch, settings: Settings | None = None) -> list[list[UInt8]]:
-    """Pictures (H, W, 3) of every stage, one list per sample, in the order of COLUMNS. BATCH is on MODEL's device."""
+def stages(model: JointModel | Method, batch: Batch, settings: Settings | None = None) -> list[list[UInt8]]:
+    """Pictures (H, W, 3) of every stage, one list per sample, in the order of COLUMNS. BATCH is on MODEL's device.
+
+    The map of a method that predicts none is left grey.
+    """
     x, size = batch.inputs, model.config.size
     made, labels = predict(model, batch, settings or Settings())
-    maps, true_maps = (t.to(torch.uint8).cpu().numpy() for t in (labels, batch.target_labels))
+    true_maps = batch.target_labels.to(torch.uint8).cpu().numpy()
+    maps = None if labels is None else labels.to(torch.uint8).cpu().numpy()
     keypoints = x.keypoints.cpu().numpy()
     return [
         [
             _rgb(x.body[i]),
             _rgb(x.cloth[i]),
             skeleton(keypoints[i], size),
-            colourise(maps[i]),
+            np.full((*size, 3), 128, np.uint8) if maps is None else colourise(maps[i]),
             colourise(true_maps[i]),
             _rgb(made.coarse.image[i]),
             _grey(made.coarse.mask[i]),
@@ -67,7 +72,7 @@ def stages(model: JointModel, batch: Batch, settings: Settings | None = None) ->
     ]
 
 
-def sample_rows(model: JointModel, data: MPV, count: int, rows: int, settings: Settings) -> list[list[UInt8]]:
+def sample_rows(model: JointModel | Method, data: MPV, count: int, rows: int, settings: Settings) -> list[list[UInt8]]:
     """stages() of ROWS samples spread over the first COUNT triples of DATA."""
     rows = min(rows, count)
     chosen = [i * count // rows for i in range(rows)]

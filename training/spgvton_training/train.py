@@ -1,6 +1,7 @@
 """The three training stages (section III-E): G1; then G2, the GMMs and G3 with G1 fixed; then everything together.
 
-An extension puts a stage 0 before them: the GMMs alone, on true masks.
+An extension puts a stage 0 before them: the GMMs alone, on true masks. A method of the comparison has stages of its own
+(`Method.phases`).
 
 On Lightning Fabric: one process on the CPU or a GPU, or one process per GPU started by torchrun on one or more nodes.
 """
@@ -30,12 +31,16 @@ from spgvton.files import make_folder
 from spgvton.labels import NUM_LABELS
 from spgvton_training import qat
 from spgvton_training.checkpoint import Checkpoint, load_state, save_state
+from spgvton_training.comparison.method import Method
+from spgvton_training.comparison.objective import ComparisonObjective
+from spgvton_training.comparison.recipes import check_method
+from spgvton_training.comparison.registry import build_network
 from spgvton_training.config import STAGES, RunConfig, parse
 from spgvton_training.data.layout import Triple
 from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads
 from spgvton_training.distill import Distillation, Teacher, check_teacher, inherit
 from spgvton_training.monitor import Monitor, Samples
-from spgvton_training.networks.joint import Inputs, JointModel, build_model
+from spgvton_training.networks.joint import Inputs, JointModel
 from spgvton_training.objective import Critics, Objective, Pair, critic_names
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
@@ -190,22 +195,18 @@ class Trainer:
         c = self.config
         check_pretrained(c, self.perceptual, self.face)
         check_teacher(c, self.teacher)
+        check_method(c)
         make_folder(self.folder)
         torch.manual_seed(c.seed)
-        start = Checkpoint(c.network, self.init.weights).model() if self.init else build_model(c.network)
-        if self.qat is not None:
-            if self.init is None:
-                raise UsageError("INT8 is fine-tuned from a trained network: give its weights, too")
-            qat.fake_quantise(start, self.qat)
+        if self.init and self.init.config.method != c.network.method:
+            raise UsageError(f"a run of {c.network.method} cannot start from a checkpoint of {self.init.config.method}")
+        start = Checkpoint(c.network, self.init.weights).network() if self.init else build_network(c.network)
         device = self.fabric.device
-        distillation = None
         self.distilled: dict[str, Any] = {}  # what the checkpoint says of the teacher
-        if self.teacher:
-            self.distilled = self.teacher.describe() | ({} if self.init else inherit(start, self.teacher.model))
-            self.teacher.model.to(device)
-            distillation = Distillation(self.teacher, start, c.losses).to(device)
-        self.model: JointModel = start.to(device)
-        self.critics = Critics(c.losses, c.discriminators).to(device)
+        distillation = self._prepare(start, device)
+        self.model: JointModel | Method = start.to(device)
+        channels = self.model.all_critics(c.losses) if isinstance(self.model, Method) else None
+        self.critics = Critics(c.losses, c.discriminators, channels).to(device)
         if isinstance(self.fabric.strategy.precision, _NetworksInBfloat16):
             # Weights alone decide the layout: bfloat16 convolutions are faster this way, on AMX as on tensor cores.
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -218,12 +219,7 @@ class Trainer:
             foreign=c.data.foreign, backdrop=c.data.backdrop, label_noise=c.data.label_noise, task=c.data.task,
             forget_arms=c.network.forget_arms, seed=c.seed, triples=self.triples,
         )  # fmt: skip
-        self.objective = Objective(
-            self.model, c, self.critics,
-            class_weights=label_weights(self.dataset).to(device) if c.losses.class_weights else None,
-            perceptual=self.perceptual.to(device) if self.perceptual else None,
-            face=self.face.to(device) if self.face else None, distillation=distillation,
-        )  # fmt: skip
+        self.objective = self._objective(device, distillation)
         self.average: AveragedModel | None = None
         if c.optimiser.ema is not None:
             update = get_ema_multi_avg_fn(c.optimiser.ema)
@@ -232,10 +228,40 @@ class Trainer:
         self.hours = 0.0
         self.stage, self.iteration = STAGES[0], 0
 
+    def _prepare(self, start: JointModel | Method, device: torch.device) -> Distillation | None:
+        """START made ready for INT8 or to learn from the teacher, where the run asks for that."""
+        if isinstance(start, Method):
+            if self.teacher or self.qat is not None:
+                what = "distilled" if self.teacher else "fine-tuned for INT8"
+                raise UsageError(f"{self.config.network.method} cannot be {what}: leave that option out")
+            return None
+        if self.qat is not None:
+            if self.init is None:
+                raise UsageError("INT8 is fine-tuned from a trained network: give its weights, too")
+            qat.fake_quantise(start, self.qat)
+        if not self.teacher:
+            return None
+        self.distilled = self.teacher.describe() | ({} if self.init else inherit(start, self.teacher.model))
+        self.teacher.model.to(device)
+        return Distillation(self.teacher, start, self.config.losses).to(device)
+
+    def _objective(self, device: torch.device, distillation: Distillation | None) -> Objective | ComparisonObjective:
+        c = self.config
+        perceptual = self.perceptual.to(device) if self.perceptual else None
+        if isinstance(self.model, Method):
+            return ComparisonObjective(self.model, c, self.critics, perceptual)
+        return Objective(
+            self.model, c, self.critics,
+            class_weights=label_weights(self.dataset).to(device) if c.losses.class_weights else None,
+            perceptual=perceptual, face=self.face.to(device) if self.face else None, distillation=distillation,
+        )  # fmt: skip
+
     # --- what is trained ---------------------------------------------------------------------------------------------
     def modules(self) -> list[nn.Module]:
         """The networks that the stage trains; the others are fixed, in evaluation mode."""
         m, c = self.model, self.config
+        if isinstance(m, Method):
+            return m.trained_in(self.stage)
         gmms: list[nn.Module] = [m.gmm1, *([m.gmm2] if c.losses.cycle else [])]
         rest: list[nn.Module] = [m.g2, *gmms, m.g3]
         by_stage: dict[int, list[nn.Module]] = {0: gmms, 1: [m.g1], 2: rest, 3: [m.g1, *rest]}
@@ -243,7 +269,10 @@ class Trainer:
         return by_stage[self.stage] + (distillation.modules_of(self.stage) if distillation else [])
 
     def stage_critics(self) -> list[nn.Module]:
-        return [self.critics[name] for name in critic_names(self.stage, self.config.losses)]
+        c = self.config.losses
+        m = self.model
+        names = m.critics(self.stage, c) if isinstance(m, Method) else critic_names(self.stage, c)
+        return [self.critics[name] for name in names]
 
     # --- the loop ----------------------------------------------------------------------------------------------------
     def fit(self) -> Checkpoint:
@@ -443,7 +472,7 @@ class Trainer:
             self.checkpoint().save(self.folder / "model.safetensors")
         self.fabric.barrier()
 
-    def _shown(self) -> JointModel:
+    def _shown(self) -> JointModel | Method:
         """The network as it is saved: with `ema` the running average."""
         return self.model if self.average is None else self.average.module  # type: ignore[return-value]
 

@@ -114,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     inception = Inception.load(args.inception_weights) if args.inception_weights else None
     lpips = LPIPS.load(args.lpips_weights, args.lpips_heads) if args.lpips_weights else None
-    checkpoint = Checkpoint.load(args.checkpoint)
-    model = checkpoint.model()
+    checkpoint = Checkpoint.load(args.checkpoint, any_method=True)
+    model = checkpoint.network()
     listed = args.no_truth and (args.data / NO_TRUTH).exists()
     triples = select_triples(
         args.data, args.split, paired=not (args.unpaired or listed), unpaired=args.unpaired, no_truth=listed,

@@ -5,6 +5,7 @@
   spgvton train --preset live --init bundles/realtime/weights.safetensors --data data/synth --out runs/live
   spgvton train --preset paper --data MPV --out runs/paper --perceptual-weights vgg19.pth --face-weights sphere20a.pth
   spgvton train --preset paper --data MPV --out runs/no-cycle --ablation w/o-cycle ...
+  spgvton train --method cp-vton --data data/synth --out runs/cp-vton
   spgvton train --config runs/mini/config.yaml --set optimiser.iterations=[0,0,400] --init runs/mini/model.safetensors \\
       --data data/own --out runs/own
   spgvton train --preset realtime --distill-from bundles/mini --data data/synth --out runs/realtime --iterations 200,0,700
@@ -21,6 +22,11 @@ it does, with the weights losses.distill_image, _semantic, _grid and _features (
 
 --qat fine-tunes for INT8: the networks compute with the roundings of spgvton calibrate, whose table it takes, and ranges
 are trained, too. Then: spgvton export --checkpoint OUT/model.safetensors, and spgvton calibrate --ranges qat.
+
+--method viton, cp-vton or mg-vton trains a method that the paper compares itself with, by the preset's recipe as far as it is
+the method's, and with as many updates: VITON the encoder-decoder (stage 1) and the refinement (2), CP-VTON the matching (1) and
+the try-on module (2), MG-VTON the parsing (1), Warp-GAN and matcher (2) and the render (3). `spgvton evaluate` scores them;
+python -m spgvton_export.comparison makes one ONNX graph of them.
 
 Ablations: the rows of Tables IV to VI: w/o-e2e, w/o-cycle, w/o-predicted-map, w/o-id, w/o-local-adv, w/o-perceptual,
 w/o-predicted-mask, w/o-noise, lambda-K=VALUE. (`w/ S_t` is a test: spgvton evaluate --true-maps.)
@@ -43,11 +49,12 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.range_table import RangeTable, graph_hash
 from spgvton_training import ablations
 from spgvton_training.checkpoint import Checkpoint
+from spgvton_training.comparison.recipes import check_method, with_method
 from spgvton_training.config import RunConfig, assignment, load, run_preset
 from spgvton_training.data.check import select_triples
 from spgvton_training.data.layout import TASKS
 from spgvton_training.distill import Teacher, check_teacher, with_teacher
-from spgvton_training.networks.config import PRESETS
+from spgvton_training.networks.config import METHODS, PRESETS
 from spgvton_training.pretrained.face import load_face_encoder
 from spgvton_training.pretrained.perceptual import load_perceptual
 from spgvton_training.qat import Row
@@ -59,6 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder of this run")
     parser.add_argument("--preset", choices=sorted(PRESETS), help="network and recipe (default: mini)")
     parser.add_argument("--config", type=Path, help="YAML file in place of a preset")
+    parser.add_argument(
+        "--method", choices=METHODS, help="the paper's, or one that it compares with (default: spg-vton)"
+    )
     parser.add_argument(
         "--task",
         choices=TASKS,
@@ -106,6 +116,8 @@ def configuration(args: argparse.Namespace) -> RunConfig:
     if args.config and args.preset:
         raise UsageError("give --preset or --config, not both")
     config = load(args.config) if args.config else run_preset(args.preset or "mini")
+    if args.method and args.method != config.network.method:
+        config = with_method(config, args.method)
     given = [assignment(text) for text in args.set]
     if args.task:
         given.insert(0, {"data": {"task": args.task, **({} if args.task == "pose" else {"unpaired": True})}})
@@ -118,6 +130,7 @@ def configuration(args: argparse.Namespace) -> RunConfig:
         config = replace(config, data=replace(config.data, exclude=args.exclude))
     for name in args.ablation:
         config = ablations.apply(config, name)
+    check_method(config)
     return with_teacher(config) if args.distill_from else config
 
 
@@ -158,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(
         config, args.data, args.out, triples, perceptual, face,
         workers=args.workers, save_every=args.save_every, command="spgvton " + shlex.join(sys.argv[1:]),
-        init=Checkpoint.load(args.init) if args.init else None, teacher=teacher, qat=rows, fabric=fabric,
+        init=Checkpoint.load(args.init, any_method=True) if args.init else None, teacher=teacher, qat=rows, fabric=fabric,
     )  # fmt: skip
     if "inherited" in trainer.distilled and fabric.is_global_zero:
         inherited, parameters = trainer.distilled["inherited"], trainer.distilled["parameters"]

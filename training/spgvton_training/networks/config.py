@@ -8,6 +8,19 @@ from typing import Any, Final
 from spgvton.errors import SpgvtonError
 from spgvton.labels import check_label_set
 
+METHODS: Final = ("spg-vton", "viton", "cp-vton", "mg-vton")  # the paper's, and those of its Table II
+# Options that a method of the comparison does not read: they must be off, for they would do nothing.
+_SPG_ALONE: Final = (
+    "half_semantics", "space_to_depth", "space_to_depth_g1", "align_source", "align_once", "fill_background",
+    "background_margin", "copy_mask", "mask_in_g3", "pose_in_gmm", "forget_arms",
+)  # fmt: skip
+NOT_READ: Final[dict[str, tuple[str, ...]]] = {
+    "spg-vton": (),
+    "viton": (*_SPG_ALONE, "moment_alignment", "features_in_gmm"),
+    "cp-vton": (*_SPG_ALONE, "moment_alignment"),
+    "mg-vton": _SPG_ALONE,
+}
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -15,6 +28,7 @@ class NetworkConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  (for spgvton_training.config, which reads it from YAML)
 
+    method: str = "spg-vton"  # or one of the comparison (spgvton_training.comparison)
     preset: str = "paper"
     height: int = 256
     width: int = 192
@@ -56,6 +70,10 @@ class NetworkConfig:
             raise SpgvtonError(f"network option trunk_blocks must be 1 to 16, got {self.trunk_blocks}")
         if self.background_margin and not self.fill_background:
             raise SpgvtonError("network option background_margin needs fill_background")
+        if self.method not in METHODS:
+            raise SpgvtonError(f"method '{self.method}' is unknown: use one of {', '.join(METHODS)}")
+        if on := [name for name in NOT_READ[self.method] if getattr(self, name)]:
+            raise SpgvtonError(f"network option {on[0]} does nothing in {self.method}: set it to false")
         if self.align_once and not self.align_source:
             raise SpgvtonError("network option align_once needs align_source")
 
@@ -67,7 +85,7 @@ class NetworkConfig:
     def extensions(self) -> list[str]:
         """Names of the options in which this network differs from the paper, other than its width."""
         paper = NetworkConfig()
-        same = ("preset", "height", "width", "label_set", "ngf", "gmm_ngf")
+        same = ("method", "preset", "height", "width", "label_set", "ngf", "gmm_ngf")
         return [f.name for f in fields(self) if f.name not in same and getattr(self, f.name) != getattr(paper, f.name)]
 
     def to_dict(self) -> dict[str, Any]:

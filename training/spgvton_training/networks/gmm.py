@@ -38,10 +38,28 @@ def moments(mask: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([cx, cy], 1), torch.stack([vx, vy], 1).sqrt()
 
 
+def moment_map(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift, each (N, 2): x * scale + shift takes positions of mask TARGET (N, 1, H, W) to those of SOURCE, so that
+    centre and spread agree."""
+    source_centre, source_spread = moments(source)
+    target_centre, target_spread = moments(target)
+    scale = (source_spread / target_spread.clamp_min(1e-3)).clamp(0.2, 5.0)
+    return scale, source_centre - target_centre * scale
+
+
+def moment_grid(scale: Tensor, shift: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sampling grid (N, h, w, 2) of moment_map() for pictures of SIZE, corners aligned."""
+    h, w = size
+    x = torch.linspace(-1, 1, w, device=scale.device) * scale[:, :1] + shift[:, :1]  # (N, w)
+    y = torch.linspace(-1, 1, h, device=scale.device) * scale[:, 1:] + shift[:, 1:]  # (N, h)
+    return torch.stack([x[:, None].expand(-1, h, -1), y[:, :, None].expand(-1, -1, w)], 3)
+
+
 class GeometricMatching(nn.Module):
     """GMM: theta (N, 2, G*G) that warps what SOURCE shows onto what TARGET shows (tps.py states the convention).
 
-    source (N, 1, H, W) and target (N, 1 or more, H, W) hold a mask in channel 0, values in [0, 1].
+    source (N, source_channels, H, W) and target (N, target_channels, H, W), values in [0, 1] or [-1, 1]; with
+    moment_alignment channel 0 of each is a mask.
     moment_alignment: SOURCE is first scaled and shifted to TARGET's centre and spread, and theta is composed with that.
     regress_features: the regression sees both feature maps beside their correlation.
     bounded: offsets from the identity go through tanh, as in CP-VTON.
@@ -50,12 +68,12 @@ class GeometricMatching(nn.Module):
     control: Tensor
 
     def __init__(
-        self, size: tuple[int, int], n: int, grid_size: int, *, target_channels: int = 1, bounded: bool = True,
-        moment_alignment: bool = False, regress_features: bool = False,
+        self, size: tuple[int, int], n: int, grid_size: int, *, source_channels: int = 1, target_channels: int = 1,
+        bounded: bool = True, moment_alignment: bool = False, regress_features: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.bounded, self.moment_alignment, self.regress_features = bounded, moment_alignment, regress_features
-        self.source_features = FeatureExtraction(1, n)
+        self.source_features = FeatureExtraction(source_channels, n)
         self.target_features = FeatureExtraction(target_channels, n)
         h, w = size[0] // 16, size[1] // 16
 
@@ -80,14 +98,8 @@ class GeometricMatching(nn.Module):
         if not self.moment_alignment:
             return self.control + self._offsets(source, target)
         with torch.no_grad():
-            source_centre, source_spread = moments(source)
-            target_centre, target_spread = moments(target[:, :1])
-            scale = (source_spread / target_spread.clamp_min(1e-3)).clamp(0.2, 5.0)
-            shift = source_centre - target_centre * scale
-            h, w = target.shape[-2:]
-            x = torch.linspace(-1, 1, w, device=target.device) * scale[:, :1] + shift[:, :1]  # (N, w)
-            y = torch.linspace(-1, 1, h, device=target.device) * scale[:, 1:] + shift[:, 1:]  # (N, h)
-            grid = torch.stack([x[:, None].expand(-1, h, -1), y[:, :, None].expand(-1, -1, w)], 3)
+            scale, shift = moment_map(source, target[:, :1])
+            grid = moment_grid(scale, shift, (target.shape[2], target.shape[3]))
             aligned = F.grid_sample(source.float(), grid, "bilinear", "zeros", align_corners=True)
         theta = self.control + self._offsets(aligned, target)
         return theta * scale[:, :, None] + shift[:, :, None]  # an affine map of a TPS is the TPS of the mapped points

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from spgvton import labels as lb
+from spgvton.errors import SpgvtonError
 from spgvton.keypoints import HEAT_MAP_RADIUS, NUM_KEYPOINTS
 from spgvton_training.networks.alignment import align
 from spgvton_training.networks.background import away_from_person, estimate_background
-from spgvton_training.networks.config import NetworkConfig
+from spgvton_training.networks.config import METHODS, NetworkConfig
 from spgvton_training.networks.generator import Generator
 from spgvton_training.networks.gmm import GeometricMatching
 from spgvton_training.networks.tps import tps_grid_sample
@@ -245,5 +246,10 @@ class JointModel(nn.Module):
 
 
 def build_model(config: NetworkConfig) -> JointModel:
-    """The one factory. Weights are PyTorch's default initialisation; seed torch first for reproducible ones."""
+    """The one factory. Weights are PyTorch's default initialisation; seed torch first for reproducible ones.
+
+    Of the methods of the comparison it is comparison.registry.build_network(). Raises SpgvtonError for one of them.
+    """
+    if config.method != METHODS[0]:
+        raise SpgvtonError(f"{config.method} is not the joint model: build it with comparison.registry.build_network()")
     return JointModel(config)

@@ -81,14 +81,14 @@ def test_a_hanging_sleeve_is_turned_outwards(left):
     if not left:
         flip = np.array([239, 0]), np.array([-1, 1])
         picture, mask = np.ascontiguousarray(picture[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
-        ends = [(flip[0] + flip[1] * p).astype(np.float32) for p in (sleeve.shoulder, sleeve.armpit)]
-        sleeve = Sleeve(np.ascontiguousarray(sleeve.cloth[:, ::-1]), *ends, left=False)
+        shoulder, armpit = ((flip[0] + flip[1] * p).astype(np.float32) for p in (sleeve.shoulder, sleeve.armpit))
+        sleeve = Sleeve(np.ascontiguousarray(sleeve.cloth[:, ::-1]), shoulder, armpit, left=False)
     now = sp.angle(sleeve)
     assert now < sp.NARROW
     made = sp.spread(picture, mask, [sleeve])
     found = blue(made)
-    ends = [sleeve.shoulder + made.begin, sleeve.armpit + made.begin]
-    turned = Sleeve(np.where(found, 255, 0).astype(np.uint8), *(e.astype(np.float32) for e in ends), left)
+    shoulder, armpit = ((p + made.begin).astype(np.float32) for p in (sleeve.shoulder, sleeve.armpit))
+    turned = Sleeve(np.where(found, 255, 0).astype(np.uint8), shoulder, armpit, left)
     assert abs(sp.angle(turned) - sp.AT_NARROW) < 3
     assert 0.9 < found.sum() / blue(sp.Spread(picture, mask, (0, 0))).sum() < 1.1
     # the body is where it was

@@ -112,9 +112,9 @@ class Perceiver:
             np.asarray(box.apply(semantic, border=lb.BACKGROUND, nearest=True), np.uint8),
             place(points, box),
         )
-        reason = why_inconsistent(seen.labels, seen.keypoints, self.settings.label_set)
-        if reason:
-            raise SpgvtonError(reason)
+        unlike = why_inconsistent(seen.labels, seen.keypoints, self.settings.label_set)
+        if unlike:
+            raise SpgvtonError(unlike)
         if not np.isin(seen.labels, lb.HEAD).any():
             raise SpgvtonError("no head: the semantic map shows neither face nor hair")
         return seen

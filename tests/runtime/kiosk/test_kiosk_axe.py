@@ -53,6 +53,20 @@ def test_the_customers_page(browser: Any, shop: Served, language: str, size: str
     page.context.close()
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_attract_screen_and_the_question(browser: Any, tmp_path: Path, tiny_bundle: Path, size: str) -> None:
+    settings = {"privacy": "{consent: true, contact: shop@example.org}", "attract": "{after_s: 0.5}"}
+    with serve(tmp_path, tiny_bundle, source="synthetic://?fps=3", **settings) as shop:
+        page, faults = open_page(browser, shop, "", SIZES[size])
+        page.wait_for_selector("#attract img.shown")
+        assert violations(page) == []
+        page.locator("#attract").click()
+        page.wait_for_selector("#ask", state="visible")
+        assert violations(page) == []
+        assert not faults
+        page.context.close()
+
+
 @pytest.mark.parametrize("path", ["operator", "review", "login"])
 def test_staffs_pages(browser: Any, shop: Served, path: str) -> None:
     page, _ = open_page(browser, shop, path, PHONE)

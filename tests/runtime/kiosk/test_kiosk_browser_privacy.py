@@ -12,7 +12,8 @@ pytestmark = needs_chromium
 
 
 def test_nothing_is_seen_before_she_agrees(browser: Any, tmp_path: Path, tiny_bundle: Path) -> None:
-    with serve(tmp_path, tiny_bundle, source=SLOW, privacy="{consent: true, contact: shop@example.org}") as kiosk:
+    settings = {"privacy": "{consent: true, contact: shop@example.org}", "attract": "{after_s: 0}"}
+    with serve(tmp_path, tiny_bundle, source=SLOW, **settings) as kiosk:
         for size in (PORTRAIT, PHONE):
             page, faults = open_page(browser, kiosk, "", size)
             page.get_by_text("May the mirror look at you?").wait_for()
@@ -35,3 +36,28 @@ def test_nothing_is_seen_before_she_agrees(browser: Any, tmp_path: Path, tiny_bu
         notice, faults = open_page(browser, kiosk, "privacy", PHONE)
         assert notice.evaluate(AUDIT) == [] and not faults
         notice.context.close()
+
+
+def test_garments_are_shown_until_somebody_comes_to_be_asked(browser: Any, tmp_path: Path, tiny_bundle: Path) -> None:
+    settings = {"privacy": "{consent: true}", "attract": "{after_s: 0.5, camera: true}"}
+    with serve(tmp_path, tiny_bundle, source=SLOW, **settings) as kiosk:
+        page, faults = open_page(browser, kiosk, "", PORTRAIT)
+        page.wait_for_selector("#attract img.shown")  # a blind camera's picture is none
+        page.get_by_text("touch the screen").wait_for()
+        page.get_by_text("Choose a garment").wait_for()  # no hand is seen: none is asked for
+        assert page.is_hidden("#ask") and page.evaluate(AUDIT) == []
+        page.locator("#attract").click()
+        page.wait_for_selector("#ask", state="visible")
+        assert page.is_hidden("#attract") and page.is_hidden(".tray")
+        page.reload(wait_until="domcontentloaded")
+        page.wait_for_selector("#attract", state="visible")
+        page.keyboard.down("Enter")  # a foot switch, stepped on for long
+        page.wait_for_selector("#ask", state="visible")
+        page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        page.wait_for_timeout(500)
+        assert kiosk.status()["asking"] and page.is_visible("#ask")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#ask", state="hidden")
+        assert not kiosk.status()["asking"] and not faults
+        page.context.close()

@@ -35,8 +35,9 @@ function highlight(garment) {
   }
 }
 
-// POSSIBLE: hands choose at this kiosk.
+// ALLOWED: hands choose here and now.
 export function allowHands(allowed) {
+  if (possible === allowed) return;
   possible = allowed;
   explain(false);
 }

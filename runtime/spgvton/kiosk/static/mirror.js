@@ -82,14 +82,14 @@ async function drawStatus(status, steps) {
   if (status.boot !== boot) {
     page = await api("GET", "/api/page");
     drawLanguages(page.languages);
-    allowHands(page.touchless);
     allowAttract(page.attract);
     listen(drawMoment);
     boot = status.boot;
   }
   if (steps === choiceSteps()) await speak(status.language);
   document.dispatchEvent(new CustomEvent("status", { detail: status })); // for the other parts of the page
-  drawAttract(status.state, !status.source_ok || status.privacy);
+  allowHands(page.touchless && !status.asking);
+  drawAttract(status.state, !status.source_ok || status.privacy, status.asking);
   if (attracting() && !page.attract.camera) view.rest();
   else view.seen(status);
   byId("recording").hidden = !status.recording;
@@ -104,7 +104,7 @@ function drawHint(code) {
 
 function drawMoment(moment) {
   if (moment.state !== "nobody" && attracting()) { // somebody comes: at once
-    drawAttract(moment.state, false);
+    drawAttract(moment.state, false, false);
     view.seen({ boot });
   }
   drawHint(moment.hint_code);

@@ -36,8 +36,13 @@ async function change(method, body) {
 byId("agree").addEventListener("click", () => change("POST", { agreed: true }));
 byId("end").addEventListener("click", () => change("DELETE"));
 
+// A foot switch, or whatever else types Enter, agrees without a hand on the glass.
+const ready = () => { if (asking && !document.querySelector("dialog[open]")) byId("agree").focus({ preventScroll: true }); };
+document.addEventListener("woken", ready);
+
 document.addEventListener("status", ({ detail: status }) => {
-  if (status.asking && !asking) {
+  const begins = status.asking && !asking;
+  if (begins) {
     fill().catch(() => {});
     for (const open of document.querySelectorAll("dialog[open]")) if (open !== dialog) open.close();
   }
@@ -45,4 +50,5 @@ document.addEventListener("status", ({ detail: status }) => {
   byId("ask").hidden = !asking || status.privacy;
   byId("end").hidden = !status.asks || asking;
   byId("agree").textContent = word("privacy.agree");
+  if (begins) ready();
 });

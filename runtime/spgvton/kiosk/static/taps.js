@@ -8,7 +8,6 @@ export class Taps {
     this.get = get;
     this.set = set;
     this.target = target;
-    this.busy = 0;
     this.last = Promise.resolve();
     for (const name of ["add", "remove"]) byId(`tap-${name}`).addEventListener("click", () => this.choose(name));
     byId("mask").addEventListener("click", (event) => this.correct("POST", this.place(event)));
@@ -37,20 +36,19 @@ export class Taps {
     if (!upload.mask) this.choose("add");
   }
 
-  // Taps wait for each other; none is lost because the one before it takes long.
+  // Taps and undos wait for each other; none is lost because the one before it takes long.
   async correct(method, place) {
     const upload = this.get();
-    if (!upload || (method === "DELETE" && this.busy)) return;
+    if (!upload) return;
     const before = this.last;
     this.last = this.send(upload.id, method, place, before);
     await this.last;
   }
 
   async send(id, method, place, before) {
-    this.busy += 1;
     await before;
     try {
-      if (this.get()?.id !== id) return;
+      if (this.get()?.id !== id || (method === "DELETE" && byId("undo").disabled)) return;
       say(this.target, "");
       const changed = await api(method, `/api/uploads/${id}/taps`, place);
       if (this.get()?.id !== id) return;
@@ -59,8 +57,6 @@ export class Taps {
       say(this.target, "Is the mask right?");
     } catch (problem) {
       say(this.target, problem.message);
-    } finally {
-      this.busy -= 1;
     }
   }
 }

@@ -42,14 +42,14 @@ def boxes(page: Any, *selectors: str) -> list[dict[str, float]]:
 def test_a_customer_reads_japanese(browser: Any, shop: Served) -> None:
     page, faults = open_page(browser, shop, "", PORTRAIT)
     page.wait_for_selector("#curtain", state="hidden")
-    assert page.locator(".tray legend").inner_text() == "Choose a garment"
+    assert page.locator(".tray legend").inner_text() == "Raise a hand, or touch a garment"
     choose(page, "日本語")
-    page.get_by_text(shipped()["ja"].words["tray.title"]).wait_for()
+    page.get_by_text(shipped()["ja"].words["tray.touchless"]).wait_for()
     assert page.evaluate("[document.documentElement.lang, document.title]") == ["ja", "試着ミラー"]
     assert page.evaluate(AUDIT) == []
     wait_for(lambda: shop.status()["language"] == "ja")
     second, _ = open_page(browser, shop, "", PHONE)  # the kiosk speaks it, not the page
-    second.get_by_text(shipped()["ja"].words["tray.title"]).wait_for()
+    second.get_by_text(shipped()["ja"].words["tray.touchless"]).wait_for()
     page.context.close()
     second.context.close()
     assert not faults
@@ -63,7 +63,7 @@ def test_right_to_left_is_the_page_in_a_mirror(browser: Any, shop: Served, size:
     places = ("#language", ".tray", ".choice")
     before = boxes(page, *places)
     choose(page, "עברית")
-    page.get_by_text(MIRRORED["tray.title"]).wait_for()
+    page.get_by_text(MIRRORED["tray.touchless"]).wait_for()
     assert page.evaluate("document.documentElement.dir") == "rtl"
     after = boxes(page, *places)
     for name, left, right in zip(places, before, after):

@@ -155,6 +155,7 @@ def test_true_maps_replace_the_predicted_ones(data: Path, checkpoint: Path, caps
         before, labels = predict(network, batch, Settings())
         made, given = predict(network, batch, Settings(true_maps=True))
         after, _ = predict(network, batch, Settings())
+    assert labels is not None and given is not None and made.semantic is not None
     accuracy = [(x == batch.target_labels).float().mean() for x in (labels, given)]
     assert accuracy[0] < 0.5 and accuracy[1] > 0.97, "what is lost is half resolution"
     assert torch.allclose(made.semantic.sum(1), torch.ones(())) and not torch.equal(

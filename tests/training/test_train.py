@@ -21,7 +21,7 @@ from spgvton_training.checkpoint import Checkpoint, load_state
 from spgvton_training.config import RunConfig, parse, run_preset
 from spgvton_training.data.augment import add_noise
 from spgvton_training.data.mpv import MPV, read_pairs
-from spgvton_training.networks.joint import build_model
+from spgvton_training.networks.joint import JointModel, build_model
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
 from spgvton_training.train import PRECISIONS, Trainer, make_fabric
@@ -249,6 +249,7 @@ def test_a_run_may_start_from_weights_and_leave_stages_out(data: Path, tmp_path:
 
 def test_not_finite_loss_names_the_term(data: Path, tmp_path: Path) -> None:
     run = trainer(data, tmp_path, losses={"adversarial": False})
+    assert isinstance(run.model, JointModel)
     with torch.no_grad():
         run.model.g1.conv11.weight.fill_(float("nan"))
     with pytest.raises(SpgvtonError, match=r"stage 1, iteration 0: focal, semantic_l1 is not finite"):

@@ -359,6 +359,7 @@ def test_paper_preset_has_no_extension() -> None:
         ("network: {ngf: wide}", r"network\.ngf: input should be a valid integer.*'wide'"),
         ("optimiser: {ema: 2}", r"optimiser\.ema must be between 0 and 1"),
         ("optimiser: [", "is not YAML"),
+        ("seed: 2026-99-99", "is not YAML that can be read"),
         ("- 1", "the whole"),
     ],
 )
@@ -372,7 +373,7 @@ def test_mistakes_in_a_file_are_named(text: str, message: str, tmp_path: Any) ->
 def test_assignment() -> None:
     assert assignment("losses.alpha=[2, 1]") == {"losses": {"alpha": [2, 1]}}
     assert assignment("seed=4") == {"seed": 4}
-    for wrong in ("seed", "=3", "a b=3", "losses.alpha=["):
+    for wrong in ("seed", "=3", "a b=3", "losses.alpha=[", "seed=2026-99-99", 'seed="\\UFFFFFFFF"', "seed=!!int ''"):
         with pytest.raises(UsageError):
             assignment(wrong)
 

@@ -19,6 +19,8 @@ from spgvton_training.networks.config import NetworkConfig
 from spgvton_training.networks.config import preset as network_preset
 
 Run = TypeVar("Run")
+# PyYAML's own slips: 2026-99-99 as a date, !!int '', !!bool x, "\\UFFFFFFFF"
+YAML_SLIPS: Final = (ValueError, LookupError, AttributeError, TypeError, OverflowError)
 STAGES: Final = (0, 1, 2, 3)  # 0 is an extension: OptimiserConfig.matching_iterations
 
 
@@ -203,6 +205,8 @@ def read_yaml(path: str | Path) -> Any:
         raise SpgvtonError(f"cannot read configuration {path}: {e}") from e
     except yaml.YAMLError as e:
         raise UsageError(f"{path} is not YAML: {' '.join(str(e).split())}") from e
+    except YAML_SLIPS as e:
+        raise UsageError(f"{path} is not YAML that can be read: {type(e).__name__}: {e}") from e
 
 
 def load(path: str | Path) -> RunConfig:
@@ -217,7 +221,7 @@ def assignment(text: str) -> dict[str, Any]:
         raise UsageError(f"--set takes NAME=VALUE, e.g. optimiser.batch_sizes=[8,4,4], got '{text}'")
     try:
         tree: Any = yaml.safe_load(value)
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, *YAML_SLIPS) as e:
         raise UsageError(f"--set {key}: '{value}' is not a YAML value") from e
     for part in reversed(key.split(".")):
         tree = {part: tree}

@@ -268,10 +268,17 @@ def parse(text: str, name: str, folder: Path) -> KioskConfig:
     return config
 
 
+def _events(text: str, name: str) -> Iterator[yaml.Event]:
+    try:
+        yield from yaml.parse(text, yaml.SafeLoader)
+    except (ValueError, OverflowError) as e:  # "\UFFFFFFFF": PyYAML does not ask whether there is one
+        raise SpgvtonError(f"{name}: not YAML that can be read: a \\U escape names no character") from e
+
+
 def check_events(text: str, name: str) -> None:
     """Nothing that takes PyYAML minutes: aliases multiply, and a token costs as much as the brackets around it."""
     depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
+    for event in _events(text, name):
         if isinstance(event, yaml.AliasEvent):
             raise SpgvtonError(f"{name}: YAML aliases (*name) are not read: write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

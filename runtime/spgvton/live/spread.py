@@ -24,6 +24,7 @@ LONG: Final = 1.5  # armholes: a shorter sleeve does not cover the body
 BROAD: Final = 0.4  # armholes: a thinner one is part of a sleeve
 SPARE: Final = 0.05  # armholes: how far the cloth of a sleeve is known to be one
 CRUMB: Final = 0.02  # of the garment
+PIECE: Final = 0.3  # of the body's largest piece: others are parts of the sleeve that were not found
 BEND: Final = 1.2  # armholes: how far from it the cloth gives way
 ROUNDS: Final = 5  # of the fixed-point iteration; it converges by 2 sin(angle / 2) a round
 COARSE: Final = 4  # pixels: the map is smooth, and made at this fraction of the resolution
@@ -106,7 +107,7 @@ def _body(picture: UInt8, mask: UInt8, cloth: UInt8, shoulder: Float, armpit: Fl
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     rest = ((mask >= 128) & (cloth == 0)).astype(np.uint8)
     # crumbs and fringes of the sleeve are not body; but where it is sewn on nothing may be torn
-    core = _largest(cv2.erode(rest, disc))
+    core = _large(cv2.erode(rest, disc))
     sewn = np.zeros_like(mask)
     cv2.line(sewn, _whole(shoulder), _whole(armpit), 1, 4 * reach)
     kept = (cv2.dilate(core, disc) > 0) | (sewn > 0)
@@ -126,12 +127,13 @@ def _body(picture: UInt8, mask: UInt8, cloth: UInt8, shoulder: Float, armpit: Fl
     return np.where(guess[..., None], like, picture), np.where(guess & ~body, 255, soft).astype(np.uint8)
 
 
-def _largest(mask: UInt8) -> UInt8:
-    """The largest piece of MASK (h, w), 1 where it is."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
-    if count < 2:
-        return mask
-    return (parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).astype(np.uint8)
+def _large(mask: UInt8) -> UInt8:
+    """The large pieces of MASK (h, w), 1 where they are: an open jacket's body has two."""
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    large = areas >= PIECE * areas[1:].max(initial=0)
+    large[0] = False
+    return np.where(large[parts], 1, 0).astype(np.uint8)
 
 
 def _without_crumbs(mask: UInt8) -> UInt8:

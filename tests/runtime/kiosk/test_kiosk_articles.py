@@ -83,6 +83,8 @@ def test_a_wrong_row_is_one_line_with_its_number_and_the_others_hold(tmp_path: P
         ("- picture: a.jpg\n- picture: [b, c]\n", "catalogue.yaml", "catalogue.yaml:2: should be"),
         ("- picture: a.jpg\n- {picture: b, colour: red}\n", "catalogue.yaml", "catalogue.yaml:2: no such column: 'colour'"),
         ("- {picture: a.jpg\n", "catalogue.yaml", "not YAML"),
+        ('- {picture: a, name: "\\UFFFFFFFF"}', "catalogue.yaml", "escape names no character"),
+        ('- {picture: a, name: "\\U00110000"}', "catalogue.yaml", "escape names no character"),
         ("- &a {picture: a.jpg}\n- *a\n", "catalogue.yaml", "aliases"),
         (b"x" * (articles.MAX_BYTES + 1), "catalogue.csv", "catalogue.csv"),
     ],

@@ -58,6 +58,7 @@ def test_sources(source: str, means: str) -> None:
         ("source: [", "kiosk.yaml:1: not YAML: "),
         ("source: 0\n\tx: 1", "kiosk.yaml:2: not YAML: "),
         ("a: 2026-99-99", "kiosk.yaml: not YAML that can be read: ValueError"),
+        ('a: "\\UFFFFFFFF"', "kiosk.yaml: not YAML that can be read: a \\U escape"),
         ("a: &x 1\nb: *x", "kiosk.yaml: YAML aliases"),
         ("source: 0\nstate: s", "kiosk.yaml:1: catalogue: is missing"),
         (MINIMAL + "sorce: 1", "kiosk.yaml:4: sorce: no such setting; did you mean source?"),

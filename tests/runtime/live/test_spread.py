@@ -131,3 +131,15 @@ def test_a_short_or_broken_sleeve_is_left_alone():
 def test_one_that_is_straight_out_comes_down():
     _, _, sleeve = shirt(85.0)
     assert sp.turn_wanted(sleeve) == pytest.approx(sp.AT_WIDE - sp.angle(sleeve))
+
+
+def test_an_open_jacket_keeps_both_its_halves():
+    """Its mask may have a gap from neck to hem; the half with the sleeve is then the smaller piece."""
+    picture, mask, sleeve = shirt(4.0)
+    mask[:, 120:126] = 0
+    made = sp.spread(picture, mask, [sleeve])
+    assert made.picture is not picture
+    x, y = made.begin
+    worn = made.mask[y : y + 240, x : x + 240] >= 128
+    half = (mask > 0) & (sleeve.cloth == 0)
+    assert worn[half].mean() > 0.97

@@ -42,7 +42,7 @@ def blocks(page: Path, *languages: str) -> Iterator[str]:
 
 def commands(text: str) -> Iterator[str]:
     """Every `spgvton ...` of a shell script, on one line each and with shell variables filled in."""
-    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+    for line in re.sub(r"\s*\\\n\s*", " ", text).splitlines():
         script = re.split(r" #|\s{2,}", line.strip())[0]  # what follows is a comment
         for part in re.split(r"&&|;| \| ", TORCHRUN.sub("", script)):
             command = re.sub(r"^(do |then |\S*/bin/|sudo )+", "", part.strip())

@@ -94,7 +94,7 @@ def test_train_and_test_share_no_person_and_no_garment(monkeypatch: pytest.Monke
     monkeypatch.setattr(dataset, "sample_identity", remember_person)
     monkeypatch.setattr(dataset, "make_garment", lambda spec, _: garments.append(spec.design.seed))
     for name in ("pose_person", "aim", "render"):
-        monkeypatch.setattr(dataset, name, lambda *_: None)
+        monkeypatch.setattr(dataset, name, lambda *_, **__: None)
     jobs = [(seed, split, index) for seed in (0, 1) for split in dataset.SPLITS for index in range(60)]
     for job in jobs:
         make_item(*job, unpaired=True)
@@ -153,9 +153,9 @@ def colour_error(item: Item, photo: str, garment: str, shift: tuple[float, float
 def test_garment_fetched_by_the_flow_looks_like_the_photo(items: list[Item]) -> None:
     for item in items:
         for photo, (worn, other) in WORN.items():
-            error = colour_error(item, photo, worn)  # light and folds differ, so it is not zero
-            assert error < 40
-            assert error < 0.5 * colour_error(item, photo, other)
+            error = colour_error(item, photo, worn)  # light, folds and the camera differ, so it is not zero
+            assert error < 45
+            assert error < 0.65 * colour_error(item, photo, other)
 
 
 @pytest.mark.parametrize("shift", [(1.5, 0), (-1.5, 0), (0, 1.5), (0, -1.5)])

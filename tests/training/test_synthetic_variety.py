@@ -436,7 +436,7 @@ def test_shares_of_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "sample_identity", lambda rng: people.append(sample(rng)) or people[-1])  # type: ignore[func-returns-value]
     monkeypatch.setattr(dataset, "make_garment", lambda spec, _: specs.append(spec))
     for name in ("pose_person", "aim", "render"):
-        monkeypatch.setattr(dataset, name, lambda *_: None)
+        monkeypatch.setattr(dataset, name, lambda *_, **__: None)
     count = 1500
     for i in range(count):
         dataset.make_item(0, "train", i, unpaired=True)

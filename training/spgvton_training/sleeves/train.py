@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from spgvton.errors import SpgvtonError
-from spgvton_training.cutout.train import averaging
+from spgvton_training.cutout.train import LAST_RATE, averaging
+from spgvton_training.schedule import rate_factor
 from spgvton_training.sleeves.network import SleeveCheckpoint, SleeveNetwork
 from spgvton_training.sleeves.rendered import Flat
 from spgvton_training.sleeves.samples import sample
@@ -55,9 +55,9 @@ def train(flats: list[Flat], recipe: Recipe, provenance: dict[str, Any]) -> Slee
     rng, started = np.random.default_rng(recipe.seed), time.monotonic()
     sums: dict[str, float] = {}
     for i in (bar := tqdm(range(recipe.iterations), unit="it")):
-        cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * i / recipe.iterations))
+        factor = rate_factor(i, recipe.iterations, warm_up=recipe.warmup, last=LAST_RATE)
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * min(1.0, (i + 1) / recipe.warmup) * cosine
+            group["lr"] = recipe.rate * factor
         drawn = [sample(flats[int(rng.integers(len(flats)))], rng) for _ in range(recipe.batch)]
         pictures = torch.from_numpy(np.stack([s.picture for s in drawn])).permute(0, 3, 1, 2).float()
         terms = losses(network(pictures), torch.from_numpy(np.stack([s.maps for s in drawn])), recipe)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -88,18 +89,21 @@ def write_network(module: nn.Module, side: int, outputs: tuple[str, ...], out: P
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Exit codes: 0 fine, 1 failed."""
+    return run("spgvton_export.cutout", __doc__, lambda file, out: export(CutoutCheckpoint.load(file), out), arguments)
+
+
+def run(module: str, text: str | None, convert: Callable[[Path, Path], float], arguments: list[str] | None) -> int:
+    """The command line of MODULE, described by TEXT: CONVERT a checkpoint into a file, and say how near it is to PyTorch."""
     parser = argparse.ArgumentParser(
-        prog="python -m spgvton_export.cutout",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=f"python -m {module}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args(arguments)
     try:
-        difference = export(CutoutCheckpoint.load(args.checkpoint), args.out)
+        difference = convert(args.checkpoint, args.out)
     except SpgvtonError as e:
-        print(f"spgvton_export.cutout: {e}", file=sys.stderr)
+        print(f"{module}: {e}", file=sys.stderr)
         return 1
     print(f"{args.out}: {args.out.stat().st_size} bytes, within {difference:.2g} of PyTorch", file=sys.stderr)
     return 0

@@ -8,15 +8,13 @@ probabilities of the sleeve's cloth, its armpit and its shoulder.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from spgvton.errors import SpgvtonError
 from spgvton.perception.garment_sleeves import SIDE
-from spgvton_export.cutout import fused, write_network
+from spgvton_export.cutout import fused, run, write_network
 from spgvton_training.sleeves.network import SleeveCheckpoint, SleeveNetwork
 
 
@@ -39,21 +37,7 @@ def export(checkpoint: SleeveCheckpoint, out: Path) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line. Exit codes: 0 fine, 1 failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m spgvton_export.sleeves",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("out", type=Path)
-    args = parser.parse_args(arguments)
-    try:
-        difference = export(SleeveCheckpoint.load(args.checkpoint), args.out)
-    except SpgvtonError as e:
-        print(f"spgvton_export.sleeves: {e}", file=sys.stderr)
-        return 1
-    print(f"{args.out}: {args.out.stat().st_size} bytes, within {difference:.2g} of PyTorch", file=sys.stderr)
-    return 0
+    return run("spgvton_export.sleeves", __doc__, lambda file, out: export(SleeveCheckpoint.load(file), out), arguments)
 
 
 if __name__ == "__main__":

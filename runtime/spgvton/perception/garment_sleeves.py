@@ -75,10 +75,16 @@ def frame_of(mask: UInt8) -> Float:
     return np.array([[zoom, 0, SIDE / 2 - zoom * (x + w / 2)], [0, zoom, SIDE / 2 - zoom * (y + h / 2)]], np.float32)
 
 
+def between_centres(matrix: Float) -> NDArray[np.float64]:
+    """MATRIX (2, 3) of pixels whose edges are integers, for OpenCV, which counts from pixel centres."""
+    out = matrix.astype(np.float64)
+    out[:, 2] += out[:, :2].sum(1) / 2 - 0.5
+    return out
+
+
 def look(picture: UInt8, mask: UInt8, matrix: Float) -> UInt8:
     """PICTURE (h, w, 3) as the network sees it, (SIDE, SIDE, 3): MATRIX applied, grey where MASK (h, w) is 0."""
-    centres = matrix.astype(np.float64)
-    centres[:, 2] += matrix[0, 0] / 2 - 0.5  # warpAffine counts from pixel centres
+    centres = between_centres(matrix)
     if matrix[0, 0] < 0.5:  # bilinear sampling would skip rows
         blur = 0.35 / float(matrix[0, 0])
         picture, mask = (np.asarray(cv2.GaussianBlur(a, (0, 0), blur), np.uint8) for a in (picture, mask))
@@ -101,8 +107,7 @@ def _sleeve(maps: Float, matrix: Float, mask: UInt8, left: bool) -> Sleeve | Non
     height, width = mask.shape
     back = inverse.copy()
     back[:, :2] *= STRIDE
-    back[:, 2] += back[0, 0] / 2 - 0.5
-    soft = cv2.warpAffine(np.ascontiguousarray(maps[0]), back, (width, height), flags=cv2.INTER_LINEAR)
+    soft = cv2.warpAffine(np.ascontiguousarray(maps[0]), between_centres(back), (width, height), flags=cv2.INTER_LINEAR)
     cloth = (soft > 0.5) & (mask >= 128)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(cloth.astype(np.uint8))
     if count < 2:

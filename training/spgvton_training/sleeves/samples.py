@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.live.spread import turned_map
-from spgvton.perception.garment_sleeves import SIDE, STRIDE, Sleeve, frame_of, look
+from spgvton.perception.garment_sleeves import SIDE, STRIDE, Sleeve, between_centres, frame_of, look
 from spgvton.video import cv2
 from spgvton_training.sleeves.rendered import Flat
 
@@ -131,9 +131,7 @@ def _photograph(picture: UInt8, mask: UInt8, rng: np.random.Generator) -> tuple[
 def _maps(cloth: UInt8, points: list[Float], matrix: Float) -> Float:
     """The answer: CLOTH's share of each place, and a bell at each of POINTS (armpit, shoulder), mapped by MATRIX."""
     side = SIDE // STRIDE
-    centres = matrix.astype(np.float64)
-    centres[:, 2] += matrix[0, 0] / 2 - 0.5
-    square = cv2.warpAffine(cloth, centres, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+    square = cv2.warpAffine(cloth, between_centres(matrix), (SIDE, SIDE), flags=cv2.INTER_LINEAR)
     share = cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     at = (np.arange(side, dtype=np.float32) + 0.5) * STRIDE
     bells = []

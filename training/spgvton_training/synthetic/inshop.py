@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.perception.garment_sleeves import between_centres
 from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.flat import Canvas
@@ -46,8 +47,7 @@ def place(shop: Shop, mask: UInt8) -> Float:
 def lay_out(picture: UInt8, matrix: Float, size: tuple[int, int], border: int) -> UInt8:
     """PICTURE (h, w) or (h, w, 3) on the canvas, moved by MATRIX and reduced to SIZE (height, width); BORDER beside it."""
     height, width = picture.shape[:2]
-    centres = matrix.astype(np.float64)
-    centres[:, 2] += centres[:, :2].sum(1) / 2 - 0.5  # warpAffine counts from pixel centres
+    centres = between_centres(matrix)
     moved = cv2.warpAffine(picture, centres, (width, height), flags=cv2.INTER_LINEAR, borderValue=(border,) * 3)
     return cv2.resize(moved, size[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
 

@@ -69,3 +69,13 @@ export async function repeat(ms, action) {
     await new Promise((resolve) => setTimeout(resolve, ms));
   }
 }
+
+// Run ACTION for a person; what goes wrong is told where she looks.
+export async function attempt(action, target = byId("message")) {
+  try {
+    say(target, "");
+    await action();
+  } catch (problem) {
+    say(target, problem.message);
+  }
+}

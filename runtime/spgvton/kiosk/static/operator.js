@@ -1,4 +1,4 @@
-import { LiveView, api, byId, element, repeat, say } from "./common.js";
+import { LiveView, api, attempt, byId, element, repeat, say } from "./common.js";
 import { Taps } from "./taps.js";
 
 const view = new LiveView(byId("view"));
@@ -7,16 +7,6 @@ let shown = "";
 const taps = new Taps({ get: () => upload, set: (changed) => { upload = changed; }, target: byId("upload-message") });
 
 const number = (value, digits = 1) => (value === null || value === undefined ? "–" : value.toFixed(digits));
-
-// Run ACTION for a person; what goes wrong is told where she looks.
-async function attempt(action, target = byId("message")) {
-  try {
-    say(target, "");
-    await action();
-  } catch (problem) {
-    say(target, problem.message);
-  }
-}
 
 function row(name, ...values) {
   return element("tr", {}, element("th", { scope: "row" }, name), ...values.map((value) => element("td", {}, value)));

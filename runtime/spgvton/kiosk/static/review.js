@@ -1,4 +1,4 @@
-import { api, byId, element, say } from "./common.js";
+import { api, attempt, byId, element, say } from "./common.js";
 import { Taps } from "./taps.js";
 
 let waiting = [];
@@ -16,15 +16,6 @@ const taps = new Taps({
 });
 
 const isSure = (entry) => !entry.problem && !entry.notes.length;
-
-async function attempt(action, target = byId("message")) {
-  try {
-    say(target, "");
-    await action();
-  } catch (problem) {
-    say(target, problem.message);
-  }
-}
 
 function details(entry) {
   const kind = entry.kind && `${entry.kind}, sleeves ${entry.sleeve}, confidence ${entry.confidence.toFixed(2)}`;

@@ -27,6 +27,7 @@ from spgvton_training.synthetic import build_assets, clip, dataset
 from spgvton_training.synthetic.contact_sheet import warp_garment
 from spgvton_training.synthetic.dataset import Item, make_item
 from spgvton_training.synthetic.flow import STEPS, read_flow, write_flow
+from spgvton_training.synthetic.lens import Lens
 from spgvton_training.synthetic.person import Identity
 from spgvton_training.synthetic.raster import interpolate, rasterise
 from spgvton_training.synthetic.room import room
@@ -150,12 +151,13 @@ def colour_error(item: Item, photo: str, garment: str, shift: tuple[float, float
     return float(np.abs(warped[valid].astype(float) - shown.image[valid]).mean())
 
 
-def test_garment_fetched_by_the_flow_looks_like_the_photo(items: list[Item]) -> None:
-    for item in items:
+def test_garment_fetched_by_the_flow_looks_like_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "sample_lens", lambda _: Lens())  # a webcam's colours are not the garment's
+    for item in [make_item(SEED, "test", i, size=SIZE, unpaired=True) for i in range(6)]:
         for photo, (worn, other) in WORN.items():
-            error = colour_error(item, photo, worn)  # light, folds and the camera differ, so it is not zero
-            assert error < 45
-            assert error < 0.65 * colour_error(item, photo, other)
+            error = colour_error(item, photo, worn)  # light and folds differ, so it is not zero
+            assert error < 40
+            assert error < 0.5 * colour_error(item, photo, other)
 
 
 @pytest.mark.parametrize("shift", [(1.5, 0), (-1.5, 0), (0, 1.5), (0, -1.5)])

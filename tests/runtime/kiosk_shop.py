@@ -81,6 +81,7 @@ def serve(folder: Path, bundle: Path, **settings: Any) -> Iterator[Served]:
         loop.start()
         try:
             wait_for(lambda: running.kiosk.status().frames_out > 2)
+            wait_for(lambda: running.kiosk.mirror.garment or all(g.problem for g in running.kiosk.catalogue.garments()))
             yield Served(running, client, folder, stop)
         finally:
             stop.set()

@@ -9,7 +9,8 @@ Files may be added, exchanged and removed while the kiosk runs. A file that cann
 is looked at again when it changes (so a copy under way becomes a garment once it is complete). Only ordinary files in the
 folder itself are read: no pipe, device or link that leads out of it can stop the kiosk or be shown by it.
 
-The list is there at once, however long; pictures are looked at one by one in the background (thumbnails.py).
+The list is there at once, however long; pictures are looked at one by one in the background (thumbnails.py), and not
+before the mirror has had a second to show its first picture.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Catalogue:
         self._writing = threading.Lock()
         self._preparing = threading.Semaphore(PREPARING)
         self._closing = threading.Event()
-        self.refresh()
+        with self._looking:
+            self._look()
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Look at the folder every second until close(); ON_CHANGE is called after the list changed."""

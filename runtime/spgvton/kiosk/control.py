@@ -172,11 +172,16 @@ class Kiosk:
         return self._state.problem
 
     def restore(self) -> None:
-        """Wear what was worn before the last stop; the first usable garment where that is gone. Nothing to wear is fine."""
+        """Wear what was worn before the last stop; the first usable garment where that is gone. Nothing to wear is fine.
+
+        Whatever somebody chooses meanwhile stays on.
+        """
         wanted = [self._saved.garment] if self._saved.garment else []
         for garment in [*wanted, *(entry.id for entry in self.catalogue.garments() if not entry.problem)]:
             try:
-                self._wear(garment)
+                with self._choosing:
+                    if self.mirror.garment is None:
+                        self._wear(garment)
                 return
             except SpgvtonError as e:
                 log.warning("garment cannot be worn", extra={"garment": garment, "error": str(e)})
@@ -192,22 +197,22 @@ class Kiosk:
         """
         if garment != self.garment:
             self.keep_look()
-        entry, problem = self._wear(garment)
+        with self._choosing:
+            entry, problem = self._wear(garment)
         log.info("garment chosen", extra={"garment": garment})
         if problem:
             raise problem
         return entry
 
     def _wear(self, garment: str) -> tuple[Garment, NotKept | None]:
-        """A full disk keeps no customer from their shirt: it is worn, and what could not be written is told."""
-        with self._choosing:
-            picture, mask = self.catalogue.load(garment)
-            entry = self.catalogue.get(garment)
-            if entry is None:
-                raise SpgvtonError(f"there is no garment '{garment}'")
-            problem = self._keep(garment=garment)
-            self.mirror.set_garment(garment, picture, mask)
-            return entry, problem
+        """Under _choosing. A full disk keeps no customer from their shirt: it is worn, and what could not be written is told."""
+        picture, mask = self.catalogue.load(garment)
+        entry = self.catalogue.get(garment)
+        if entry is None:
+            raise SpgvtonError(f"there is no garment '{garment}'")
+        problem = self._keep(garment=garment)
+        self.mirror.set_garment(garment, picture, mask)
+        return entry, problem
 
     def _keep(self, **changed: Any) -> NotKept | None:
         """Remember what was decided, on disk too. Where that fails the answer says why, and it is tried again later."""

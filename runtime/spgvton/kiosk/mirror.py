@@ -283,6 +283,11 @@ class Mirror:
             self._garment = name
             self._worn = garment
 
+    @property
+    def garment(self) -> str | None:
+        """The name that was given with the garment that is set."""
+        return self._garment
+
     def still(self) -> Still | None:
         """How the customer looks now; None where she is not dressed, or the mirror is private."""
         with self._lock:

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -117,15 +118,19 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         stack.enter_context(only_one(config.state))
         listener = stack.enter_context(listen(web.host, web.port))
         sink = WebSink(web.jpeg_quality, web.max_side)
-        catalogue = Catalogue(config.catalogue, config.state / "thumbnails")
-        mirror = make_mirror(config)
+        with ThreadPoolExecutor(1) as beside:  # networks are opened outside of Python: the folder is read meanwhile
+            reading = beside.submit(Catalogue, config.catalogue, config.state / "thumbnails")
+            mirror = make_mirror(config)
+        catalogue = reading.result()
         recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
         kiosk = Kiosk(
             mirror, catalogue, StateFile(config.state), sink, recording, _languages(config), _take_home(config),
             ask=config.privacy.consent, dwell_s=config.touchless.dwell_s if config.touchless.enabled else None,
         )  # fmt: skip
         stack.callback(kiosk.close)
-        kiosk.restore()
+        restoring = threading.Thread(target=kiosk.restore, name="spgvton-restore", daemon=True)
+        restoring.start()  # the first picture does not wait for the garment
+        stack.callback(restoring.join)
         catalogue.watch(kiosk.wear_something)
         stack.callback(catalogue.close)
 

@@ -22,7 +22,7 @@ from kiosk_shop import make_shop, wait_for
 from spgvton.cli import main
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-RESTART_CPU_S = 5.0  # of processor time until live again; wall time is the same on a machine that does nothing else
+RESTART_CPU_S = 3.0  # of processor time until live again; wall time is less on a machine that does nothing else
 
 
 class Supervisor:
@@ -90,8 +90,8 @@ def test_killed_and_live_again_with_the_same_garment(supervisor: tuple[Superviso
     spent = cpu_seconds(service.process.pid)
     assert spent < RESTART_CPU_S
     assert httpx.get(f"{url}/readyz", timeout=60).status_code == 200
-    status = httpx.get(f"{url}/api/status", timeout=60).json()
-    assert status["garment"] == "nova" and status["frames_out"] > 0
+    assert httpx.get(f"{url}/api/status", timeout=60).json()["frames_out"] > 0
+    wait_for(lambda: httpx.get(f"{url}/api/status", timeout=60).json()["garment"] == "nova")
     service.wait_for("WATCHDOG=1")
     service.process.terminate()
     service.wait_for("STOPPING=1")

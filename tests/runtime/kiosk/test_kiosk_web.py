@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -157,12 +158,16 @@ def test_a_body_that_trickles_is_not_waited_for(kiosk: Served, monkeypatch: pyte
         assert client.recv(100).startswith(b"HTTP/1.1 408")
 
 
-def test_uploads_at_the_same_time_are_limited(kiosk: Served, shirt: bytes) -> None:
+def test_uploads_at_the_same_time_are_limited(kiosk: Served, shirt: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each may hold 12 MiB while it arrives; those who send nothing any more free their places when they go."""
+    monkeypatch.setattr(guard, "BODY_S", 600.0)
     request = b"POST /api/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc"
-    senders = [connect(kiosk, request) for _ in range(uploads_api.MAX_BODIES)]
+    too_many = 3
+    senders = [connect(kiosk, request) for _ in range(uploads_api.MAX_BODIES + too_many)]
     try:
-        wait_for(lambda: kiosk.client.post("/api/uploads", content=shirt).status_code == 429)
+        wait_for(lambda: len(select.select(senders, [], [], 1)[0]) == too_many)
+        answered = select.select(senders, [], [], 0)[0]
+        assert all(sender.recv(100).startswith(b"HTTP/1.1 429") for sender in answered)
     finally:
         for sender in senders:
             sender.close()

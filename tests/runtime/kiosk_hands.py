@@ -1,15 +1,24 @@
-"""People made of keypoints: who stands, walks, raises a hand, scratches their head. Lengths in torso lengths, time in seconds."""
+"""People made of keypoints: who stands, walks, raises a hand, scratches their head. Lengths in torso lengths, time in seconds.
+
+And a film of one who raises a hand, for the pose network.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import keypoints as kp
+from spgvton.demo_assets import DemoAssets
+from spgvton.perception.pose import PoseEstimator
+from spgvton.stream.capture import open_file
 
 Float = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
 TORSO = 200.0  # pixels
 SIZE = (1280, 720)  # of the frame
 # Offsets from the neck of a person who faces the camera, arms down; her right is the picture's left.
@@ -86,3 +95,49 @@ def fidgeter(rng: np.random.Generator, fps: float, seconds: float) -> Iterator[F
             began, end = moment, moment + rng.uniform(1, 5)
         share = min(1.0, (moment - began) / 0.6)
         yield (1 - share) * now + share * then
+
+
+def raised(picture: UInt8, room: UInt8) -> UInt8:
+    """PICTURE, RGB, of the demo's person with her right arm cut out, turned at shoulder and elbow, and put back before ROOM."""
+    k = PoseEstimator(smooth=False)(picture)
+    torso = kp.torso_length(k)
+    shoulder, elbow, wrist = (k[joint, :2] for joint in (kp.R_SHOULDER, kp.R_ELBOW, kp.R_WRIST))
+    up = shoulder + np.array([-0.3, 0.15]) * torso, shoulder + np.array([-0.3, -0.33]) * torso
+    person = (np.abs(picture.astype(int) - room).max(axis=2) > 24).astype(np.uint8)
+
+    def limb(*points: NDArray[np.floating]) -> UInt8:
+        along = np.array(points, np.int32)
+        return cv2.polylines(np.zeros_like(person), [along], False, 1, int(0.3 * torso)) & person  # type: ignore[return-value]
+
+    parts = (
+        (limb(shoulder + np.array((0, 6)), elbow), shoulder, elbow, shoulder, up[0]),
+        (limb(elbow, wrist, wrist + 0.75 * (wrist - elbow) - np.array((6, 0))), elbow, wrist, *up),
+    )
+    gone = cv2.dilate(parts[0][0] | parts[1][0], np.ones((9, 9)))
+    gone[:, int(shoulder[0]) + 12 :] = 0
+    out = np.where(gone[..., None] > 0, room, picture)
+    for mask, start, end, new_start, new_end in parts:
+        turn = complex(*(new_end - new_start)) / complex(*(end - start))
+        linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
+        affine = np.column_stack([linear, new_start - linear @ start])
+        size = (picture.shape[1], picture.shape[0])
+        moved, there = cv2.warpAffine(picture, affine, size), cv2.warpAffine(mask, affine, size)
+        out = np.where(there[..., None] > 0, moved, out)
+    return out
+
+
+def film(path: Path, *scenes: tuple[bool, float], fps: float = 15.0) -> Path:
+    """A film at PATH (.avi): for each scene, whether the hand is up and for how many seconds."""
+    assets = DemoAssets.open()
+    clip = open_file(assets.clip, realtime=False)
+    first = clip.read()
+    clip.close()
+    assert first is not None
+    pictures = {False: first.image, True: raised(first.image, assets.room())}
+    height, width = first.image.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
+    for up, seconds in scenes:
+        for _ in range(round(fps * seconds)):
+            writer.write(cv2.cvtColor(pictures[up], cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path

@@ -213,7 +213,7 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
     @app.get("/api/events", responses={**errors(503), 200: {"content": {"text/event-stream": {}}}},
              response_class=Response)  # fmt: skip
     async def events(request: Request) -> Response:
-        """Server-sent events, endless: each one a JSON object {state, hint_code, hand, highlighted, choice} as it changes."""
+        """Server-sent events, endless: each one a JSON object {state, hint_code, hand, highlighted, choice, agreeing} as it changes."""
         assert request.client is not None
         refusal = services.listeners.refusal(request.client.host)
         if refusal:
@@ -275,7 +275,7 @@ def _add_page(app: FastAPI, kiosk: Kiosk, attract: AttractConfig) -> None:
         names = [LanguageName(code=each.code, name=each.name, direction=each.direction) for each in offered.values()]
         return PageView(
             languages=names, mirrored=kiosk.mirror.mirrored, hints_in_picture=kiosk.mirror.written,
-            touchless=kiosk.touchless is not None, attract=attract, take_home=kiosk.take_home is not None,
+            touchless=kiosk.touchless is not None, hand_agrees=kiosk.hand_watch is not None, attract=attract, take_home=kiosk.take_home is not None,
         )  # fmt: skip
 
     @app.get("/api/languages/{code}", responses=errors(404))

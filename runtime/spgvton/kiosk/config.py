@@ -146,10 +146,13 @@ class LanguageConfig(Section):
 class PrivacyConfig(Section):
     """consent: the camera's pictures are looked at only after somebody agreed on the screen. contact: whom customers may ask.
 
+    hand: with touchless.enabled, a raised hand agrees, too; for that one thing pictures are looked at before.
+
     The notice's words are the language catalogue's, which language.folder may replace.
     """
 
     consent: bool = False
+    hand: bool = True
     contact: str = Field(default="", max_length=300, pattern=r"^[^\x00-\x1f]*$")
 
 
@@ -231,6 +234,11 @@ class KioskConfig(Section):
     privacy: PrivacyConfig = PrivacyConfig()
     take_home: TakeHomeConfig = TakeHomeConfig()
     watchdog: WatchdogConfig = WatchdogConfig()
+
+    @property
+    def hand_agrees(self) -> bool:
+        """Whether a raised hand is looked for before consent."""
+        return self.privacy.consent and self.privacy.hand and self.touchless.enabled
 
 
 def load(path: str | Path) -> KioskConfig:

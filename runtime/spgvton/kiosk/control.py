@@ -18,6 +18,7 @@ from spgvton.hints import code_of
 from spgvton.kiosk.catalogue import Catalogue, Garment
 from spgvton.kiosk.consent import ConsentStep
 from spgvton.kiosk.gesture import Gesture
+from spgvton.kiosk.hand_watch import HandWatch
 from spgvton.kiosk.language import ENGLISH, Offer, shipped
 from spgvton.kiosk.looks import Look, Looks
 from spgvton.kiosk.mirror import Mirror, MirrorStatus, Seen
@@ -47,6 +48,7 @@ class Kiosk:
     recording: where recordings go, and how many minutes each may be long; None = there are none.
     languages: that a customer may choose from; None = English. take_home: holds the stills that customers asked for.
     ask: nobody is looked at before she has agreed. dwell_s: how long a raised hand is held still to choose; None = hands do not choose.
+    hand_agrees: with both of them, before consent a raised hand is looked for, so that the page can take it for consent.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Kiosk:
         take_home: TakeHome | None = None,
         ask: bool = False,
         dwell_s: float | None = None,
+        hand_agrees: bool = False,
     ) -> None:
         self.languages = languages or Offer(shipped(), ENGLISH, [ENGLISH])
         self._language: tuple[str, float] | None = None  # what the customer chose, and when
@@ -79,7 +82,10 @@ class Kiosk:
         self._retry: threading.Timer | None = None
         self._choosing = threading.Lock()
         self.mirror.set_privacy(self._saved.privacy)
-        self.consent = ConsentStep(mirror.set_waiting, lambda: mirror.state) if ask else None
+        self.hand_watch = HandWatch(dwell_s, self._hand_held) if ask and dwell_s and hand_agrees else None
+        if self.hand_watch:
+            mirror.when_waiting(self.hand_watch)
+        self.consent = ConsentStep(self._set_waiting, lambda: mirror.state) if ask else None
 
     @property
     def garment(self) -> str | None:
@@ -123,6 +129,17 @@ class Kiosk:
             moment = replace(moment, hand=self._hand(self.touchless.gesture), choice=self.touchless.choices,
                              highlighted=self.touchless.highlighted)  # fmt: skip
         self.moments.show(moment)
+
+    def _set_waiting(self, on: bool) -> None:
+        if self.hand_watch:
+            self.hand_watch.reset()
+        self.mirror.set_waiting(on)
+        self.moments.show(NOTHING)
+
+    def _hand_held(self, share: float | None) -> None:
+        """Before consent, from the camera's thread."""
+        if self.consent and self.consent.asking:
+            self.moments.show(replace(NOTHING, agreeing=share))
 
     def _hand(self, gesture: Gesture) -> HandPlace | None:
         if gesture.hand is None:

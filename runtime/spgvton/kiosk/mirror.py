@@ -120,17 +120,18 @@ class Seen(NamedTuple):
 
 
 class _Shutter(Wrapped):
-    """SOURCE, whose frames are black while CLOSED() is true: with privacy on no camera pixel enters the loop."""
+    """SOURCE, whose frames are black while CLOSED() is true: with privacy on no camera pixel enters the loop. PEEK sees them before."""
 
-    def __init__(self, source: Source, closed: Callable[[], bool]) -> None:
+    def __init__(self, source: Source, closed: Callable[[], bool], peek: Callable[[Frame], None]) -> None:
         super().__init__(source)
         self.live = True
-        self._closed = closed
+        self._closed, self._peek = closed, peek
 
     def read(self) -> Frame | None:
         frame = self._source.read()
         if frame is None or not self._closed():
             return frame
+        self._peek(frame)
         return Frame(np.zeros_like(frame.image), frame.index, frame.timestamp, frame.captured)
 
 
@@ -248,6 +249,7 @@ class Mirror:
         )
         self._when_forgotten: list[Callable[[], None]] = []
         self._when_seen: list[Callable[[Seen], None]] = []
+        self._when_waiting: list[Callable[[Frame], None]] = []
         self._frame_size = (0, 0)
         self._private = self._waiting = False
         self._garment: str | None = None
@@ -335,6 +337,18 @@ class Mirror:
         """CALL for every frame while privacy is off, and now and then while none comes; as quick as the other one."""
         self._when_seen.append(call)
 
+    def when_waiting(self, call: Callable[[Frame], None]) -> None:
+        """CALL for every frame while the mirror waits for consent, with the camera's own picture; never while it is private.
+
+        It holds up the camera, and must keep nothing of the frame.
+        """
+        self._when_waiting.append(call)
+
+    def _peek(self, frame: Frame) -> None:
+        if self._waiting and not self._private:
+            for call in self._when_waiting:
+                call(frame)
+
     def place(self, point: tuple[float, float]) -> tuple[float, float]:
         """Where the shown picture has POINT (x, y) of the newest frame, as shares of its width and height."""
         return self._view.place(point, self._frame_size)
@@ -402,7 +416,7 @@ class Mirror:
         self._source = source
         turned = Rotated(source, self._rotate) if self._rotate else source
         self._loop = Loop(
-            _Shutter(turned, lambda: self._view.privacy),
+            _Shutter(turned, lambda: self._view.privacy, self._peek),
             self._perceive,
             self._dresser,
             self._view,

@@ -67,6 +67,7 @@ class PageView(BaseModel):
     take_home: bool = Field(description="a customer may take a still home on her phone")
     hints_in_picture: bool = Field(description="English hints are written into the live view: a window shows it too")
     touchless: bool = Field(description="a raised hand chooses")
+    hand_agrees: bool = Field(description="a raised hand that is held still agrees to be looked at")
     attract: AttractConfig
 
 

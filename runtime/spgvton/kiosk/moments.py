@@ -25,13 +25,17 @@ class HandPlace:
 
 @dataclass(frozen=True)
 class Moment:
-    """highlighted: id of the garment that the hand has moved to; None while no hand is raised. choice: counts what hands chose."""
+    """highlighted: id of the garment that the hand has moved to; None while no hand is raised. choice: counts what hands chose.
+
+    agreeing: before consent, for which share of the time that it takes a hand has been held up, in [0, 1]; None while none is.
+    """
 
     state: State = "nobody"
     hint_code: str = ""
     hand: HandPlace | None = None
     highlighted: str | None = None
     choice: int = 0
+    agreeing: float | None = None
 
 
 NOTHING: Final = Moment()

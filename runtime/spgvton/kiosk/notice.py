@@ -32,7 +32,7 @@ def _paragraphs(config: KioskConfig, language: Language) -> Iterator[str]:
         yield _filled(words["privacy.take"], minutes=f"{config.take_home.minutes:g}")
     yield words["privacy.recording" if config.recording.folder else "privacy.no-recording"]
     if config.privacy.consent:
-        yield words["privacy.consent"]
+        yield words["privacy.consent.hand" if config.hand_agrees else "privacy.consent"]
     if config.privacy.contact:
         yield _filled(words["privacy.contact"], contact=config.privacy.contact)
 

@@ -125,7 +125,7 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
         recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
         kiosk = Kiosk(
             mirror, catalogue, StateFile(config.state), sink, recording, _languages(config), _take_home(config),
-            ask=config.privacy.consent, dwell_s=config.touchless.dwell_s if config.touchless.enabled else None,
+            ask=config.privacy.consent, dwell_s=config.touchless.dwell_s if config.touchless.enabled else None, hand_agrees=config.hand_agrees,
         )  # fmt: skip
         stack.callback(kiosk.close)
         restoring = threading.Thread(target=kiosk.restore, name="spgvton-restore", daemon=True)

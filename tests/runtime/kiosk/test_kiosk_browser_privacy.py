@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kiosk_browser import AUDIT, PHONE, PORTRAIT, needs_chromium, open_page
+from kiosk_browser import AUDIT, LANDSCAPE, PHONE, PORTRAIT, needs_chromium, open_page
+from kiosk_hands import film
 from kiosk_shop import SLOW, serve, wait_for
 
 pytestmark = needs_chromium
@@ -43,7 +44,7 @@ def test_garments_are_shown_until_somebody_comes_to_be_asked(browser: Any, tmp_p
     with serve(tmp_path, tiny_bundle, source=SLOW, **settings) as kiosk:
         page, faults = open_page(browser, kiosk, "", PORTRAIT)
         page.wait_for_selector("#attract img.shown")  # a blind camera's picture is none
-        page.get_by_text("touch the screen").wait_for()
+        page.get_by_text("raise a hand, or touch the screen").wait_for()
         page.get_by_text("Choose a garment").wait_for()  # no hand is seen: none is asked for
         assert page.is_hidden("#ask") and page.evaluate(AUDIT) == []
         page.locator("#attract").click()
@@ -60,4 +61,35 @@ def test_garments_are_shown_until_somebody_comes_to_be_asked(browser: Any, tmp_p
         page.keyboard.press("Enter")
         page.wait_for_selector("#ask", state="hidden")
         assert not kiosk.status()["asking"] and not faults
+        page.context.close()
+
+
+def test_a_raised_hand_asks_and_another_one_agrees(browser: Any, tmp_path: Path, tiny_bundle: Path) -> None:
+    """Somebody before the camera, and nobody touches the glass."""
+    source = film(tmp_path / "hand.avi", (False, 10), (True, 4))
+    settings = {"privacy": "{consent: true}", "attract": "{after_s: 0.5}", "touchless": "{dwell_s: 2}"}
+    with serve(tmp_path / "shop", tiny_bundle, source=source, **settings) as kiosk:
+        page, faults = open_page(browser, kiosk, "", LANDSCAPE)
+        page.get_by_text("raise a hand").first.wait_for()
+        page.wait_for_selector("#ask", state="visible")
+        with page.expect_event("console", lambda message: message.text == "moment 1", timeout=30_000):
+            page.evaluate(
+                """() => document.addEventListener("moment", (e) => console.log(`moment ${e.detail.agreeing}`))"""
+            )
+        page.wait_for_timeout(300)
+        asked = kiosk.status()["asking"]  # the hand that has uncovered the question does not answer it
+        page.wait_for_selector("#ask", state="hidden")
+        assert asked and not kiosk.status()["asking"] and not faults
+        wait_for(lambda: kiosk.status()["state"] == "live", 120)
+        page.context.close()
+
+
+def test_where_hands_do_not_agree_none_is_asked_for(browser: Any, tmp_path: Path, tiny_bundle: Path) -> None:
+    settings = {"privacy": "{consent: true, hand: false}", "attract": "{after_s: 0.5}"}
+    with serve(tmp_path, tiny_bundle, source=SLOW, **settings) as kiosk:
+        page, faults = open_page(browser, kiosk, "", PHONE)
+        page.get_by_text("touch the screen to begin").wait_for()
+        page.locator("#attract").click()
+        page.wait_for_selector("#ask", state="visible")
+        assert page.is_hidden("#hold") and not faults
         page.context.close()

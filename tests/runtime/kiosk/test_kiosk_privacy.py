@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from kiosk_hands import film
 from kiosk_shop import SLOW, Served, make_shop, serve, wait_for
 
 from spgvton.cli import main
+from spgvton.demo_assets import DemoAssets
 from spgvton.kiosk import config, consent, notice
 from spgvton.kiosk.consent import ConsentStep
+from spgvton.kiosk.hand_watch import HandWatch
 from spgvton.kiosk.language import shipped
 from spgvton.kiosk.lifecycle import State
+from spgvton.stream.capture import open_file
 
 
 def load(folder: Path, **settings: str) -> config.KioskConfig:
@@ -36,6 +42,13 @@ def test_the_notice_says_what_the_settings_are(tmp_path: Path) -> None:
         ),
         english,
     )  # fmt: skip
+    assert "raises a hand" in full
+    for off in (
+        {"privacy": "{consent: true, hand: false}"},
+        {"privacy": "{consent: true}", "touchless": "{enabled: false}"},
+    ):
+        blind = notice.as_text(load(tmp_path / str(len(off)), **off), english)
+        assert "raises a hand" not in blind and "blackened before anything looks" in blind
     for words in ("31 seconds", "One picture of you", "for 2.5 minutes at most", "Staff can switch a recording on",
                   "blackened", "Questions: Shop, shop@example.org"):  # fmt: skip
         assert words in full
@@ -140,6 +153,64 @@ def test_nothing_is_seen_before_somebody_agrees_and_after_she_ends_it(asking: Se
     wait_for(lambda: light(asking) < 2)
     live = mirror._dresser._live  # type: ignore[union-attr]
     wait_for(lambda: live.plate.is_empty)  # the empty room behind her, too
+
+
+# ------------------------------------------------------------------ a raised hand before consent
+def test_before_consent_a_raised_hand_is_all_that_is_seen(tmp_path: Path, tiny_bundle: Path) -> None:
+    source = film(tmp_path / "hand.avi", (False, 1.5), (True, 3))
+    with serve(tmp_path / "shop", tiny_bundle, source=source, privacy="{consent: true}") as served:
+        kiosk = served.running.kiosk
+        assert served.client.get("/api/page").json()["hand_agrees"]
+        with served.client.stream("GET", "/api/events") as answer:
+            said = (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: "))
+            moment = next(moment for moment in said if moment["agreeing"] == 1)
+        assert moment | {"agreeing": None} == {
+            "state": "nobody", "hint_code": "", "hand": None, "highlighted": None, "choice": 0, "agreeing": None,
+        }  # fmt: skip
+        found = served.status()
+        assert found["asking"] and found["state"] == "nobody" and found["answers"] == 0  # it is the page that agrees
+        assert light(served) < 2 and kiosk.mirror.still() is None and not kiosk.looks.all()
+        live = kiosk.mirror._dresser._live  # type: ignore[union-attr]
+        assert live.plate.is_empty
+
+
+def test_with_the_privacy_switch_not_even_hands_are_seen(tmp_path: Path, tiny_bundle: Path) -> None:
+    source = film(tmp_path / "hand.avi", (True, 3))
+    with serve(tmp_path / "shop", tiny_bundle, source=source, privacy="{consent: true}") as served:
+        told: list[float | None] = []
+        watch = served.running.kiosk.hand_watch
+        assert watch
+        watch._tell = told.append
+        wait_for(lambda: 1.0 in told)
+        served.running.kiosk.set_privacy(True)
+        out = served.status()["frames_out"]
+        wait_for(lambda: served.status()["frames_out"] > out + 5)  # those that were under way
+        told.clear()
+        wait_for(lambda: served.status()["frames_out"] > out + 40)
+        assert not told
+        served.running.kiosk.set_privacy(False)
+        wait_for(lambda: 1.0 in told)
+        assert told[0] is None or told[0] < 0.1  # from the beginning
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"privacy": "{consent: true, hand: false}"}, {"privacy": "{consent: true}", "touchless": "{enabled: false}"}],
+)
+def test_where_hands_do_not_agree_nothing_looks(tmp_path: Path, tiny_bundle: Path, settings: dict[str, str]) -> None:
+    with serve(tmp_path / "shop", tiny_bundle, source=SLOW, **settings) as served:
+        assert served.running.kiosk.hand_watch is None and not served.running.kiosk.mirror._when_waiting
+        assert not served.client.get("/api/page").json()["hand_agrees"]
+
+
+def test_nobody_on_the_clip_agrees_by_accident() -> None:
+    """As for an hour in test_gesture.py; here with the network on the frames themselves."""
+    told: list[float | None] = []
+    watch = HandWatch(0.5, told.append)
+    clip = open_file(DemoAssets.open().clip, realtime=False)
+    while (frame := clip.read()) is not None:
+        watch(replace(frame, captured=frame.timestamp))
+    assert not told
 
 
 def test_the_privacy_switch_asks_again(asking: Served) -> None:

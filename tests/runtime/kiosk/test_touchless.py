@@ -200,7 +200,7 @@ def test_events_tell_the_whole_moment(shop: Served, monkeypatch: pytest.MonkeyPa
             moment = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
             if moment.get("hand"):
                 break
-    assert moment.keys() == {"state", "hint_code", "hand", "highlighted", "choice"}
+    assert moment.keys() == {"state", "hint_code", "hand", "highlighted", "choice", "agreeing"}
     assert 0 < moment["hand"]["x"] < 1 and 0 < moment["hand"]["y"] < 1 and moment["highlighted"]
 
 

@@ -1,5 +1,6 @@
 // While nobody is there: one garment after the other, large, and one prompt. No camera picture, unless the shop wants it.
-// Where the kiosk asks first its camera is blind: a touch or a key says that somebody has come, and the question is seen.
+// Where the kiosk asks first its camera shows nobody: a touch, a key or a raised hand says that somebody has come, and the
+// question is seen.
 
 import { byId } from "./common.js";
 import { sayAll } from "./words.js";
@@ -16,11 +17,14 @@ let since = null; // when the last customer left
 let timer = 0;
 let asked = false; // nobody has agreed yet
 let touched = -Infinity;
+let invitation = "attract.touch";
 
 export const attracting = () => !stage.hidden;
 
-export function allowAttract(found) {
+// FOUND: the shop's settings. HANDS: a raised hand is seen before consent.
+export function allowAttract(found, hands) {
   settings = found;
+  invitation = hands ? "attract.raise" : "attract.touch";
 }
 
 export function attractWith(usable) {
@@ -34,7 +38,7 @@ function ask(asking) {
   asked = asking;
   stage.classList.toggle("over-camera", overCamera());
   const more = byId("attract-more");
-  const key = asked ? "attract.touch" : "attract.more";
+  const key = asked ? invitation : "attract.more";
   if (more.dataset.word === key) return;
   more.dataset.word = key;
   sayAll(stage);
@@ -81,6 +85,11 @@ function wake() {
 
 // Not at pointerdown: the end of the same touch would press what it uncovers.
 document.addEventListener("click", () => { if (asked && attracting()) wake(); });
+document.addEventListener("moment", ({ detail: moment }) => {
+  if (!asked || moment.agreeing === null) return;
+  touched = performance.now();
+  if (attracting()) wake();
+});
 document.addEventListener("keydown", (event) => {
   if (!asked || event.key === "Tab" || event.ctrlKey || event.altKey || event.metaKey) return;
   if (attracting()) wake();

@@ -1,6 +1,7 @@
 import { LiveView, api, byId, element, repeat, say } from "./common.js";
 import { choiceSteps, drawLanguages } from "./language.js";
 import { allowHands, drawHand } from "./hand.js";
+import { allowHold } from "./privacy.js";
 import { allowAttract, attractWith, attracting, drawAttract } from "./attract.js";
 import { listen } from "./moments.js";
 import { speak, word } from "./words.js";
@@ -82,7 +83,8 @@ async function drawStatus(status, steps) {
   if (status.boot !== boot) {
     page = await api("GET", "/api/page");
     drawLanguages(page.languages);
-    allowAttract(page.attract);
+    allowAttract(page.attract, page.hand_agrees);
+    allowHold(page.hand_agrees);
     listen(drawMoment);
     boot = status.boot;
   }
@@ -103,6 +105,7 @@ function drawHint(code) {
 }
 
 function drawMoment(moment) {
+  document.dispatchEvent(new CustomEvent("moment", { detail: moment }));
   if (moment.state !== "nobody" && attracting()) { // somebody comes: at once
     drawAttract(moment.state, false, false);
     view.seen({ boot });

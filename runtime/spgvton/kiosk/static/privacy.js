@@ -1,4 +1,5 @@
-// The privacy notice, behind a button; and where the kiosk asks first, the cover over everything until somebody agrees.
+// The privacy notice, behind a button; and where the kiosk asks first, the cover over everything until somebody agrees:
+// with a touch, a key, or a raised hand that is held still.
 
 import { api, byId, element } from "./common.js";
 import { spoken, word } from "./words.js";
@@ -40,6 +41,38 @@ byId("end").addEventListener("click", () => change("DELETE"));
 const ready = () => { if (asking && !document.querySelector("dialog[open]")) byId("agree").focus({ preventScroll: true }); };
 document.addEventListener("woken", ready);
 
+// A hand answers only the question that it has seen: one that was up when the question came must be lowered first.
+const LOST_MS = 1500; // without news the hand is gone
+let up = false;
+let fresh = false;
+let lost = 0;
+
+export function allowHold(possible) {
+  byId("hold").hidden = !possible;
+}
+
+const askedNow = () => asking && byId("ask").getClientRects().length > 0 && !document.querySelector("dialog[open]");
+
+function fillRing(share) {
+  byId("hold").querySelector(".filled").style.strokeDashoffset = 1 - share;
+}
+
+function hold(share) {
+  clearTimeout(lost);
+  up = share !== null;
+  if (!askedNow()) fresh = false;
+  else if (!up) fresh = true;
+  const counts = up && fresh;
+  fillRing(counts ? share : 0);
+  if (counts && share === 1) {
+    fresh = false;
+    byId("agree").click();
+  }
+  if (up) lost = setTimeout(() => { fresh = false; fillRing(0); }, LOST_MS);
+}
+
+document.addEventListener("moment", ({ detail: moment }) => hold(moment.agreeing));
+
 document.addEventListener("status", ({ detail: status }) => {
   const begins = status.asking && !asking;
   if (begins) {
@@ -51,4 +84,5 @@ document.addEventListener("status", ({ detail: status }) => {
   byId("end").hidden = !status.asks || asking;
   byId("agree").textContent = word("privacy.agree");
   if (begins) ready();
+  if (!up) hold(null); // the question may just have come
 });

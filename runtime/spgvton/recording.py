@@ -73,6 +73,10 @@ class Recorder(RunsPoses):
         self._seen += 1
         return result
 
+    def forget(self) -> None:
+        """What was recorded stays: that is what it was recorded for."""
+        self._inner.forget()
+
     def describe(self) -> dict[str, str]:
         return self._inner.describe()
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton import keypoints as kp
 from spgvton import labels as lb
 from spgvton.backends import CPU_BACKENDS, Backend, open_backend
-from spgvton.backends.contract import Array
+from spgvton.backends.contract import PERSON, Array
 from spgvton.backends.sharing import sibling
 from spgvton.bundle import Bundle
 from spgvton.economy import Economy, StillRule
@@ -180,15 +179,13 @@ class TryOn:
             self._blend.reset()
 
     def forget_person(self) -> None:
-        """Overwrite all that is held of the person with zeros; the next frame needs another one first."""
-        h, w = self.size
-        nobody = PersonRepresentation(
-            np.zeros((lb.NUM_LABELS, h, w), np.float32),
-            np.zeros((len(lb.HEAD), h, w), np.float32),
-            np.zeros((3, h, w), np.float32),
-            np.zeros((kp.NUM_KEYPOINTS, 3), np.float32),
-        )
-        self.use_person(nobody)
+        """Let nothing be held of the person, on the GPU neither; the next frame needs another one first."""
+        self._box = None
+        self._forget_pictures()
+        for name in PERSON:
+            self._statics.pop(name, None)
+        if self._opened is not None:
+            self._opened.forget()
         if self._live:
             self._live.forget()
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_gpu import FakeGpu
+from test_gpu_live import shipped_on_gpu  # noqa: F401
 from test_gpu_open import DEVICE, RTX, a_gpu_answers, gpu, tiny  # noqa: F401
 from test_power import Counting
 from tiny_bundle import make_bundle
@@ -25,6 +26,7 @@ from spgvton.cli import doctor_gpu, main
 from spgvton.doctor import engines, live_loop, memory, parity, percentiles, plugin, power, report, sessions
 from spgvton.doctor.contract import PASSED, Outcome, Rig, Skipped, Verdict
 from spgvton.doctor.steps import STEPS, run_steps, skip_all
+from spgvton.engine.parts import FRAME, GARMENT
 from spgvton.errors import SpgvtonError
 from spgvton.live.tryon import LiveTryOn
 from spgvton.session import TryOn
@@ -96,19 +98,24 @@ class Patient(Wrapped):
         return frame
 
 
-def test_the_live_loop_on_the_cpu(cpu: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    answered, opened = threading.Event(), live_loop.open_source
-    real = LiveTryOn.answer
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set by the first answer, for which the camera of the live step waits."""
+    event, opened, real = threading.Event(), live_loop.open_source, LiveTryOn.answer
 
     def answer(self: LiveTryOn, *arguments: Any) -> Any:
         try:
             return real(self, *arguments)
         finally:
-            answered.set()
+            event.set()
 
     monkeypatch.setattr(LiveTryOn, "answer", answer)
-    monkeypatch.setattr(live_loop, "open_source", lambda *a, **k: Patient(opened(*a, **k), answered))
+    monkeypatch.setattr(live_loop, "open_source", lambda *a, **k: Patient(opened(*a, **k), event))
     monkeypatch.setattr(live_stage, "MAX_AGE_S", 600.0)
+    return event
+
+
+def test_the_live_loop_on_the_cpu(cpu: Rig, answered: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     found = live_loop.run(cpu)
     assert found.facts["size"] == [1280, 720] and found.facts["dressed"] > 0 and not found.fault
     assert "targets" in found.words and len(next(iter(found.times.values()))) == found.facts["frames_counted"] + 10
@@ -120,6 +127,23 @@ def test_the_live_loop_on_the_cpu(cpu: Rig, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(LiveTryOn, "answer", nobody)
     undressed = live_loop.run(replace(cpu, live_frames=14))
     assert "none was dressed" in undressed.fault
+
+
+def test_the_live_loop_on_the_gpu(shipped_on_gpu: FakeGpu, answered: threading.Event) -> None:
+    """The session that a GPU runs, with both of its engines: what they compute is the shipped live graph."""
+    fake = shipped_on_gpu
+    rig = Rig(Bundle.open(mode="live"), "tensorrt", DEVICE, warp="function", **{**QUICK, "live_frames": 20})
+    (verdict,) = run_steps(rig, {"live": STEPS["live"]})
+    assert verdict.verdict == PASSED and verdict.outcome is not None
+    facts = verdict.outcome.facts
+    assert facts["backend"]["backend"] == "tensorrt" and facts["backend"]["device"] == "NVIDIA Fake (SM 87)"
+    assert facts["size"] == [1280, 720] and facts["dressed"] > 0 and "targets" in verdict.outcome.words
+    assert fake.runs[:2] == [GARMENT, FRAME] and fake.runs.count(GARMENT) == 1
+    assert not fake.live and not fake.primary
+    fake.fail("execute_async_v3", False)
+    (failed,) = run_steps(rig, {"live": STEPS["live"]})
+    assert failed.failed and "TensorRT cannot run" in failed.verdict
+    assert not fake.live and not fake.primary
 
 
 def test_sessions_one_after_another_are_compared(cpu: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from test_loop import KEYPOINTS, FakeSource, ListSink, compose, perceive
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
 from spgvton.economy import EarlyExit, Economy, StillRule, largest_move
-from spgvton.errors import UsageError
+from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
 from spgvton.stream.frames import Frame
 from spgvton.stream.loop import Perception, run_loop
@@ -73,7 +73,8 @@ def test_another_garment_or_person_is_another_picture(session: TryOn) -> None:
     second = session(POSE, FRAME)
     assert np.abs(second.astype(int) - first).max() > 20
     session.forget_person()
-    assert session(POSE, FRAME) is not second  # a picture of nobody, not the customer's last one
+    with pytest.raises(SpgvtonError, match="no person is set yet"):  # and not the customer's last picture
+        session(POSE, FRAME)
 
 
 def test_a_keypoint_that_comes_or_goes_is_a_motion() -> None:

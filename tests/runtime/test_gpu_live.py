@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from spgvton.engine.flavour import Flavour
 from spgvton.engine.graph import prepare
 from spgvton.engine.parts import FRAME, GARMENT, cut
 from spgvton.errors import SpgvtonError
+from spgvton.live.network import LiveNetwork
 
 H, W = 8, 6
 ASSETS = DemoAssets.open().folder
@@ -215,6 +216,82 @@ def test_rtx_keeps_the_kernels_of_both_engines(gpu: FakeGpu, open_on: Open, tmp_
     assert not [name for name in gpu.calls if name.startswith("cuStream")]
     backend.close()
     assert_all_given_back(gpu)
+
+
+# ----- what is forgotten ----------------------------------------------------------------------------------------------
+
+PERSONAL = (*LIVE.frame, *LIVE.outputs)
+
+
+def held(gpu: FakeGpu, backend: TensorRtBackend, names: Iterable[str]) -> dict[str, int]:
+    """How many bytes of each buffer are not zero, on the device and in pinned memory together."""
+    buffers = {name: (gpu._memory[backend._address[name]], backend._host[name]) for name in names}
+    return {name: sum(int(np.count_nonzero(each)) for each in both) for name, both in buffers.items()}
+
+
+@pytest.mark.parametrize("frames", [1, 3], ids=["captured", "replayed"])
+def test_forget_overwrites_all_but_the_garment(gpu: FakeGpu, open_on: Open, frames: int) -> None:
+    """Also TensorRT's working memory: the last frame that runs is one of nothing."""
+    seen: list[dict[str, Array]] = []
+
+    def compute(inputs: dict[str, Array]) -> dict[str, Array]:
+        seen.append({name: value.copy() for name, value in inputs.items()})
+        return outputs(GIVEN, inputs)
+
+    gpu.plans[b"frame"].compute = compute
+    backend = open_on()
+    dress(backend, garment(1))
+    for seed in range(frames):
+        backend.infer(frame(seed))
+    before = held(gpu, backend, LIVE.static)
+    assert all(before.values()) and all(held(gpu, backend, PERSONAL).values())
+    backend.forget()
+    assert len(seen) == frames + 1 and not any(seen[-1][name].any() for name in LIVE.frame)
+    assert held(gpu, backend, PERSONAL) == dict.fromkeys(PERSONAL, 0)
+    assert held(gpu, backend, LIVE.static) == before
+    assert_same(backend.infer(frame(9)), expected(garment(1), frame(9)))  # no garment is set anew
+    assert gpu.runs.count("garment") == 1
+    backend.close()
+    backend.forget()  # nothing is held any more
+    assert_all_given_back(gpu)
+
+
+def test_forgetting_before_the_first_frame_runs_nothing(gpu: FakeGpu, open_on: Open) -> None:
+    backend = open_on()
+    dress(backend, garment(1))
+    backend.forget()
+    assert gpu.runs == [] and not any(held(gpu, backend, PERSONAL).values())
+    assert_same(backend.infer(frame(1)), expected(garment(1), frame(1)))
+    backend.close()
+
+
+def test_forgetting_fails_aloud(gpu: FakeGpu, open_on: Open) -> None:
+    backend = open_on()
+    dress(backend, garment(1))
+    backend.infer(frame(1))
+    gpu.fail(IN)
+    with pytest.raises(SpgvtonError, match="memcpy_htod_async failed") as e:
+        backend.forget()
+    del e
+    assert not any(backend._host[name].any() for name in PERSONAL)
+    backend.forget()
+    assert not any(held(gpu, backend, PERSONAL).values())
+    backend.infer(frame(1))
+    gpu.lost = True
+    with pytest.raises(SpgvtonError, match="illegal memory access"):
+        backend.infer(frame(2))
+    backend.forget()  # what the device holds cannot be reached; the pinned memory can
+    assert not any(backend._host[name].any() for name in PERSONAL)
+    backend.close()
+
+
+def test_the_customers_end_reaches_the_gpu(gpu: FakeGpu, open_on: Open) -> None:
+    backend = open_on()
+    dress(backend, garment(1))
+    backend.infer(frame(1))
+    LiveNetwork(Bundle.open(mode="live"), backend=backend).forget()
+    assert not any(held(gpu, backend, PERSONAL).values())
+    backend.close()
 
 
 # ----- wrong use and faults -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from fake_gpu import Array, CudaFailure, EngineSpec, FakeGpu
 from numpy.typing import NDArray
 
 from spgvton.backends import cuda
-from spgvton.backends.contract import POSE
+from spgvton.backends.contract import GARMENT, POSE
 from spgvton.backends.plan import Tensor, plan_buffers
 from spgvton.backends.replay import Bindings, GraphReplay
 from spgvton.backends.tensorrt import TensorRtBackend
@@ -315,6 +315,27 @@ def test_threads_may_change_between_calls(gpu: FakeGpu, open_on: Open) -> None:
     in_a_thread(backend.close)
     assert stacks == [0] * 4
     np.testing.assert_array_equal(pictures[1], compute({**values, "keypoints": pose(2)}))
+    assert_all_given_back(gpu)
+
+
+def test_the_person_is_forgotten_and_the_garment_stays(gpu: FakeGpu, open_on: Open) -> None:
+    backend, values = open_on(), static(1)
+    dress(backend, values)
+    for seed in range(2):
+        backend.run(pose(seed))
+    backend.forget()
+    left = {
+        name: bool(gpu._memory[backend._address[name]].any() or backend._host[name].any()) for name in backend._host
+    }
+    assert left == {name: name in GARMENT for name in (*CHANNELS, "keypoints", "image")}
+    with pytest.raises(SpgvtonError, match=r"no person is set yet \(body, head, reference_map\)"):
+        backend.run(pose(1))
+    dress(backend, {name: value for name, value in static(2).items() if name not in GARMENT})
+    np.testing.assert_array_equal(
+        backend.run(pose(1)),
+        compute({**static(2), **{name: values[name] for name in GARMENT}, "keypoints": pose(1)}),
+    )
+    backend.close()
     assert_all_given_back(gpu)
 
 

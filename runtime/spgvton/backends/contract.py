@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spgvton.bundle import MODES
 from spgvton.errors import SpgvtonError
 
-PERSON_AND_GARMENT: Final = ("reference_map", "head", "body", "source_keypoints", "cloth", "cloth_mask")
+PERSON: Final = ("reference_map", "head", "body", "source_keypoints")
 GARMENT: Final = ("cloth", "cloth_mask")
 KEYPOINTS: Final = "keypoints"
 IMAGE: Final = "image"
@@ -58,7 +58,7 @@ class Mode:
         return tuple(sides[n] if isinstance(n, str) else n for n in self.typed[name][1])
 
 
-POSE: Final = Mode("pose", PERSON_AND_GARMENT, {KEYPOINTS: (np.float32, (18, 3))}, {IMAGE: (np.uint8, ("H", "W", 3))})
+POSE: Final = Mode("pose", (*PERSON, *GARMENT), {KEYPOINTS: (np.float32, (18, 3))}, {IMAGE: (np.uint8, ("H", "W", 3))})
 # rendered: I_r of G3; composition, clothes_mask: M of G3 and M_p^C of G2, 255 where 1; semantic: G1's likeliest label.
 LIVE: Final = Mode(
     "live", GARMENT,
@@ -87,6 +87,9 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, str]:
         """Name, version, device and settings: for reports."""
+
+    def forget(self) -> None:
+        """Let nothing be held of the person and of the last frame; the garment stays. Static inputs of PERSON must be set again."""
 
     def close(self) -> None:
         """Give everything back; calling it again does nothing. A closed back end cannot be used."""

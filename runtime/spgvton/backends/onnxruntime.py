@@ -13,6 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from spgvton.backends.contract import (
+    PERSON,
     POSE,
     Array,
     Backend,
@@ -136,6 +137,11 @@ class OnnxRuntimeBackend(RunsPoses):
             return {}
         made = self._prepare.run(self._prepare_outputs, {name: self._static[name] for name in self._prepare_inputs})
         return dict(zip(self._prepare_outputs, made))
+
+    def forget(self) -> None:
+        """The arrays are dropped. ONNX Runtime's own working memory keeps what the last frame left in it until the next one."""
+        if any(self._static.pop(name, None) is not None for name in PERSON):
+            self._prepared = None
 
     def describe(self) -> dict[str, str]:
         return {

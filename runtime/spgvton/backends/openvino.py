@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.backends.contract import (
+    PERSON,
     POSE,
     Array,
     Backend,
@@ -127,10 +128,26 @@ class OpenVinoBackend(RunsPoses):
         for request in (self._prepare, self._frame):
             if request and any(name in port.names for port in request.model_inputs):
                 request.set_tensor(name, ov.Tensor(array, shared_memory=True))
-        if self._prepare and not self._changed:  # nothing made of an earlier person or garment may stay
+        self._drop_prepared()
+
+    def _drop_prepared(self) -> None:
+        """Nothing made of an earlier person or garment may stay."""
+        if self._prepare and not self._changed:
             for port in self._prepare.model_outputs:
                 self._prepare.get_tensor(port).data.fill(0)
         self._changed = True
+
+    def forget(self) -> None:
+        """What the requests hold is overwritten; OpenVINO's own working memory keeps what the last frame left until the next one."""
+        if self._engine is None:
+            return
+        held = [self._static.pop(name) for name in PERSON if name in self._static]
+        for array in held:
+            array.fill(0)
+        if held:
+            self._drop_prepared()
+        for name in self._engine.mode.typed:
+            self._frame.get_tensor(name).data.fill(0)
 
     def infer(self, frame: Mapping[str, Array]) -> dict[str, Array]:
         engine = self._opened()

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.backends.contract import (
+    GARMENT,
     KEYPOINTS,
     LIVE,
     POSE,
@@ -234,6 +235,41 @@ class TensorRtBackend(RunsPoses):
         self._frame.execution.enqueue(self._cuda.stream)
         for name in self._plan.outputs:
             self._cuda.to_host(self._host[name][:batch], self._address[name])
+
+    def forget(self) -> None:
+        """Every buffer but the garment's is overwritten with zeros, pinned and on the device.
+
+        What TensorRT's own working memory holds of the last frame is overwritten by a frame of nothing. Raises SpgvtonError where
+        the GPU fails; pinned memory is overwritten then, too.
+        """
+        if not self._close.alive:
+            return
+        personal = [name for name in self._host if name not in GARMENT]
+        for name in personal:
+            self._host[name][...] = 0
+            self._batches.pop(name, None)
+        if self._lost:  # with the context, what was on the device cannot be reached
+            return
+        with self._cuda.current():
+            try:
+                self._copy(personal)
+                if self._bindings is not None:  # else no frame has run since everything was dropped
+                    self._prepare()
+                    if not self._replay.launch(self._bindings):
+                        self._enqueue()
+                    self._cuda.synchronize()
+                    for name in self._plan.outputs:
+                        self._host[name][...] = 0
+                    self._copy(list(self._plan.outputs))
+            except BaseException:
+                self._recover()
+                raise
+
+    def _copy(self, names: list[str]) -> None:
+        """Pinned buffers to their twins on the device."""
+        for name in names:
+            self._cuda.to_device(self._address[name], self._host[name])
+        self._cuda.synchronize()
 
     def _recover(self) -> None:
         """After an error mid-way: no graph, nothing in flight. An error that the context does not survive is kept."""

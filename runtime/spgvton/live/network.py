@@ -96,6 +96,10 @@ class LiveNetwork:
         made = self._backend.infer(frame)
         return LiveOutput(*(made[name][0] for name in LIVE.outputs))
 
+    def forget(self) -> None:
+        """Let nothing be held of the last frame; the garment stays. Not while a call is under way."""
+        self._backend.forget()
+
     def close(self) -> None:
         """Give the back end's memory back; calling it again does nothing."""
         self._backend.close()

@@ -142,6 +142,7 @@ class LiveTryOn:
         """Drop all that is held of the customer and of the room; not while answer() or compose() are under way."""
         self.forget_pictures()
         self._compositor.forget()
+        self.network.forget()
         self._still.reset()
         self._framing.reset()
         self._sleeves.reset()

@@ -72,9 +72,9 @@ def test_a_seed_gives_what_it_always_gave(items: list[Item]) -> None:
     ids = [lb.BACKGROUND, lb.HAIR, lb.UPPER_CLOTHES, lb.PANTS, lb.TORSO_SKIN, lb.FACE, lb.LEFT_ARM, lb.RIGHT_ARM]
     areas = [[int((item.photos["A"].labels == i).sum()) for i in ids] for item in items[:3]]
     expected_areas = [
-        [5465, 164, 5819, 118, 120, 585, 0, 17],
-        [10025, 88, 1076, 727, 21, 115, 52, 17],
-        [7059, 143, 2902, 1075, 37, 280, 390, 402],
+        [5370, 164, 5717, 242, 193, 585, 0, 17],
+        [10084, 88, 834, 748, 7, 115, 158, 87],
+        [6601, 143, 690, 1404, 86, 280, 159, 129],
     ]
     np.testing.assert_allclose(areas, expected_areas, atol=12)
     means = [item.photos[name].keypoints[:, :2].mean(0) for item in items[:3] for name in "AB"]
@@ -135,9 +135,12 @@ def test_left_and_right_labels_are_the_persons_own(photos: list[tuple[Item, str,
 def test_flow_lies_on_the_clothes_and_lands_on_the_garment(photos: list[tuple[Item, str, Photo]]) -> None:
     for item, name, photo in photos:
         valid = np.isfinite(photo.flow).all(-1)
-        clothes = photo.labels == lb.UPPER_CLOTHES
+        clothes = np.isin(photo.labels, lb.clothes())
         assert not (valid & ~clothes).any()
-        assert valid.sum() > 0.8 * clothes.sum()  # the rest is the garment's back: in the neck, at sleeve ends
+        spec = item.garments[WORN[name][0]].spec
+        layers = spec.shop.fold is not None or spec.hood is not None or spec.opening is not None
+        # the rest is the garment's back, in the neck and at sleeve ends, a hood, what a sleeve or a front covered in the shop
+        assert valid.sum() > (0.5 if layers else 0.8) * clothes.sum()
         x, y = np.rint(photo.flow[valid]).astype(int).T
         assert ((x >= 0) & (y >= 0) & (x < SIZE[1]) & (y < SIZE[0])).all()
         assert (item.garments[WORN[name][0]].mask[y, x] > 0).mean() > 0.97

@@ -10,13 +10,14 @@ from spgvton import labels as lb
 from spgvton_training.synthetic import dataset
 from spgvton_training.synthetic.backdrop import paint_outdoors, paint_room
 from spgvton_training.synthetic.carried import Bag, sample_bag
-from spgvton_training.synthetic.garment import Garment, make_garment, sample_garment
+from spgvton_training.synthetic.garment import Garment, make_garment
 from spgvton_training.synthetic.hair_shapes import hair_shapes
 from spgvton_training.synthetic.lens import Lens, expose, sample_lens
 from spgvton_training.synthetic.person import Identity, Person, sample_identity
 from spgvton_training.synthetic.pose import Pose, arm, sample_pose
 from spgvton_training.synthetic.scene import Framing, Photo, aim, pose_person, render
 from spgvton_training.synthetic.shading import sample_studio
+from spgvton_training.synthetic.wardrobe import sample_garment
 
 SIZE = (128, 96)
 RED = np.array([220, 20, 30], np.float32)

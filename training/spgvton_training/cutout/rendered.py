@@ -14,8 +14,9 @@ from spgvton.perception.cutout import KINDS, SLEEVES
 from spgvton.video import cv2
 from spgvton_training.cutout.photographs import UNKNOWN, Piece
 from spgvton_training.synthetic.cuts import SLEEVELESS
-from spgvton_training.synthetic.garment import make_garment, sample_dress, sample_garment
+from spgvton_training.synthetic.garment import make_garment
 from spgvton_training.synthetic.garment_spec import GarmentSpec
+from spgvton_training.synthetic.wardrobe import sample_dress, sample_garment
 
 SIZE: Final = (320, 240)
 MARGIN: Final = 12  # pixels
@@ -25,6 +26,8 @@ def kind_of(spec: GarmentSpec) -> str:
     """The kind (one of KINDS) of a rendered garment; "" for a polo, which the photographs' folders do not tell apart."""
     if spec.dress is not None:
         return "dress"
+    if spec.opening is not None:
+        return "outerwear"
     if spec.kind in ("polo", "shirt"):
         return "shirt" if spec.kind == "shirt" else ""
     return "long sleeve" if spec.long else "t-shirt"

@@ -12,7 +12,8 @@ from spgvton.perception.garment_sleeves import Sleeve
 from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.fabric import Fabrics
-from spgvton_training.synthetic.garment import SUPERSAMPLING, Garment, make_garment, sample_dress, sample_garment
+from spgvton_training.synthetic.garment import SUPERSAMPLING, Garment, make_garment
+from spgvton_training.synthetic.wardrobe import sample_dress, sample_garment
 
 UInt8 = NDArray[np.uint8]
 
@@ -35,6 +36,7 @@ def make_flat(rng: np.random.Generator, fabrics: Fabrics | None = None) -> Flat:
     spec = sample_dress(rng) if rng.random() < DRESSES else sample_garment(rng)
     if fabrics is not None and rng.random() < 0.5:
         spec = replace(spec, design=spec.design.of(fabrics.sample(rng)))
+    spec = replace(spec, shop=replace(spec.shop, fold=None))  # samples.py folds them itself
     garment = make_garment(spec, SIZE)
     sleeves = [sleeve_of(garment, left=left) for left in (True, False)] if spec.sleeve > 0 else []
     return Flat(garment.picture, garment.mask, sleeves, spec.long)

@@ -15,6 +15,7 @@ from spgvton_training.synthetic.carried import bag_mesh, bag_weights, phone_mesh
 from spgvton_training.synthetic.dress import WAIST, skirt_mesh
 from spgvton_training.synthetic.garment import Garment
 from spgvton_training.synthetic.hair import scalp
+from spgvton_training.synthetic.hood import normals_of, wear_hood
 from spgvton_training.synthetic.person import Person, bottom_cut
 from spgvton_training.synthetic.pose import Skeleton
 
@@ -25,7 +26,7 @@ _SHOE_TOP = -7.25
 class Part:
     """One mesh. n vertices, m triangles."""
 
-    name: str  # body, eye, lash, top, dress, pants, skirt, under, shoe, bag, phone, hair, curtain, hat, brim, glasses, lens
+    name: str  # body, eye, lash, top, inner, hood, dress, pants, skirt, under, shoe, bag, phone, hair, curtain, hat, brim, glasses, lens
     world: Float  # (n, 3) posed
     rest: Float  # (n, 3) on the base mesh in the rest pose: where paint goes
     normals: Float  # (n, 3) posed
@@ -134,25 +135,38 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
 
     cloth_count, dress = len(fine.rest), garment.spec.dress
     top_cut = garment.cut[:cloth_count]
-    tucked = identity.tucked or dress is not None
-    if identity.tucked and dress is None:
+    over = garment.spec.opening is not None or garment.spec.hood is not None  # nobody tucks these in
+    tucked = (identity.tucked and not over) or dress is not None
+    if tucked and dress is None:
         top_cut = np.minimum(top_cut, fine.rest[:, 1] - 2.12)
+    cover = top_cut if garment.inner is None else np.maximum(top_cut, garment.inner.cut[:cloth_count])
     skirt_end = _skirt_end(person, garment)
     layered = _keeps_trousers(person, garment)
     trousers_cut = bottom_cut(identity, fine.rest, fine.arm, skirt=skirt_end is not None and not layered)
     if not tucked:
-        trousers_cut = np.minimum(trousers_cut, 0.35 - top_cut)  # no trousers deep inside the shirt
+        trousers_cut = np.minimum(trousers_cut, 0.35 - cover)  # no trousers deep inside the shirt
 
     def posed(rest_vertices: Float, part: slice) -> Float:
         return body.skin(rest_vertices, bones, weights[part])
 
-    add("body", posed(vertices[BODY], BODY), base[BODY], mesh.triangles, keep=_uncovered(person, garment, top_cut))
+    add("body", posed(vertices[BODY], BODY), base[BODY], mesh.triangles, keep=_uncovered(person, garment, cover))
     add("eye", posed(vertices[mesh.eye_range], mesh.eye_range), base[mesh.eye_range], mesh.eye_triangles)
     add("lash", posed(vertices[mesh.lash_range], mesh.lash_range), base[mesh.lash_range], mesh.lash_triangles)
     top = body.skin(person.top(garment.spec), bones, fine.weights)
     front = garment.canvas.layout.front
     bias = -0.06 if tucked else 0.06
     add("top", top, fine.rest, cloth_triangles, cut=top_cut, front=front[: len(cloth_triangles)], bias=bias)
+    if garment.inner is not None and garment.spec.inner is not None:
+        below = body.skin(person.top(garment.spec.inner), bones, fine.weights)
+        inner_cut = garment.inner.cut[:cloth_count]
+        add("inner", below, fine.rest, cloth_triangles, cut=inner_cut, front=front[: len(cloth_triangles)])
+    if garment.spec.hood is not None:
+        gap = 0.0 if garment.spec.opening is None else garment.spec.opening.half(5.9)
+        worn_hood = wear_hood(
+            garment.spec.hood, person.top(garment.spec), garment.hole[:cloth_count], gap, garment.spec.design.seed
+        )
+        lying = body.skin(worn_hood.vertices, bones, worn_hood.weights)
+        add("hood", lying, worn_hood.where, worn_hood.triangles, normals=normals_of(lying, worn_hood.triangles))
     bottom = body.skin(person.bottom, bones, fine.weights)
     if skirt_end is not None:
         if dress is not None:
@@ -172,7 +186,7 @@ def assemble(person: Person, garment: Garment, skeleton: Skeleton) -> list[Part]
             skirt = body.skin(person.skirt, bones, cloth.skirt_weights())
             cut = base[SKIRT, 1] - np.float32(skirt_end)
             if not tucked:
-                cut = np.minimum(cut, 0.35 - top_cut[cloth.topology().nearest_to_skirt])
+                cut = np.minimum(cut, 0.35 - cover[cloth.topology().nearest_to_skirt])
             faces = triangles(assets.quads["skirt"]) - SKIRT.start
             add("skirt", skirt, base[SKIRT], faces, cut=cut)
         if dress is not None:  # the bodice covers the waist

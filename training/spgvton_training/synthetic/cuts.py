@@ -24,10 +24,11 @@ class Distances:
     hem: Float
     sleeve: Float  # sleeve end or armhole
     shoulder: Float  # the shoulder line beside the neck
+    beside: Float  # the gap between the fronts of an open jacket
 
     def cut(self) -> Float:
         """Distance to the nearest edge."""
-        return np.minimum.reduce([self.hole, self.hem, self.sleeve, self.shoulder])
+        return np.minimum.reduce([self.hole, self.hem, self.sleeve, self.shoulder, self.beside])
 
 
 def distances(spec: GarmentSpec, outline: Outline, x: Float, y: Float, *, front: bool) -> Distances:
@@ -46,7 +47,8 @@ def distances(spec: GarmentSpec, outline: Outline, x: Float, y: Float, *, front:
     else:
         end = outline.length * spec.sleeve / LAST_ALONG
         sleeve = np.maximum(end - outline.along_sleeve(x, y), body)
-    return Distances(*(np.asarray(d, np.float32) for d in (hole, hem, sleeve, shoulder)))
+    beside = spec.opening.beside(x, y) if front and spec.opening is not None else np.full_like(hole, 9)
+    return Distances(*(np.asarray(d, np.float32) for d in (hole, hem, sleeve, shoulder, beside)))
 
 
 def _neck(spec: GarmentSpec, below: Float, x: Float, *, front: bool) -> Float:

@@ -35,18 +35,20 @@ from spgvton.errors import UsageError
 from spgvton_training.synthetic import RENDERER_VERSION
 from spgvton_training.synthetic.fabric import Fabrics
 from spgvton_training.synthetic.flow import write_flow
-from spgvton_training.synthetic.garment import Garment, make_garment, sample_dress, sample_garment
+from spgvton_training.synthetic.garment import Garment, make_garment
 from spgvton_training.synthetic.lens import sample_lens
 from spgvton_training.synthetic.person import Identity, Person, sample_identity
 from spgvton_training.synthetic.pose import sample_pose
 from spgvton_training.synthetic.scene import Framing, Photo, aim, pose_person, render, sample_framing
 from spgvton_training.synthetic.shading import sample_studio
+from spgvton_training.synthetic.wardrobe import sample_dress, sample_garment
 
 SPLITS: Final = {"train": "r", "test": "e"}
 JPEG_QUALITY: Final = 97
 SIZE_LIMITS: Final = (64, 1024)
 # shares of the women: both garments are dresses; one is, and she wears it over the trousers that go with the other
 _DRESSES, _MIXED = 0.15, 0.17
+_OTHER_SLEEVES: Final = 0.6  # of the pairs whose sleeves are alike get a garment b whose sleeves are not
 SETTINGS: Final = "synthetic.json"
 _ITEM: Final = re.compile(r"s([re])\d+i\d{6,}")
 _FRAMES: Final = ("person_half_front", "person_whole_front")
@@ -79,6 +81,10 @@ def make_item(
     identity, dresses = _dress(sample_identity(stream(0)), stream(7))
     person = Person(identity)
     specs = {name: (sample_dress if name in dresses else sample_garment)(stream(i)) for i, name in enumerate("ab", 1)}
+    if specs["a"].long == specs["b"].long and stream(10).random() < _OTHER_SLEEVES:
+        rng, sample = stream(10), sample_dress if "b" in dresses else sample_garment
+        while specs["a"].long == specs["b"].long:
+            specs["b"] = sample(rng)
     if fabrics is not None:
         rng = stream(8)
         specs = {name: replace(spec, design=spec.design.of(fabrics.sample(rng))) for name, spec in specs.items()}

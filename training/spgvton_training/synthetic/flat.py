@@ -22,6 +22,7 @@ from spgvton_training.synthetic.pose import Limbs, Pose, solve
 from spgvton_training.synthetic.raster import Fragments, interpolate, rasterise
 from spgvton_training.synthetic.shop import Sleeves
 
+_HOODED_SCALE, _HOODED_CENTRE = 56.0, 3.5
 _LONG_REACH, _SHORT_REACH = 6.05, 2.3  # decimetres of a sleeve that the canvas must hold
 
 
@@ -161,9 +162,11 @@ def _relax(posed: Float, steps: int = 250) -> Float:
 
 
 @lru_cache(maxsize=20)
-def canvas(sleeves: Sleeves, size: tuple[int, int], dress: Dress | None = None) -> Canvas:
-    """The flat cloth on a canvas of SIZE (height, width) pixels."""
+def canvas(sleeves: Sleeves, size: tuple[int, int], dress: Dress | None = None, *, hooded: bool = False) -> Canvas:
+    """The flat cloth on a canvas of SIZE (height, width) pixels; HOODED leaves room above the neck."""
     flat = layout(sleeves, dress)
+    if hooded:
+        flat = replace(flat, scale=min(flat.scale, _HOODED_SCALE), centre=_HOODED_CENTRE)
     height, width = size
     scale = flat.scale * min(height / 768, width / 576)
     uv = np.stack([width / 2 + flat.xy[:, 0] * scale, height / 2 - (flat.xy[:, 1] - flat.centre) * scale], 1)

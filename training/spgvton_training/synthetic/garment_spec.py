@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from spgvton_training.synthetic.dress import Dress
+from spgvton_training.synthetic.hood import Hood
+from spgvton_training.synthetic.jacket import Opening
 from spgvton_training.synthetic.pattern import Print
 from spgvton_training.synthetic.shop import Shop, Sleeves
 
@@ -16,7 +18,7 @@ LONG_FROM: Final = 1.2  # `sleeve` from which a sleeve is laid out as a long one
 class GarmentSpec:
     """The parameters of one top or dress; lengths in decimetres of the flat plane."""
 
-    kind: str  # crew, vneck, scoop, square, tank, strap, polo, shirt
+    kind: str  # crew, vneck, scoop, square, tank, strap, polo, shirt, hoodie, bomber, overshirt, blazer
     sleeve: float  # where the sleeve ends: 0 shoulder, 1 elbow, 2 wrist
     hem: float  # flat y of the hem
     fit: float  # 0 tight .. 1 boxy
@@ -37,6 +39,10 @@ class GarmentSpec:
         None  # degrees between sleeve and side in the in-shop picture; None: 24 for long ones, else 46
     )
     shop: Shop = field(default_factory=Shop)
+    band: float = 0.0  # height of a ribbed band at the hem; 0: none
+    hood: Hood | None = None
+    opening: Opening | None = None  # its fronts do not meet: between them is the inner garment
+    inner: GarmentSpec | None = None  # worn and shown below an open one
 
     @property
     def long(self) -> bool:

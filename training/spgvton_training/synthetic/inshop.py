@@ -16,9 +16,9 @@ from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.flat import Canvas
 from spgvton_training.synthetic.pattern import fold_shading
+from spgvton_training.synthetic.plane import Plane
 from spgvton_training.synthetic.shop import Shop, Tag
 from spgvton_training.synthetic.texture import noise
-from spgvton_training.synthetic.trim import Plane
 
 UInt8 = NDArray[np.uint8]
 

@@ -18,6 +18,8 @@ from spgvton_training.synthetic.face import paint_eyes, paint_face
 from spgvton_training.synthetic.garment import Garment
 from spgvton_training.synthetic.hair_paint import paint_hair
 from spgvton_training.synthetic.hairstyle import above_hairline, above_hat_line
+from spgvton_training.synthetic.hood import worn_colours
+from spgvton_training.synthetic.jacket import shadow_of_fronts
 from spgvton_training.synthetic.person import Identity
 from spgvton_training.synthetic.raster import interpolate
 from spgvton_training.synthetic.texture import lookup
@@ -47,7 +49,7 @@ class Painter:
         return np.random.default_rng([self.seed, len(part), ord(part[0])])
 
 
-_UNDER_STRAPS: Final = ("body", "top", "dress", "pants", "under", "skirt")
+_UNDER_STRAPS: Final = ("body", "top", "inner", "dress", "pants", "under", "skirt")
 Paint = tuple[Float, NDArray[np.uint8], float]  # colours (n, 3) in [0, 255], labels (n,), gloss
 
 
@@ -130,8 +132,36 @@ def _paint_garment(painter: Painter, surface: Surface) -> Paint:
     colours = lookup(garment.front, uv[:, 0], uv[:, 1])
     behind = np.flatnonzero(~surface.front)
     colours[behind] = lookup(garment.back, uv[behind, 0], uv[behind, 1])
-    label = labels.UPPER_CLOTHES if garment.spec.dress is None else labels.DRESS
-    return colours.astype(np.float32), _label(surface, label), 0.0
+    return colours.astype(np.float32), _label(surface, _garment_label(garment)), 0.0
+
+
+def _garment_label(garment: Garment) -> int:
+    if garment.spec.dress is not None:
+        return labels.DRESS
+    return labels.UPPER_CLOTHES if garment.spec.opening is None else labels.COAT
+
+
+def _paint_inner(painter: Painter, surface: Surface) -> Paint:
+    """What an open jacket leaves free, shaded by its fronts."""
+    garment = painter.garment
+    assert garment.inner is not None
+    assert garment.spec.opening is not None
+    uv = interpolate(garment.canvas.uv, surface.corners, surface.bary) - np.float32(0.5)
+    x, y = interpolate(garment.canvas.layout.xy, surface.corners, surface.bary).T
+    shadow = shadow_of_fronts(garment.spec.opening.beside(x, y))
+    colours = lookup(garment.inner.print, uv[:, 0], uv[:, 1]) * shadow[:, None]
+    return colours.astype(np.float32), _label(surface, labels.UPPER_CLOTHES), 0.0
+
+
+def _paint_hood(painter: Painter, surface: Surface) -> Paint:
+    """The cloth of the back, around the roll."""
+    garment, where = painter.garment, surface.rest
+    hood, field = garment.spec.hood, garment.canvas
+    assert hood is not None
+    x, y = np.sin(where[:, 0] / 2 - np.pi / 2) * 1.5, 4.2 + 0.5 * np.sin(where[:, 1])
+    column, row = field.size[1] / 2 + x * field.scale, field.size[0] / 2 - (y - field.layout.centre) * field.scale
+    cloth = lookup(garment.back, column, row).astype(np.float32)
+    return worn_colours(hood, cloth, where), _label(surface, _garment_label(garment)), 0.0
 
 
 def _paint_trousers(painter: Painter, surface: Surface) -> Paint:
@@ -246,6 +276,8 @@ _PAINTS: Final[dict[str, Callable[[Painter, Surface], Paint]]] = {
     "eye": _paint_eye,
     "lash": _paint_lash,
     "top": _paint_garment,
+    "inner": _paint_inner,
+    "hood": _paint_hood,
     "dress": _paint_garment,
     "pants": _paint_trousers,
     "under": _paint_trousers,

@@ -45,9 +45,11 @@ class Print:
         return self if fabric is None else replace(self, pattern=FABRIC, fabric=fabric, logo="none")
 
 
-def sample_print(rng: np.random.Generator, *, logos: bool = True) -> Print:
-    """A random print. A logo appears only on plain or two-coloured garments, and only where LOGOS are allowed."""
-    pattern = str(rng.choice(PATTERNS))
+def sample_print(
+    rng: np.random.Generator, *, logos: bool = True, patterns: tuple[str, ...] = PATTERNS
+) -> Print:  # fmt: skip
+    """A random print of PATTERNS. A logo appears only on plain or two-coloured garments, and only where LOGOS are allowed."""
+    pattern = str(rng.choice(patterns))
     colours = np.stack([_sample_colour(rng) for _ in range(3)])
     if rng.random() < 0.35:  # shops are full of white, black and grey
         colours[0] = float(rng.choice([245, 28, 70]))

@@ -97,7 +97,7 @@ class Person:
     """An identity with its rest-pose geometry, computed once and shared by all photos of the person."""
 
     identity: Identity
-    _tops: dict[tuple[bool, float, float], Float] = field(default_factory=dict, repr=False)
+    _tops: dict[tuple[bool, float, float, bool], Float] = field(default_factory=dict, repr=False)
 
     @cached_property
     def vertices(self) -> Float:
@@ -168,10 +168,11 @@ class Person:
 
     def top(self, spec: GarmentSpec) -> Float:
         """The top (S, 3) draped over this body."""
-        key = (spec.long, spec.fit, spec.over)
+        key = (spec.long, spec.fit, spec.over, spec.opening is not None)
         if key not in self._tops:
-            sleeve = 0.05 + 0.10 * spec.fit + (0 if spec.long else 0.12)
-            draped = cloth.drape(self.vertices[TIGHTS], spec.fit, push=0.07, sleeve=sleeve)
+            thick = spec.opening is not None or spec.hood is not None
+            sleeve = 0.05 + 0.10 * spec.fit + (0 if spec.long else 0.12) + 0.05 * thick
+            draped = cloth.drape(self.vertices[TIGHTS], spec.fit, push=0.14 if thick else 0.07, sleeve=sleeve)
             if spec.over:
                 draped = cloth.lengthen(draped, self.joints[0], spec.over)
             self._tops[key] = cloth.subdivide(draped)

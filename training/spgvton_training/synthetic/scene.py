@@ -69,7 +69,7 @@ class Photo:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     labels: NDArray[np.uint8]  # (H, W) CIHP ids
     keypoints: Float  # (18, 3)
-    flow: Float  # (H, W, 2) x, y in the in-shop picture of what a pixel shows; NaN where not the garment's front
+    flow: Float  # (H, W, 2) x, y in the in-shop picture of what a pixel shows; NaN where that does not show it
 
     @property
     def whole(self) -> bool:
@@ -138,8 +138,8 @@ def render(
         _fold(normals, rows, surface, garment, seed)
         if front is not None:
             shown = front & (label[rows] != labels.BACKGROUND)  # not below a strap
-            uv = interpolate(garment.canvas.uv, corners[shown] + part.uv_start, bary[shown])
-            flow[found.pixel[rows[shown]]] = garment.picture_coordinates(uv)
+            seen = garment.seen_at(corners[shown] + part.uv_start, bary[shown], inner=part.name == "inner")
+            flow[found.pixel[rows[shown]]] = seen
     normals = body.unit(normals)
 
     buffer = GBuffer(crop, found.pixel, found.depth, normals, colours, gloss, label)
@@ -206,7 +206,7 @@ def _reduce_flow(flow: Float) -> Float:
 def _fold(normals: Float, rows: NDArray[np.intp], surface: Surface, garment: Garment, seed: int) -> None:
     """Wrinkle the cloth: at the waist, the arm pits, elbows and knees more than elsewhere."""
     name, (x, y, _) = surface.part.name, surface.rest.T
-    if name in ("top", "dress"):
+    if name in ("top", "inner", "dress"):
         uv = interpolate(garment.canvas.uv, surface.corners + surface.part.uv_start, surface.bary)
         picture = garment.picture_coordinates(uv)
         height, width = garment.mask.shape

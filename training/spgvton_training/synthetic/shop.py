@@ -8,9 +8,13 @@ from typing import Final
 
 import numpy as np
 
+from spgvton_training.synthetic.hanger import Hanger, sample_hanger
+
 # degrees between a sleeve and the side: long ones mostly lie along the body
 LONG_SPREADS: Final = (16.0, 20.0, 27.0, 38.0)
 SHORT_SPREADS: Final = (30.0, 46.0, 60.0)
+_FOLDED: Final = 0.18  # of the pictures of long sleeves show them over the body
+_HUNG: Final = 0.10  # of the garments hang on a hanger
 _UNSEEN: Final = 0.12  # of the pictures show no inside: the neck holes of front and back lie on each other
 
 
@@ -45,6 +49,25 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Sleeves laid over the body: degrees that each is turned in at the shoulder and bent at the elbow, the picture's right one first."""
+
+    shoulder: tuple[float, float]
+    elbow: tuple[float, float]
+    left_above: bool  # the sleeve on the picture's right, the wearer's left, lies on the other one
+
+
+def sample_fold(rng: np.random.Generator) -> Fold:
+    """Half of them along the body, over its outline, half across the front; both sleeves nearly alike."""
+    across = rng.random() < 0.5
+    shoulder, elbow = (
+        (rng.uniform(12, 26), rng.uniform(35, 85)) if across else (rng.uniform(14, 32), rng.uniform(-4, 14))
+    )
+    other = rng.normal(0, 3, 2)
+    return Fold((shoulder, shoulder + other[0]), (elbow, elbow + other[1]), bool(rng.random() < 0.5))
+
+
+@dataclass(frozen=True)
 class Shop:
     """How a garment lies before the camera."""
 
@@ -57,11 +80,15 @@ class Shop:
     tape: float = 0.0  # how much darker (< 0: lighter) a tape along the back's edge is
     tag: Tag | None = None
     creases: float = 0.0  # 0 ironed .. 1 from the bottom of the drawer
+    fold: Fold | None = None  # long sleeves lie over the body
+    hanger: Hanger | None = None
 
 
-def sample_shop(rng: np.random.Generator) -> Shop:
-    """A random way to lie: mostly upright, mostly with a tag."""
+def sample_shop(rng: np.random.Generator, *, long: bool) -> Shop:
+    """A random way to lie: mostly upright, mostly with a tag; some hang on a hanger, some LONG sleeves are folded over."""
+    folded = bool(rng.random() < _FOLDED) and long
     tone = float(rng.choice([18, 60, 225, 248]))
+    fold, hanger = sample_fold(rng), sample_hanger(rng)
     tag = Tag(rng.uniform(0.28, 0.62), rng.uniform(0.18, 0.5), tone, rng.uniform(0.02, 0.22))
     return Shop(
         turn=float(np.clip(rng.normal(0, 3.0), -9, 9)),
@@ -73,4 +100,6 @@ def sample_shop(rng: np.random.Generator) -> Shop:
         tape=float(rng.choice([0.0, 0.35, -0.35], p=[0.5, 0.3, 0.2])),
         tag=tag if rng.random() < 0.7 else None,
         creases=rng.uniform(0, 1) ** 1.5,
+        fold=fold if folded else None,
+        hanger=hanger if not folded and rng.random() < _HUNG else None,
     )  # fmt: skip

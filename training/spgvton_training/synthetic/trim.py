@@ -1,56 +1,23 @@
-"""What is sewn onto a garment: ribs, seams, collars, plackets with buttons, pockets, cuffs, belts. Drawn into the print.
+"""What is sewn onto a garment: ribs, seams, collars, lapels, zips, plackets with buttons, pockets, cuffs, belts, cords. Drawn into the print.
 
 The print is worn and shown, so a trim is in the photo and in the in-shop picture at the same place of the cloth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from spgvton.video import cv2
 from spgvton_training.synthetic.assets import Float
 from spgvton_training.synthetic.cuts import COLLARED, Distances
 from spgvton_training.synthetic.garment_spec import GarmentSpec
+from spgvton_training.synthetic.jacket import Opening
 from spgvton_training.synthetic.outline import SHOULDER_SLOPE, WAIST_X, Outline
+from spgvton_training.synthetic.plane import Plane, UInt8
 
-_SHIFT: Final = 4  # binary digits of a pixel in OpenCV's drawing functions
-UInt8 = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Plane:
-    """The flat plane on a canvas."""
-
-    x: Float  # (1, W) decimetres
-    y: Float  # (H, 1)
-    scale: float  # pixels per decimetre
-
-    def pixels(self, *points: tuple[float, float]) -> NDArray[np.int32]:
-        """Flat points -> fixed-point pixels (n, 2)."""
-        xy = np.array(points)
-        px = (xy[:, 0] - self.x[0, 0]) * self.scale
-        py = (self.y[0, 0] - xy[:, 1]) * self.scale
-        return np.rint(np.stack([px, py], 1) * 2**_SHIFT).astype(np.int32)
-
-    def area(self, *points: tuple[float, float]) -> UInt8:
-        """A filled polygon (H, W), 255 inside."""
-        out = np.zeros((len(self.y), self.x.shape[1]), np.uint8)
-        cv2.fillPoly(out, [self.pixels(*points)], 255, cv2.LINE_AA, _SHIFT)
-        return out
-
-    def line(self, out: UInt8, level: float, width: float, *points: tuple[float, float], closed: bool = False) -> None:
-        """A line of LEVEL (255 leaves the cloth as it is) and WIDTH decimetres on the shade OUT (H, W)."""
-        thick = max(1, round(width * self.scale))
-        cv2.polylines(out, [self.pixels(*points)], closed, level, thick, cv2.LINE_AA, _SHIFT)
-
-    def dot(self, out: UInt8, colour: tuple[float, ...] | float, radius: float, at: tuple[float, float]) -> None:
-        """A filled circle."""
-        centre = self.pixels(at)[0].tolist()
-        cv2.circle(out, centre, max(2**_SHIFT, round(radius * self.scale * 2**_SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
+_BANDS: Final = 0.11  # decimetres from rib to rib
 
 
 def finish(
@@ -63,7 +30,7 @@ def finish(
         if front:
             _placket(spec, out, shade, plane, outline)
         _collar(spec, out, shade, plane, outline, front=front)
-    else:
+    elif spec.kind not in ("blazer", "overshirt"):
         _rib(spec, out, hole, np.abs(plane.x), plane.scale)
     seams = np.ones(print_.shape[:2], np.float32)
     for distance, width in ((hem, 0.16), (sleeve, 0.16)):
@@ -74,8 +41,16 @@ def finish(
         seams *= 1 - 0.08 * np.clip((spec.cuff - sleeve) * plane.scale, 0, 1)
     if outline.waist is not None:
         _waist(spec, out, seams, plane, outline.waist)
+    if spec.band > 0:
+        seams *= 1 - 0.30 * np.clip(1 - np.abs(hem - spec.band) / 0.045, 0, 1)
+        ribs = 1 - 0.10 * (np.sin(plane.x * (2 * np.pi / _BANDS)) > 0.2)
+        seams *= np.where((hem < spec.band) & (np.abs(plane.x) < 2.5), ribs, 1)
     if front and spec.pocket:
-        _pocket(shade, plane, outline)
+        (_pouch if spec.hood is not None else _pocket)(spec, shade, plane, outline)
+    if front and spec.opening is not None:
+        _edges(spec, spec.opening, out, shade, plane, outline)
+    if front and spec.hood is not None and spec.hood.cords > 0:
+        _cords(spec, out, shade, plane, outline)
     weave = np.random.default_rng([spec.design.seed, 3]).standard_normal(seams.shape, dtype=np.float32)
     level = seams * (shade * np.float32(1 / 255)) * (1 + 0.03 * weave)
     return np.clip(out * level[..., None], 0, 255).astype(np.uint8)
@@ -164,7 +139,95 @@ def _waist(spec: GarmentSpec, out: UInt8, seams: Float, plane: Plane, waist: flo
         seams *= 1 - 0.25 * np.clip(1 - np.abs(plane.y - waist) / 0.04, 0, 1) * bodice
 
 
-def _pocket(shade: UInt8, plane: Plane, outline: Outline) -> None:
+def _pouch(spec: GarmentSpec, shade: UInt8, plane: Plane, outline: Outline) -> None:
+    """The pocket before the belly of a hoodie; an open one has half of it on each front."""
+    low = spec.hem + spec.band + 0.12
+    for sign in (-1, 1):
+        corners = [
+            (0.0, low + 1.75),
+            (sign * 0.85, low + 1.75),
+            (sign * 1.45, low + 0.75),
+            (sign * 1.45, low),
+            (0.0, low),
+        ]
+        plane.line(shade, 170, 0.035, *corners)
+        plane.line(shade, 205, 0.025, (sign * 0.75, low + 1.70), (sign * 1.33, low + 0.72))
+
+
+def _edges(spec: GarmentSpec, opening: Opening, out: UInt8, shade: UInt8, plane: Plane, outline: Outline) -> None:
+    """Along both edges of an open front: lapels or a seam, and a zip; buttons down one of them; a pocket in each front."""
+    beside = opening.beside(plane.x, plane.y)
+    lapel_end = outline.neck - opening.lapel
+    if opening.zip:
+        tape = (beside < 0.13) & (beside > -0.05)
+        out[tape] = (out[tape] * 0.55).astype(np.uint8)
+        teeth = (beside < 0.06) & (beside > -0.05) & ((plane.y % 0.09) < 0.055)
+        out[teeth] = 190 if spec.design.colours[0].mean() < 140 else 90
+    line = np.clip(1 - np.abs(beside - 0.17) * plane.scale / 1.5, 0, 1) * (plane.y < lapel_end)
+    shade[:] = np.minimum(shade, (255 - 70 * line).astype(np.uint8))
+    for sign in (-1, 1):
+        x, y = sign * 1.15, spec.hem + (1.1 if opening.lapel else 0.9 + spec.band)
+        slant = 0.0 if spec.kind == "blazer" else 0.45
+        if not spec.pocket:
+            plane.line(shade, 150, 0.05, (x - 0.45, y + sign * slant), (x + 0.45, y - sign * slant))
+        if opening.lapel:
+            _lapel(spec, opening, out, shade, plane, outline, sign)
+    if not opening.zip:
+        button = spec.design.colours[0] * 0.4 + (150 if spec.design.colours[0].mean() < 90 else 20)
+        for i in range(2 if spec.kind == "blazer" else 6):
+            y = lapel_end - 0.15 - i * (1.0 if spec.kind == "blazer" else 0.8)
+            if y > spec.hem + 0.4:
+                plane.dot(out, tuple(float(c) for c in button), 0.075, (opening.half(y) + 0.28, y))
+
+
+def _lapel(
+    spec: GarmentSpec, opening: Opening, out: UInt8, shade: UInt8, plane: Plane, outline: Outline, sign: int
+) -> None:  # fmt: skip
+    """The edge of one front, turned over from the neck down to where the opening's lapel ends."""
+    top, neck = outline.neck_at(spec.neck_width), spec.neck_width
+    end, peak = outline.neck - opening.lapel, outline.neck - 0.45 * opening.lapel - 0.35
+    wide = 0.62 if spec.kind == "blazer" else 0.48
+    edge = [
+        (neck + 0.30, top - 0.10),
+        (opening.half(peak) + wide + 0.12, peak + 0.22),
+        (opening.half(peak) + wide + 0.2, peak),
+    ]
+    leaf = [(neck - 0.4, top + 0.5), (neck + 0.12, top + 0.4), *edge, (opening.half(end), end), (0.0, end), (0.0, top)]
+    inside = plane.area(*((sign * x, y) for x, y in leaf))
+    soft = np.roll(cv2.GaussianBlur(inside, (0, 0), 0.08 * plane.scale), round(0.07 * plane.scale), 0)
+    np.minimum(shade, 255 - (soft * np.float32(0.40)).astype(np.uint8), out=shade)
+    shade[inside > 127] = 255
+    if spec.plain_collar:
+        out[inside > 127] = trim_colour(spec).astype(np.uint8)
+    outer = [(sign * x, y) for x, y in [*edge, (opening.half(end), end)]]
+    plane.line(shade, 120, 0.035, *outer)
+    if spec.kind == "blazer":  # the notch between collar and lapel
+        plane.line(
+            shade, 120, 0.035, (sign * (opening.half(peak) + wide + 0.12), peak + 0.22), (sign * 0.55, peak + 0.42)
+        )
+
+
+def _cords(spec: GarmentSpec, out: UInt8, shade: UInt8, plane: Plane, outline: Outline) -> None:
+    """The drawstrings of a hood, hanging from its ends, with knots."""
+    assert spec.hood is not None
+    top = outline.neck_at(spec.neck_width) - spec.neck_depth - 0.10
+    rng = np.random.default_rng([spec.design.seed, 6])
+    for sign in (-1, 1):
+        x = sign * (0.34 if spec.opening is None else spec.opening.half(top) + 0.22)
+        if spec.opening is not None:
+            top = outline.neck_at(spec.neck_width) - 0.35 * spec.neck_depth
+        low = top - spec.hood.cords * rng.uniform(0.85, 1.1)
+        lean = x + sign * rng.uniform(-0.05, 0.18)
+        plane.dot(shade, 90, 0.07, (x, top))
+        plane.line(shade, 150, 0.10, (x + 0.03, top - 0.03), (lean + 0.03, low - 0.03))
+        cord = np.zeros(out.shape[:2], np.uint8)
+        plane.line(cord, 255, 0.07, (x, top), (0.5 * (x + lean) + 0.03, 0.5 * (top + low)), (lean, low))
+        plane.dot(cord, 255, 0.07, (lean, low))
+        out[cord > 127] = round(spec.hood.tone)
+        shade[cord > 127] = 255
+
+
+def _pocket(spec: GarmentSpec, shade: UInt8, plane: Plane, outline: Outline) -> None:
     """A breast pocket on the wearer's left."""
     x, y, half, height = 0.98, outline.neck - 2.15, 0.42, 1.0
     corners = [

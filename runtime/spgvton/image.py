@@ -153,10 +153,13 @@ def read(path: str | Path, *, flags: int = cv2.IMREAD_COLOR) -> UInt8:
 
 
 def decode_colour(data: bytes, name: str, *, keep_alpha: bool) -> UInt8:
-    """RGB (H, W, 3), or RGBA where KEEP_ALPHA and DATA has it, with 8 bits. See decode()."""
+    """RGB (H, W, 3), or RGBA where KEEP_ALPHA and DATA has it, with 8 bits. See decode(); a wholly transparent picture is refused."""
     if keep_alpha and kind(data) in WITH_ALPHA:
         picture = to_8_bits(decode(data, name, flags=cv2.IMREAD_UNCHANGED))
-        return picture if picture.ndim == 3 and picture.shape[2] == 4 else on_white(picture, name)
+        with_alpha = picture.ndim == 3 and picture.shape[2] == 4
+        return (
+            picture if with_alpha and picture[..., 3].any() else on_white(picture, name)
+        )  # which refuses what is empty
     return decode(data, name)
 
 

@@ -57,7 +57,8 @@ def test_demo_writes_three_files_without_torch(tmp_path: Path) -> None:
     assert (data["frames_in"], data["frames_out"], data["dropped"]) == (30, 30, 0)
     assert not data["unusable"]
     assert data["fps"] > 0  # a busy machine is slow
-    for name in ("demo.mp4", "demo.png", "demo.json", "frames/s", demo.HONEST):
+    assert done.stderr.startswith("spgvton demo: opening the networks, then 30 frames")
+    for name in ("demo.mp4", "demo.png", "demo.json", "frames/s", "garment 3 of 3, frame 21 of 30", demo.HONEST):
         assert name in done.stderr
     source = open_source(str(out / "demo.mp4"))
     assert (source.count, source.fps) == (30, 15)

@@ -101,11 +101,16 @@ def test_alpha_is_taken_as_it_is():
     assert iou(garment_mask(picture), truth) == 1
 
 
-@pytest.mark.parametrize("alpha", [255, 0])
-def test_alpha_that_says_nothing_is_ignored(alpha):
+def test_alpha_that_leaves_nothing_is_refused():
+    picture = photograph(shirt_mask(), (180, 40, 50), (250, 250, 250))
+    with pytest.raises(SpgvtonError, match="wholly transparent: save it without its alpha channel"):
+        garment_mask(np.dstack([picture, np.zeros(SIZE, np.uint8)]))
+
+
+def test_alpha_that_says_nothing_is_ignored():
     truth = shirt_mask()
     picture = photograph(truth, (180, 40, 50), (250, 250, 250))
-    assert iou(garment_mask(np.dstack([picture, np.full(SIZE, alpha, np.uint8)])), truth) > 0.97
+    assert iou(garment_mask(np.dstack([picture, np.full(SIZE, 255, np.uint8)])), truth) > 0.97
 
 
 def test_the_same_picture_gives_the_same_mask():

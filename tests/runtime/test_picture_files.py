@@ -203,6 +203,16 @@ def test_a_garment_that_fills_its_picture_is_not_taken_for_an_inverted_mask() ->
     assert (decode_mask(encode(mask, ".png"), "m.png") == mask).all()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
+@pytest.mark.parametrize("keep_alpha", [True, False])
+def test_a_wholly_transparent_picture_is_refused(suffix: str, keep_alpha: bool) -> None:
+    empty = np.dstack([np.full((64, 48, 3), 200, np.uint8), np.zeros((64, 48), np.uint8)])
+    if suffix == ".webp":
+        empty[..., :3] = 0  # which OpenCV's encoder would drop
+    with pytest.raises(SpgvtonError, match=rf"a{suffix} is wholly transparent"):
+        im.decode_colour(encode(empty, suffix), f"a{suffix}", keep_alpha=keep_alpha)
+
+
 def test_a_garment_with_inverted_alpha_is_refused() -> None:
     with pytest.raises(SpgvtonError, match="invert the alpha"):
         garment_mask(np.dstack([picture(), 255 - shape()]))

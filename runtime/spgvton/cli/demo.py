@@ -134,6 +134,12 @@ def open_pose(
     )
 
 
+def tell(words: str) -> None:
+    """A line of progress on stderr, also where it is no terminal."""
+    tqdm.write(f"spgvton demo: {words}", file=sys.stderr)
+    sys.stderr.flush()
+
+
 def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str], tuple[int, int]]:
     """The loop, with demo.mp4 and demo.png as its results; the report, what the back end says of itself, the clip's (height, width)."""
     assets = DemoAssets.open()
@@ -144,6 +150,8 @@ def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str], t
         frames = source.count or 1
         if args.seconds is not None:
             frames = max(GARMENTS, min(frames, round(args.seconds * source.fps)))
+        tell(f"opening the networks, then {frames} frames of the shipped clip")
+        bar = stack.enter_context(tqdm(total=frames, unit="frame", desc="demo", disable=None, leave=False))
         composer = Composer(source.size, live=args.mode == "live")
         sink = FileSink(out / "demo.mp4", composer.size, source.fps, keep_time=args.realtime)
         stack.callback(sink.close)
@@ -151,14 +159,20 @@ def play(args: argparse.Namespace, out: Path) -> tuple[Report, dict[str, str], t
         session, stage, wear = open_mode(args, Bundle.open(args.bundle, mode=args.mode), garments, stack)
         turns = Turns(stage, wear, len(garments), frames)
         poster = Poster(garments, frames)
-        bar = stack.enter_context(tqdm(total=frames, unit="frame", desc="demo", disable=None, leave=False))
 
         def compose(view: View) -> UInt8:
             composer.garment = garments[turns.at(view.frame.index)].picture
             return composer(view)
 
+        seen = -1
+
         def look(view: View) -> None:
-            poster.look(view, turns.at(view.frame.index))
+            nonlocal seen
+            which = turns.at(view.frame.index)
+            if which != seen:
+                seen = which
+                tell(f"garment {which + 1} of {len(garments)}, frame {view.frame.index + 1} of {frames}")
+            poster.look(view, which)
             bar.update()
 
         report = run_loop(

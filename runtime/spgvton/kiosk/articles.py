@@ -4,7 +4,8 @@
     shirt.jpg,Linen shirt,Shirts,"S, M, L",29.90 EUR,LS-1042
 
 picture: the garment's file, with or without its suffix; where it is left out, the file is named after the SKU. All other
-columns may be empty or missing. In YAML: a list of such rows. A row that is wrong is left out and told with its number;
+columns may be empty or missing. As spreadsheets write it: separated by semicolons or tabs, with blank lines, a first line
+`sep=;`, empty columns at the end. In YAML: a list of such rows. A row that is wrong is left out and told with its number;
 the others hold. Values are shown as they stand: a price of 29,90 is not made 29.9, an SKU of 007 not 7.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,6 +33,8 @@ MAX_ROWS: Final = 10_000
 PICTURE: Final = "picture"
 LONGEST: Final = {PICTURE: 200, "name": 60, "category": 40, "size": 40, "price": 20, "sku": 40}  # characters
 SEPARATORS: Final = ",;\t"  # of a CSV; spreadsheets write their country's
+BLANK: Final = f"{SEPARATORS} "
+SAID: Final = re.compile(r'"?sep=([,;\t])"?[,;\t ]*', re.IGNORECASE)  # Excel's own line, which says which one
 
 Row = tuple[int, dict[str, str]]  # number of its first line, as an editor shows it; column -> value
 
@@ -83,17 +87,22 @@ def read(path: Path) -> Articles:
 
 def _csv_rows(text: str, name: str) -> Iterator[Row | str]:
     """The rows of a CSV whose first row names the columns; a str is what is wrong with a row. Raises SpgvtonError."""
-    first = text.partition("\n")[0]
-    separator = max(SEPARATORS, key=first.count)
+    first = next((line for line in text.splitlines() if line.strip(BLANK)), "").strip(" ")
+    said = SAID.fullmatch(first)
+    separator = said[1] if said else max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     header: list[str] | None = None
     line = 1
     try:
         for values in reader:
             began, line = line, reader.line_num + 1
+            while values and not values[-1].strip() and len(values) > len(header or ()):
+                del values[-1]
             if not any(value.strip() for value in values):
                 continue
-            if header is None:
+            if said:
+                said = None
+            elif header is None:
                 header = _columns(values, f"{name}:{began}")
             elif len(values) != len(header):
                 advice = f": quote values that hold a {separator!r}" if len(values) > len(header) else ""

@@ -80,7 +80,7 @@ def check(image: UInt8) -> None:
 
 
 def _alpha_mask(image: UInt8) -> UInt8 | None:
-    """The mask that IMAGE's alpha channel is; None where it has none, or one that separates nothing. Raises SpgvtonError."""
+    """The mask that IMAGE's alpha channel is; None where it has none, or one that is opaque nearly everywhere. Raises SpgvtonError."""
     if image.shape[2] == 3:
         return None
     mask = (image[..., 3] >= 128).astype(np.uint8)
@@ -96,7 +96,7 @@ def cut_out(image: UInt8) -> Cutout:
     found. One that somebody wears is found by the human parser. Raises SpgvtonError where there is no garment."""
     check(image)
     alpha = _alpha_mask(image)
-    rgb = on_white(image) if image.shape[2] == 4 and image[..., 3].any() else np.ascontiguousarray(image[..., :3])
+    rgb = on_white(image)
     seen = shipped()(rgb)
     garments = seen.kinds[: len(GARMENTS)]
     kind, sleeve = GARMENTS[int(garments.argmax())], SLEEVES[int(seen.sleeves.argmax())]

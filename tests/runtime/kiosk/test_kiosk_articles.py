@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from pathlib import Path
 
@@ -32,6 +34,9 @@ YAML = """- {picture: shirt.jpg, name: Linen shirt, category: Shirts, size: "S, 
 """
 
 
+TABS = "\n".join("\t".join(row) for row in csv.reader(io.StringIO(CSV)))
+
+
 def read(folder: Path, text: str | bytes, name: str = "catalogue.csv") -> articles.Articles:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -45,8 +50,12 @@ def read(folder: Path, text: str | bytes, name: str = "catalogue.csv") -> articl
         ("".join(f"{line}\n\n" for line in CSV.splitlines()), "catalogue.csv"),
         (CSV.replace('"S, M, L"', "S; M; L").replace('"29,90 €"', "29@90 €").replace("S; M; L", '"S@ M@ L"')
          .replace(",", ";").replace("@", ","), "catalogue.csv"),
+        ("\ufeffsep=,\r\n" + CSV.replace("\n", "\r\n"), "catalogue.csv"), ('"sep=,",,\n' + CSV, "catalogue.csv"),
+        ("sep=\t\n" + TABS, "catalogue.csv"), ("\n  \n,,,\n" + CSV, "catalogue.csv"),
+        ("".join(f"{line},, \n" for line in CSV.splitlines()) + ",,,,,,,\n", "catalogue.csv"),
     ],
-    ids=["csv", "yaml", "of Windows", "blank lines", "semicolons"],
+    ids=["csv", "yaml", "of Windows", "blank lines", "semicolons", "sep", "sep in quotes", "sep of tabs", "blank lines first",
+         "empty columns"],
 )  # fmt: skip
 def test_what_a_list_says_stays_as_it_is_written(tmp_path: Path, text: str, name: str) -> None:
     found = read(tmp_path, text, name)

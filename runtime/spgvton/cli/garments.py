@@ -22,19 +22,21 @@ CARD_SIDE: Final = 640  # pixels of what is kept of a garment's picture for peop
 
 class ShopPicture(NamedTuple):
     """picture: RGB uint8 (h, w, 3). mask: (h, w), 255 = garment. card: RGB or RGBA of at most CARD_SIDE pixels. notes: what of a worn
-    garment cannot be seen, a few words each."""
+    garment cannot be seen, a few words each. kind: one of cutout.GARMENTS; "" where the mask was given."""
 
     path: Path
     picture: UInt8
     mask: UInt8
     card: UInt8
     notes: tuple[str, ...] = ()
+    kind: str = ""
 
 
 def read(path: str | Path, mask_path: str | Path | None, note: Callable[[str], None]) -> ShopPicture:
     """The garment's picture; its mask is MASK_PATH, else the alpha channel, else found on the picture. Raises SpgvtonError."""
     picture = image.read_colour(path, keep_alpha=mask_path is None)
     notes: tuple[str, ...] = ()
+    kind = ""
     if mask_path is not None:
         mask = read_mask(mask_path, (picture.shape[0], picture.shape[1]))
     else:
@@ -44,11 +46,13 @@ def read(path: str | Path, mask_path: str | Path | None, note: Callable[[str], N
             found = cut_out(picture)
         except SpgvtonError as e:
             raise SpgvtonError(f"{path}: {e}") from e
-        mask, notes = found.mask, found.notes
+        mask, notes, kind = found.mask, found.notes, found.kind
     scale = min(1.0, CARD_SIDE / max(picture.shape[:2]))
     size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
     card = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return ShopPicture(Path(path), np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(mask), card, notes)
+    return ShopPicture(
+        Path(path), np.ascontiguousarray(picture[..., :3]), np.ascontiguousarray(mask), card, notes, kind
+    )
 
 
 def pair_masks(garments: list[str], masks: list[str] | None) -> list[tuple[str, str | None]]:

@@ -187,7 +187,7 @@ def try_one(
             raise SpgvtonError(str(e).replace("--garment-mask", "--mask")) from e
         for words in shop.notes:
             say(f"{garment[0]}: {words}")
-        live.use_garment(LiveGarment.of(shop.picture, shop.mask, live.network.size))
+        live.use_garment(LiveGarment.of(shop.picture, shop.mask, live.network.size), dress=shop.kind == "dress")
     try:
         answer = live.answer(photo, keypoints)
     except SpgvtonError as e:

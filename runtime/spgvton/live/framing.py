@@ -18,7 +18,13 @@ Float = NDArray[np.float32]
 
 CLOSE: Final = 92.0  # pixels of the torso at height 256: head to thighs are in the frame
 FAR: Final = 62.0  # head to shins, for dresses and long coats
-LONG: Final = 1.45  # height of a garment over its width from which it is a dress
+WAIST: Final = (
+    0.3,
+    0.7,
+)  # of a garment's height: it is measured where it is narrowest in between, below spread sleeves
+LONG: Final = (
+    1.85  # its height over that width from which it is a dress: 34 of 40 photographed dresses, no T-shirt of 22
+)
 STAY: Final = 3.0  # pixels of the network that the customer may move before the view goes with them
 KEEP: Final = 1.2  # the scale stays while the torso's is within this factor
 LOW: Final = 10  # pixels of old clothes on the frame's edge that say that they go on beyond it
@@ -27,8 +33,14 @@ FRAMES: Final = 10  # answers for which the wider view is then kept
 
 def is_long(garment: Garment) -> bool:
     """Whether the garment is a dress or a long coat, by the shape of its mask."""
-    rows, columns = np.nonzero(garment.mask[0] > 0.5)
-    return bool(len(rows)) and bool(np.ptp(rows) + 1 > LONG * (np.ptp(columns) + 1))
+    inside = garment.mask[0] > 0.5
+    rows = np.flatnonzero(inside.any(axis=1))
+    if not len(rows):
+        return False
+    height = int(rows[-1] - rows[0]) + 1
+    waist = inside[rows[0] + int(WAIST[0] * height) : rows[0] + int(WAIST[1] * height)]
+    widths = [int(np.ptp(np.flatnonzero(row))) + 1 for row in waist if row.any()]
+    return height > LONG * min(widths, default=height)
 
 
 class LiveFraming:

@@ -164,10 +164,10 @@ class LiveTryOn:
         mask = garment_mask(picture) if mask is None else mask
         self.use_garment(LiveGarment.of(np.ascontiguousarray(picture[..., :3]), mask, self.network.size))
 
-    def use_garment(self, garment: LiveGarment) -> None:
-        """The garment, prepared before for this network's size."""
+    def use_garment(self, garment: LiveGarment, *, dress: bool = False) -> None:
+        """The garment, prepared before for this network's size. dress: it is known to be one; otherwise its shape decides."""
         self.network.set_garment(garment.network)
-        self._garment, self._long = garment, is_long(garment.network)
+        self._garment, self._long = garment, dress or is_long(garment.network)
         self._still.reset()
         self._sleeves.reset()
         self._parse.reset()

@@ -28,6 +28,8 @@ def test_nothing_is_seen_before_she_agrees(browser: Any, tmp_path: Path, tiny_bu
             page.wait_for_selector("#ask", state="hidden")
             wait_for(lambda: kiosk.status()["state"] == "live", 120)
             page.get_by_role("button", name="Datenschutz").click()
+            page.get_by_role("heading", name="Was dieser Spiegel").wait_for()
+            assert page.evaluate("document.querySelector('#notice').scrollTop") == 0  # read from its beginning
             page.get_by_role("button", name="Beenden und mich jetzt vergessen").click()
             page.wait_for_selector("#ask", state="visible")
             assert kiosk.status()["asking"] and kiosk.status()["state"] == "nobody"

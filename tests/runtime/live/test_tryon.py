@@ -117,6 +117,21 @@ def test_a_dress_that_becomes_a_top_is_told(live: LiveTryOn) -> None:
     assert live.note == ONLY_TOP
 
 
+def test_sleeves_do_not_make_a_dress_a_top_nor_a_top_a_dress(live: LiveTryOn) -> None:
+    """By the cut-out's shape: wide with its sleeves spread, but long over its waist."""
+    photo, picture = image.read(PHOTO), np.full((600, 600, 3), (200, 30, 60), np.uint8)
+    for hem, told in ((570, ONLY_TOP), (300, None)):
+        mask = np.zeros((600, 600), np.uint8)
+        mask[30:hem, 210:390] = 255
+        mask[30:120, 20:580] = 255
+        live.set_garment(picture, mask=mask)
+        live(photo)
+        assert live.note == told
+    live.use_garment(LiveGarment.of(picture, mask, live.network.size), dress=True)  # who knows better may say so
+    live(photo)
+    assert live.note == ONLY_TOP
+
+
 def test_an_answer_of_another_camera_size_is_not_used(live: LiveTryOn, person: UInt8, answer: Answer) -> None:
     small = np.ascontiguousarray(person[::2, ::2])
     assert live.compose(small, answer) is small

@@ -23,6 +23,7 @@ document.addEventListener("spoken", () => fill().catch(() => {}));
 byId("privacy-open").addEventListener("click", () => {
   fill().catch(() => {});
   dialog.showModal();
+  dialog.scrollTop = 0; // the focus is on a button below the text, which is read first
 });
 byId("notice-close").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); }); // beside it

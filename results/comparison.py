@@ -125,7 +125,7 @@ def run(args: argparse.Namespace, budget: Budget) -> None:
     """Train and score every row with every seed that has no scores yet, seed by seed."""
     perceptual = load_perceptual(args.perceptual_weights) if args.perceptual_weights else None
     inception = Inception.load(args.inception_weights) if args.inception_weights else None
-    fabric = make_fabric()
+    fabric = make_fabric(precision=args.precision)
     train, test = (select_triples(args.data, split, label_set="cihp") for split in ("train", "test"))
     shown = MPV(args.data, "test", size=budget.size, triples=test)
     for row, seed in ((row, seed) for seed in args.seeds for row in args.rows):
@@ -289,6 +289,7 @@ def main() -> None:
     parser.add_argument("--ngf", type=int, default=16, help="width of the networks (default 16; the papers: 64)")
     parser.add_argument("--updates", type=int, default=600, help="of all stages together (default 600)")
     parser.add_argument("--batch", type=int, default=4, help="triples of an update (default 4)")
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true", help="of training")
     parser.add_argument("--every", type=int, default=50, help="updates between saved states and points of the curves")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))

@@ -21,6 +21,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton_calibration.execution import Pair
 from spgvton_calibration.network import Layer, Network
+from spgvton_calibration.norm_folding import fold_norms_behind_relu
 from spgvton_calibration.qdq import OPSET, Int8Weight, insert
 from spgvton_export.shared_weights import refer, safetensors_index, stored_name
 
@@ -45,7 +46,7 @@ def module_graph(
         if len(twin.tensors) != len(layer.tensors):
             raise SpgvtonError(f"{network.path.name}: {layer.name} is not as in tryon.onnx: export the bundle again")
         ranges.update((own, amax[theirs]) for own, theirs in zip(layer.tensors, twin.tensors))
-    return insert(network, layers, ranges, weights) if layers else network.model
+    return fold_norms_behind_relu(insert(network, layers, ranges, weights)) if layers else network.model
 
 
 def share(models: Mapping[str, onnx.ModelProto], file: Path) -> None:
@@ -121,7 +122,7 @@ def write_int8(
         models: dict[str, onnx.ModelProto] = {}
         for name in (g for g in GRAPHS if g != MODES["live"]):
             if name == "tryon":
-                models[name] = insert(joint, chosen, amax, weights)
+                models[name] = fold_norms_behind_relu(insert(joint, chosen, amax, weights))
             else:
                 models[name] = module_graph(Network(source.graph(name)), joint, names, amax, weights)
         converted = [WEIGHTS, *(f"{name}.onnx" for name in models)]

@@ -24,6 +24,7 @@ from spgvton_calibration.histogram import Histogram
 from spgvton_calibration.integer import integer_pair, results
 from spgvton_calibration.mixed import as_csv, choose, sensitivity
 from spgvton_calibration.network import Layer, Network
+from spgvton_calibration.norm_folding import fold_norms_behind_relu
 from spgvton_calibration.outcome import Frame, Outcome, Settings
 from spgvton_calibration.qdq import Int8Weight, insert, quantise_weight
 from spgvton_calibration.quality import REGIONS, Judge, UInt8
@@ -197,7 +198,7 @@ def _judge(
     made: dict[int, list[UInt8]] = {}  # number of layers in INT8 -> pictures
 
     def drop(chosen: Sequence[Layer]) -> dict[str, float]:
-        model = insert(network, chosen, amax, weights)
+        model = fold_norms_behind_relu(insert(network, chosen, amax, weights))
         made[len(chosen)] = judge.run(model, f"{len(chosen)} layers in INT8")
         return judge.drop(made[len(chosen)])
 

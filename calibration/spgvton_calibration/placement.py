@@ -5,7 +5,8 @@
 For every convolution with an int8 weight: are both inputs dequantised, with scales of the kind that its INT8 kernels take; and
 what stands behind it. TensorRT's guide ("Explicit Quantization", "Types of Fusions") fuses a sum, whose other input is
 dequantised, and a ReLU into the convolution, and the quantisation that follows them. What else stands there is an exception:
-the convolution then writes float. Exit code 1 where a convolution has a fault.
+the convolution then writes float, for the reason that is printed (WHY). Exit code 1 where a convolution has a fault, or an
+epilogue that is neither fused nor a known exception.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ from spgvton.engine.graph import load_weights
 from spgvton.errors import SpgvtonError
 
 FUSED: Final = {("Q",), ("Relu", "Q"), ("Add", "Q"), ("Add", "Relu", "Q")}  # into an INT8 convolution that writes int8
+# What else may stand behind an INT8 convolution, which then writes float, and why.
+_FLOAT: Final = "what follows is computed in float"
+_RESIZED: Final = "quantised behind the upsampling, see qdq.py"
+WHY: Final = {
+    ("Relu", "Tanh"): _FLOAT, ("Tanh",): _FLOAT,  # a generator's tail without Conv10, and with it
+    ("Relu", "Div and Pow"): "the L2 norm of the GMM's features is float", ("Relu", "Reshape"): "theta's layer is float",
+    ("Add", "Resize"): _RESIZED, ("Add", "Relu", "Resize"): _RESIZED,
+}  # fmt: skip
 FOLLOWED: Final = {"Add", "Relu"}
 CHANNELS: Final = 4  # of which INT8 kernels take multiples without padding
 
@@ -152,7 +161,9 @@ def main(folders: list[str]) -> int:
             placements = check(read(Bundle.open(folder).graph("tryon")))
             print(f"{folder}: {len(placements)} INT8 convolutions, {sum(p.writes_int8 for p in placements)} write int8")
             for steps, count in Counter(p.epilogue for p in placements).most_common():
-                print(f"  {count:3} {' > '.join(steps)}{'' if steps in FUSED else '  (writes float)'}")
+                why = "" if steps in FUSED else f"  (writes float: {WHY.get(steps, 'NOT a known exception')})"
+                print(f"  {count:3} {' > '.join(steps)}{why}")
+                faulty |= steps not in FUSED and steps not in WHY
             for p in placements:
                 faulty |= bool(p.faults)
                 for fault in p.faults:

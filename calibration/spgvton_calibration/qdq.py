@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,56 @@ def quantise_weight(weight: Float, bias: Float, element_type: int) -> Int8Weight
     return Int8Weight(values, scale, bias)
 
 
+class _Insertion:
+    """The Q/DQ of one graph, as they are made: they are put into its order of computation at the end."""
+
+    def __init__(self, amax: Mapping[str, float]) -> None:
+        self._amax = amax
+        self.constants = [numpy_helper.from_array(np.zeros((), np.int8), "int8.zero")]
+        self.behind: dict[str, list[onnx.NodeProto]] = {}  # value -> its Q and DQ
+        self.before: dict[str, onnx.NodeProto] = {}  # output of a Conv -> the DequantizeLinear of its weight
+
+    def through_int8(self, reader: onnx.NodeProto, value: str, element_type: int) -> None:
+        """READER takes VALUE as int8 holds it."""
+        if value not in self.behind:
+            dtype = helper.tensor_dtype_to_np_dtype(element_type)
+            scale = usable_scale(self._amax[value], element_type).astype(dtype)
+            self.constants.append(numpy_helper.from_array(scale.reshape(()), f"{value}.scale"))
+            names = [f"{value}.scale", "int8.zero"]
+            self.behind[value] = [
+                helper.make_node("QuantizeLinear", [value, *names], [f"{value}.int8"], f"{value}.quantise"),
+                helper.make_node("DequantizeLinear", [f"{value}.int8", *names], [f"{value}.dq"], f"{value}.dequantise"),
+            ]
+        reader.input[:] = [f"{value}.dq" if i == value else i for i in reader.input]
+
+    def give_weight(self, conv: onnx.NodeProto, layer: Layer, weight: Int8Weight, element_type: int) -> None:
+        """CONV, that of LAYER, reads WEIGHT, and makes what its batch norm made."""
+        dtype = helper.tensor_dtype_to_np_dtype(element_type)
+        base = f"{layer.name}.weight"
+        self.constants += [
+            numpy_helper.from_array(weight.values, f"{base}.int8"),
+            numpy_helper.from_array(weight.scale.astype(dtype), f"{base}.scale"),
+            numpy_helper.from_array(np.zeros(len(weight.scale), np.int8), f"{base}.zero"),
+            numpy_helper.from_array(weight.bias.astype(dtype), f"{layer.name}.bias.folded"),
+        ]
+        names = [f"{base}.int8", f"{base}.scale", f"{base}.zero"]
+        dq = helper.make_node("DequantizeLinear", names, [f"{base}.dq"], f"{base}.dequantise", axis=0)
+        conv.input[:] = [conv.input[0], f"{base}.dq", f"{layer.name}.bias.folded"]
+        conv.output[0] = layer.output
+        self.before[conv.output[0]] = dq
+
+    def ordered(self, inputs: Iterable[str], nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+        """NODES with what was made."""
+        for value in inputs:
+            yield from self.behind.get(value, [])
+        for node in nodes:
+            if node.output[0] in self.before:
+                yield self.before[node.output[0]]
+            yield node
+            for value in node.output:
+                yield from self.behind.get(value, [])
+
+
 def insert(
     network: Network, layers: Collection[Layer], amax: Mapping[str, float], weights: Mapping[str, Int8Weight]
 ) -> onnx.ModelProto:
@@ -67,64 +117,23 @@ def insert(
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
     graph = model.graph
-    nodes = list(graph.node)
-    del graph.node[:]
-    made_by = {o: n for n in nodes for o in n.output}
-    constants: list[onnx.TensorProto] = []
-    dequantised: dict[str, list[onnx.NodeProto]] = {}  # value -> its Q and DQ
-
-    def through_int8(reader: onnx.NodeProto, value: str, element_type: int) -> None:
-        """READER takes VALUE as int8 holds it."""
-        if value not in dequantised:
-            scale = usable_scale(amax[value], element_type).astype(helper.tensor_dtype_to_np_dtype(element_type))
-            constants.append(numpy_helper.from_array(scale.reshape(()), f"{value}.scale"))
-            names = [f"{value}.scale", "int8.zero"]
-            dequantised[value] = [
-                helper.make_node("QuantizeLinear", [value, *names], [f"{value}.int8"], f"{value}.quantise"),
-                helper.make_node("DequantizeLinear", [f"{value}.int8", *names], [f"{value}.dq"], f"{value}.dequantise"),
-            ]
-        reader.input[:] = [f"{value}.dq" if i == value else i for i in reader.input]
-
-    dropped = set()
-    weight_nodes: dict[str, onnx.NodeProto] = {}  # output of the Conv -> the DequantizeLinear of its weight
+    made_by = {o: n for n in graph.node for o in n.output}
+    insertion = _Insertion(amax)
     for layer in layers:
-        kind = network.element_type(layer)
-        dtype = helper.tensor_dtype_to_np_dtype(kind)
-        conv, weight = made_by[layer.conv], weights[layer.name]
-        through_int8(conv, layer.source, kind)
+        kind, conv = network.element_type(layer), made_by[layer.conv]
+        insertion.through_int8(conv, layer.source, kind)
         if layer.residual is not None and layer.sum is not None:
-            through_int8(made_by[layer.sum], layer.residual, kind)
-        base = f"{layer.name}.weight"
-        zeros = np.zeros(len(weight.scale), np.int8)
-        constants += [
-            numpy_helper.from_array(weight.values, f"{base}.int8"),
-            numpy_helper.from_array(weight.scale.astype(dtype), f"{base}.scale"),
-            numpy_helper.from_array(zeros, f"{base}.zero"),
-            numpy_helper.from_array(weight.bias.astype(dtype), f"{layer.name}.bias.folded"),
-        ]
-        names = [f"{base}.int8", f"{base}.scale", f"{base}.zero"]
-        dq = helper.make_node("DequantizeLinear", names, [f"{base}.dq"], f"{base}.dequantise", axis=0)
-        conv.input[:] = [conv.input[0], f"{base}.dq", f"{layer.name}.bias.folded"]
-        if layer.norm is not None:
-            dropped.add(layer.norm)
-            conv.output[0] = layer.norm
-        weight_nodes[conv.output[0]] = dq
-
-    constants.append(numpy_helper.from_array(np.zeros((), np.int8), "int8.zero"))
-    for value in graph.input:
-        graph.node.extend(dequantised.get(value.name, []))
-    for node in nodes:
-        if node.op_type == "BatchNormalization" and node.output[0] in dropped:
-            continue
-        if node.output[0] in weight_nodes:
-            graph.node.append(weight_nodes[node.output[0]])
-        graph.node.append(node)
-        for value_name in node.output:
-            graph.node.extend(dequantised.get(value_name, []))
+            insertion.through_int8(made_by[layer.sum], layer.residual, kind)
+        insertion.give_weight(conv, layer, weights[layer.name], kind)
+    folded = {layer.norm for layer in layers}
+    kept = [n for n in graph.node if n.op_type != "BatchNormalization" or n.output[0] not in folded]
+    nodes = list(insertion.ordered([i.name for i in graph.input], kept))
+    del graph.node[:]
+    graph.node.extend(nodes)
     used = prune(graph)
-    kept = [t for t in (*graph.initializer, *constants) if t.name in used]
+    tensors = [t for t in (*graph.initializer, *insertion.constants) if t.name in used]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(tensors)
     for owner in (model, *model.functions):
         for opset in owner.opset_import:
             if opset.domain == "":

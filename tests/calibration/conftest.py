@@ -18,7 +18,7 @@ from spgvton_calibration.network import Network
 from spgvton_calibration.outcome import Outcome, Settings
 from spgvton_calibration.qdq import quantise_weight
 from spgvton_calibration.ranges import table_of
-from spgvton_export.fp16_bundle import convert_bundle
+from spgvton_export.fp16.bundle import convert_bundle
 from spgvton_export.samples import demo_samples
 from spgvton_training.data.layout import PAIRED, ClothFiles, PhotoFiles
 

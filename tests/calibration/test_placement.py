@@ -14,32 +14,31 @@ from test_qdq import block
 from spgvton.bundle import Bundle
 from spgvton_calibration import fusion
 from spgvton_calibration.network import Network
-from spgvton_calibration.placement import FUSED, check, main
+from spgvton_calibration.norm_folding import fold_norms_behind_relu
+from spgvton_calibration.placement import FUSED, WHY, check, main
 from spgvton_calibration.qdq import insert, quantise_weight
 
 FLOAT, FLOAT16 = TensorProto.FLOAT, TensorProto.FLOAT16
-# What stands behind an INT8 convolution that writes float, and why it may.
-EXCEPTIONS = {
-    ("Relu", "BatchNormalization"),  # the GMM's order: the norm's shift cannot pass the next layer's zero padding
-    ("Relu", "Tanh"), ("Tanh",), ("Relu", "Div and Pow"), ("Relu", "Reshape"),  # attention, L2 norm and correlation are float
-    ("Add", "Resize"), ("Add", "Relu", "Resize"),  # quantised behind the upsampling (see qdq.py)
-}  # fmt: skip
 
 
 def quantised(network: Network) -> onnx.ModelProto:
-    """Every layer that may be in INT8, in INT8; the ranges play no part here."""
+    """Every layer that may be in INT8, in INT8, with one range for all that is of the size of theirs."""
     chosen = [x for x in network.layers if not x.ends]
     weights = {x.name: quantise_weight(*network.weights(x), network.element_type(x)) for x in chosen}
-    return insert(network, chosen, {t: 1.0 for x in chosen for t in x.tensors}, weights)
+    return insert(network, chosen, {t: 8.0 for x in chosen for t in x.tensors}, weights)
 
 
 @pytest.mark.parametrize("name", ["mini", None], ids=["mini", "default"])
 def test_the_shipped_networks(name: str | None) -> None:
     network = Network(Bundle.open(name).graph("tryon"))
-    placements = check(quantised(network))
+    model = quantised(network)
+    behind_relu = [p.conv for p in check(model) if p.epilogue == ("Relu", "BatchNormalization")]
+    assert len(behind_relu) == 8  # four in each of the GMM's two feature extractions
+    placements = check(fold_norms_behind_relu(model))
     assert len(placements) == sum(not x.ends for x in network.layers) > 40
     assert not [p for p in placements if p.faults]
-    assert {p.epilogue for p in placements} - FUSED <= EXCEPTIONS
+    assert {p.epilogue for p in placements} - FUSED <= set(WHY)
+    assert all(p.writes_int8 for p in placements if p.conv in behind_relu)
     kinds = Counter(p.writes_int8 for p in placements)
     assert kinds[True] > kinds[False]
 

@@ -28,7 +28,7 @@ import numpy as np
 from spgvton.backends.samples import live_samples
 from spgvton.bundle import PAIRS, PARSER, WEIGHTS, Bundle, shipped
 from spgvton.errors import UsageError
-from spgvton_export.fp16_bundle import convert_bundle
+from spgvton_export.fp16.bundle import convert_bundle
 from spgvton_export.parser_export import convert_parser
 from spgvton_export.samples import data_samples, demo_samples
 

@@ -19,8 +19,8 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton.version import __version__
 from spgvton_export.folding import fold, remove_metadata, store_half
-from spgvton_export.fp16_bundle import load_graph
-from spgvton_export.fp16_graph import convert, emulate
+from spgvton_export.fp16.bundle import load_graph
+from spgvton_export.fp16.graph import convert, emulate
 from spgvton_export.parity import differences
 from spgvton_export.rewrites.softmax import spell_out_softmax
 

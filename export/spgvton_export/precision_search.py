@@ -4,8 +4,8 @@
   python -m spgvton_export.precision_search --bundle bundles/mini --limit 0.0005 --out bundles/mini-mixed
 
 Networks of TensorRT 11 and TensorRT-RTX are strongly typed: precision is the graph's, and no builder flag can lift a layer to
-float32 as `polygraphy debug precision` did. So each trial converts the graph anew (fp16_graph.convert), some nodes kept, with
-the casts that this needs, rounds every float16 value as a GPU does (fp16_graph.emulate) and is run by ONNX Runtime.
+float32 as `polygraphy debug precision` did. So each trial converts the graph anew (fp16.graph.convert), some nodes kept, with
+the casts that this needs, rounds every float16 value as a GPU does (fp16.graph.emulate) and is run by ONNX Runtime.
 
 The error is the mean absolute difference of the worst output, as a share of its full scale; a value that float16 cannot hold
 counts as infinite. The nodes are found by delta debugging (Zeller and Hildebrandt 2002, "Simplifying and isolating
@@ -34,9 +34,9 @@ from spgvton.backends.onnxruntime import session_options
 from spgvton.backends.samples import live_samples
 from spgvton.bundle import MODES, WEIGHTS, Bundle
 from spgvton.errors import SpgvtonError, UsageError
-from spgvton_export.fp16_bundle import convert_bundle, load_graph
-from spgvton_export.fp16_check import FULL_SCALE, TOLERANCE, Error, run_session
-from spgvton_export.fp16_graph import FLOAT, LAYERS, Float16Graph, convert, emulate
+from spgvton_export.fp16.bundle import convert_bundle, load_graph
+from spgvton_export.fp16.check import FULL_SCALE, TOLERANCE, Error, run_session
+from spgvton_export.fp16.graph import FLOAT, LAYERS, Float16Graph, convert, emulate
 from spgvton_export.samples import Sample, demo_samples
 from spgvton_export.shared_weights import stored_name
 

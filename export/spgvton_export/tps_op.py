@@ -78,12 +78,20 @@ def symbolic(
 
 @cache
 def _body(attributes: TpsAttributes) -> onnx.FunctionProto:
-    grid_size, align_corners, padding_mode = attributes
-    points = control_points(grid_size)[:, :, None].astype(np.float32)
-    points_x = numpy_helper.from_array(points[0], "control_points_x")
-    points_y = numpy_helper.from_array(points[1], "control_points_y")
-    transposed_inverse = numpy_helper.from_array(inverse(grid_size).T.astype(np.float32), "inverse")
-    corners = int(align_corners)
+    points = control_points(attributes.grid_size)[:, :, None].astype(np.float32)
+    function = _scripted(
+        numpy_helper.from_array(points[0], "control_points_x"), numpy_helper.from_array(points[1], "control_points_y"),
+        numpy_helper.from_array(inverse(attributes.grid_size).T.astype(np.float32), "inverse"),
+        attributes.padding, int(attributes.align_corners),
+    )  # fmt: skip
+    _prefix_names(function)
+    return function
+
+
+def _scripted(
+    points_x: onnx.TensorProto, points_y: onnx.TensorProto, transposed_inverse: onnx.TensorProto, padding_mode: str,
+    corners: int,
+) -> onnx.FunctionProto:  # fmt: skip
     lowest = 1e-12  # log's argument where r = 0; r^2 log r^2 is 0 there all the same
 
     # The terms depend on H and W alone: ONNX Runtime folds them into one constant where image's shape is static.
@@ -138,9 +146,7 @@ def _body(attributes: TpsAttributes) -> onnx.FunctionProto:
         )
         return op.CastLike(tps_warped, tps_image)
 
-    function = TpsGridSample.to_function_proto()
-    _prefix_names(function)
-    return function
+    return TpsGridSample.to_function_proto()
 
 
 def _prefix_names(function: onnx.FunctionProto) -> None:

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from spgvton.bundle import Bundle
 from spgvton.engine.build import Options, build
 from spgvton.errors import SpgvtonError
-from spgvton_export.fp16_bundle import convert_bundle, load_graph
-from spgvton_export.fp16_graph import convert
+from spgvton_export.fp16.bundle import convert_bundle, load_graph
+from spgvton_export.fp16.graph import convert
 from spgvton_export.precision_search import Trials, _shrink, main, samples_of, search, search_bundle, told
 
 FLOAT = TensorProto.FLOAT

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from spgvton.bundle import WEIGHTS, Bundle
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton_export import parity
-from spgvton_export.fp16_bundle import load_graph
+from spgvton_export.fp16.bundle import load_graph
 from spgvton_export.rewrites import REWRITES, check_names, split_and_rewrite, upsampling, winograd
 from spgvton_export.rewrites.check import compare_split, run_all
 from spgvton_export.rewrites.dependence import depends_on

@@ -13,6 +13,8 @@ import pytest
 
 import spgvton
 from spgvton.cli import doctor, main
+from spgvton.doctor import gpu_checks
+from spgvton.doctor.check import Check, check_import
 
 RUNTIME = Path(spgvton.__file__).parents[1]
 CHECKS = {
@@ -62,11 +64,11 @@ def test_broken_native_packages_are_told_apart_from_missing_ones(
     (tmp_path / "tensorrt_rtx.py").write_text("import os; os.abort()")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    broken = doctor.check_tensorrt()
+    broken = gpu_checks.check_tensorrt()
     assert broken.status == "problem"
     assert "libnvinfer" in broken.detail
-    assert doctor.check_tensorrt_rtx().status == "problem"  # aborts its own process, not this one
-    assert doctor._check_import("no_such_module", "install it").status == "missing"
+    assert gpu_checks.check_tensorrt_rtx().status == "problem"  # aborts its own process, not this one
+    assert check_import("no_such_module", "install it").status == "missing"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +88,8 @@ def test_nvcc_that_is_newer_than_the_driver(
             version._obj.value = driver
             return 0
 
-    monkeypatch.setattr(doctor.ctypes, "CDLL", lambda name: Driver())
-    found = doctor.check_nvcc()
+    monkeypatch.setattr(gpu_checks.ctypes, "CDLL", lambda name: Driver())
+    found = gpu_checks.check_nvcc()
     assert found.status == status
     assert (f"driver is for CUDA {driver // 1000}.8" in found.detail) == (status == "problem")
 
@@ -97,7 +99,7 @@ def test_a_check_that_hangs_or_raises() -> None:
 
     assert doctor._in_time(lambda: time.sleep(2), 0.05) is None
 
-    def explode() -> doctor.Check:
+    def explode() -> Check:
         raise RuntimeError("boom\nsecond line")
 
     found = doctor.guarded("x", explode, required=True)
@@ -106,5 +108,5 @@ def test_a_check_that_hangs_or_raises() -> None:
 
 
 def test_table_puts_the_advice_under_its_line() -> None:
-    text = doctor.table([doctor.Check("a", "ok", "fine"), doctor.Check("b", "missing", "gone", "get it")])
+    text = doctor.table([Check("a", "ok", "fine"), Check("b", "missing", "gone", "get it")])
     assert text.splitlines()[-1].strip() == "-> get it"

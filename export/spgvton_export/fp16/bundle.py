@@ -17,8 +17,8 @@ from spgvton.bundle import MANIFEST, WEIGHTS, Bundle, derived_manifest, write_ma
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton.machine import cores, cpu_model
-from spgvton_export.fp16_check import LAYERED, Candidate, Report, expose, latency, measure, warp_graph
-from spgvton_export.fp16_graph import Float16Graph, convert, emulate, to_float16
+from spgvton_export.fp16.check import LAYERED, Candidate, Report, expose, latency, measure, warp_graph
+from spgvton_export.fp16.graph import Float16Graph, convert, emulate, to_float16
 from spgvton_export.samples import Sample
 from spgvton_export.shared_weights import attach_weights, stored_name
 
@@ -54,7 +54,7 @@ def half_weights(source: Path, names: set[str]) -> bytes:
 
 
 def _candidate(name: str, graph: Float16Graph, folder: Path, scratch: Path) -> Candidate:
-    """Write the graph that is compared with float32 (see fp16_check) into SCRATCH, beside a copy of the weights."""
+    """Write the graph that is compared with float32 (see check.py) into SCRATCH, beside a copy of the weights."""
     layered = name in LAYERED
     rounded, types = emulate(graph)
     reference = scratch / f"{name}.reference.onnx" if layered else None
@@ -88,9 +88,9 @@ def convert_bundle(
 ) -> tuple[Bundle, Report]:
     """Write bundle SOURCE (float32) into folder OUT, computing in float16, measured on SAMPLES.
 
-    inputs: where the samples come from, for bundle.json; the live graph is measured on the shipped demo in any case. seconds: how long both joint graphs are timed. Which operators stay float32 is said in fp16_graph.py; keep_layers: and these layers (precision_search).
+    inputs: where the samples come from, for bundle.json; the live graph is measured on the shipped demo in any case. seconds: how long both joint graphs are timed. Which operators stay float32 is said in graph.py; keep_layers: and these layers (precision_search).
     Raises SpgvtonError for a bundle that is not float32, a foreign or damaged graph, a weight or an activation beyond
-    float16's range, or an output that differs from float32 by more than fp16_check.TOLERANCE. The manifest, written last,
+    float16's range, or an output that differs from float32 by more than check.TOLERANCE. The manifest, written last,
     makes a folder a bundle, so nothing of this leaves one.
     """
     if source.precision != "fp32":

@@ -1,7 +1,7 @@
 """Proof of a float16 bundle: error of every output and of every layer against float32, on real inputs.
 
 Each graph is fed what the float32 chain feeds it. Two float16 runs are compared with the float32 bundle, and both must
-pass: the graph with every rounding written out (fp16_graph.emulate), which also gives the layers, and the file itself in
+pass: the graph with every rounding written out (fp16.graph.emulate), which also gives the layers, and the file itself in
 ONNX Runtime, which folds batch norm into float16 weights.
 """
 
@@ -22,7 +22,7 @@ from tqdm import tqdm
 from spgvton.backends.onnxruntime import session_options
 from spgvton.bundle import GRAPHS, MODES, Bundle
 from spgvton.errors import SpgvtonError
-from spgvton_export.fp16_graph import LARGEST
+from spgvton_export.fp16.graph import LARGEST
 from spgvton_export.samples import Sample
 
 Array = NDArray[Any]

@@ -17,9 +17,9 @@ they also read all weights into the graph.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import onnx
@@ -151,46 +151,75 @@ def convert(model: onnx.ModelProto, keep: Collection[str] = (), keep_layers: Col
     types = element_types(model)
     if FLOAT16 in types.values():
         raise SpgvtonError("the graph computes in float16 already: give the bundle that it was made of")
-    constants = {t.name: t for t in model.graph.initializer if t.data_type == FLOAT}
-    free = {*constants, *weights}  # available in either type
-
     if keep_layers:
         named = _layer_names(model, weights, {o for n in model.graph.node for o in n.output})
         keep = {*keep, *(value for value, layer in named.items() if layer in keep_layers)}
-    halved: set[str] = set()  # nodes that compute in float16, by first output
-    values: set[str] = set()  # values that are float16
-    for node in model.graph.node:
-        if node.output[0] in keep:
-            continue
-        inputs = [i for i in _data_inputs(node) if types[i] == FLOAT and i not in free]
-        follows = node.op_type in _FOLLOW and inputs and all(i in values for i in inputs)
-        if node.domain == "" and (node.op_type in LAYERS or follows):
-            halved.add(node.output[0])
-            values.update(o for o in node.output if o and types[o] == FLOAT)
-        elif node.domain == "" and node.op_type in _FLOAT32_INSIDE:
-            values.update(node.output)
-    if not halved:
-        raise SpgvtonError("the graph has no convolution: there is nothing to compute in float16")
-
-    used = {i for n in model.graph.node if n.output[0] in halved for i in n.input if i in weights}
+    constants = {t.name: t for t in model.graph.initializer if t.data_type == FLOAT}
+    chosen = _choose(model.graph.node, types, {*constants, *weights}, keep)
+    half_weights = _half_weights(model.graph.node, weights, chosen)
     writer = _Writer(constants)
-    half_weights = {}
-    for name, tensor in weights.items():
-        half_weights[name] = onnx.TensorProto()
-        half_weights[name].CopyFrom(tensor)
-        if tensor.data_type == FLOAT:
-            half_weights[name].data_type = FLOAT16 if name in used else FLOAT
-            writer.known(name, half_weights[name].data_type, name)
+    for name, tensor in half_weights.items():
+        if tensor.data_type in (FLOAT, FLOAT16):
+            writer.known(name, tensor.data_type, name)
     for i in model.graph.input:
         if i.name not in weights and types[i.name] == FLOAT:
             writer.known(i.name, FLOAT, i.name)
+    float32 = _write(model.graph, types, chosen, writer)
+    return Float16Graph(
+        _assembled(model, writer, half_weights), half_weights, model, _layer_names(model, weights, chosen.values),
+        dict(sorted(float32.items())),
+    )  # fmt: skip
 
-    outputs = {o.name for o in model.graph.output}
+
+class _Chosen(NamedTuple):
+    """nodes: those that compute in float16, by first output. values: those that are float16."""
+
+    nodes: set[str]
+    values: set[str]
+
+
+def _choose(
+    nodes: Iterable[onnx.NodeProto], types: Mapping[str, int], free: Collection[str], keep: Collection[str]
+) -> _Chosen:
+    """See the module. free: values that are to be had in either type. Raises SpgvtonError where nothing is chosen."""
+    chosen = _Chosen(set(), set())
+    for node in nodes:
+        if node.output[0] in keep:
+            continue
+        inputs = [i for i in _data_inputs(node) if types[i] == FLOAT and i not in free]
+        follows = node.op_type in _FOLLOW and inputs and all(i in chosen.values for i in inputs)
+        if node.domain == "" and (node.op_type in LAYERS or follows):
+            chosen.nodes.add(node.output[0])
+            chosen.values.update(o for o in node.output if o and types[o] == FLOAT)
+        elif node.domain == "" and node.op_type in _FLOAT32_INSIDE:
+            chosen.values.update(node.output)
+    if not chosen.nodes:
+        raise SpgvtonError("the graph has no convolution: there is nothing to compute in float16")
+    return chosen
+
+
+def _half_weights(
+    nodes: Iterable[onnx.NodeProto], weights: Mapping[str, onnx.TensorProto], chosen: _Chosen
+) -> dict[str, onnx.TensorProto]:
+    """WEIGHTS, those that float16 nodes read as FLOAT16."""
+    used = {i for n in nodes if n.output[0] in chosen.nodes for i in n.input if i in weights}
+    made = {}
+    for name, tensor in weights.items():
+        made[name] = onnx.TensorProto()
+        made[name].CopyFrom(tensor)
+        if tensor.data_type == FLOAT and name in used:
+            made[name].data_type = FLOAT16
+    return made
+
+
+def _write(graph: onnx.GraphProto, types: Mapping[str, int], chosen: _Chosen, writer: _Writer) -> dict[str, int]:
+    """GRAPH's nodes into WRITER, with their casts. Returns operator -> number of nodes that still compute in float32."""
+    outputs = {o.name for o in graph.output}
     float32: dict[str, int] = {}
-    for source in model.graph.node:
+    for source in graph.node:
         node = onnx.NodeProto()
         node.CopyFrom(source)
-        half = source.output[0] in halved
+        half = source.output[0] in chosen.nodes
         data = set(_data_inputs(source))
         touches = False
         for j, name in enumerate(source.input):
@@ -203,7 +232,7 @@ def convert(model: onnx.ModelProto, keep: Collection[str] = (), keep_layers: Col
                 continue
             touches = True
             made = FLOAT16 if half else FLOAT
-            final = FLOAT if name in outputs or name not in values else FLOAT16
+            final = FLOAT if name in outputs or name not in chosen.values else FLOAT16
             if made == final:
                 writer.known(name, made, name)
                 continue
@@ -213,8 +242,11 @@ def convert(model: onnx.ModelProto, keep: Collection[str] = (), keep_layers: Col
             writer.known(name, final, name)
         if touches and not half:
             float32[source.op_type] = float32.get(source.op_type, 0) + 1
+    return float32
 
-    layers = _layer_names(model, weights, values)
+
+def _assembled(model: onnx.ModelProto, writer: _Writer, weights: Mapping[str, onnx.TensorProto]) -> onnx.ModelProto:
+    """MODEL with the nodes and constants of WRITER, its inputs of the types of WEIGHTS. Raises SpgvtonError where types do not fit."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
@@ -225,10 +257,10 @@ def convert(model: onnx.ModelProto, keep: Collection[str] = (), keep_layers: Col
     del graph.initializer[:]
     graph.initializer.extend(initialisers)
     for i in graph.input:
-        if i.name in half_weights:
-            i.type.tensor_type.elem_type = half_weights[i.name].data_type
+        if i.name in weights:
+            i.type.tensor_type.elem_type = weights[i.name].data_type
     element_types(result)  # strongly typed, or an error
-    return Float16Graph(result, half_weights, model, layers, dict(sorted(float32.items())))
+    return result
 
 
 def emulate(converted: Float16Graph) -> tuple[onnx.ModelProto, dict[str, onnx.TensorProto]]:

@@ -23,10 +23,10 @@ from polygraphy.tools.args import util as args_util
 from polygraphy.tools.args.base import ArgGroups, BaseArgs, BaseRunnerArgs
 from polygraphy.tools.script import make_invocable
 
-from spgvton_export.polygraphy_errors import one_line
+from spgvton_export.polygraphy.errors import one_line
 
-LOADERS: Final = "spgvton_export.polygraphy_loaders"
-RUNNER: Final = "spgvton_export.polygraphy_torch"
+LOADERS: Final = "spgvton_export.polygraphy.loaders"
+RUNNER: Final = "spgvton_export.polygraphy.runner"
 
 
 def argument_groups() -> list[BaseArgs]:
@@ -70,7 +70,7 @@ class SpgvtonBundleArgs(BaseArgs):
     def graph(self) -> str:
         """The bundle's graph that the model on the command line is. Ends the command with one line when it is none."""
         from spgvton.bundle import Bundle
-        from spgvton_export.polygraphy_loaders import graph_for, inputs_of
+        from spgvton_export.polygraphy.loaders import graph_for, inputs_of
 
         model = self.arg_groups[ModelArgs]
         with one_line():

@@ -21,9 +21,9 @@ from spgvton.bundle import GRAPHS, MODES, Bundle
 from spgvton.engine import flavour
 from spgvton.engine.graph import prepare
 from spgvton.errors import SpgvtonError
-from spgvton_export.fp16_bundle import load_graph
-from spgvton_export.fp16_check import Chain, warp_graph
-from spgvton_export.polygraphy_errors import one_line
+from spgvton_export.fp16.bundle import load_graph
+from spgvton_export.fp16.check import Chain, warp_graph
+from spgvton_export.polygraphy.errors import one_line
 from spgvton_export.samples import demo_samples
 
 Shape = Sequence[Any]  # an int per axis; anything else where the size is dynamic

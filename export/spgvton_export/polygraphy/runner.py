@@ -13,7 +13,7 @@ from polygraphy.common import TensorMetadata
 from spgvton.bundle import MODES, WEIGHTS, Bundle
 from spgvton_export.cli import real_inputs, real_live_inputs
 from spgvton_export.graphs import graphs, live_graphs
-from spgvton_export.polygraphy_errors import one_line
+from spgvton_export.polygraphy.errors import one_line
 from spgvton_training.checkpoint import Checkpoint
 
 

@@ -24,7 +24,7 @@ from spgvton.backends.onnxruntime import open_graph, session_options
 from spgvton.bundle import PAIRS, WEIGHTS, Bundle
 from spgvton.files import make_folder
 from spgvton.machine import cpu_model
-from spgvton_export.fp16_bundle import load_graph
+from spgvton_export.fp16.bundle import load_graph
 from spgvton_export.rewrites import REWRITES, split_and_rewrite
 from spgvton_export.rewrites.check import Values, feed, run_all
 from spgvton_export.samples import demo_samples

@@ -20,7 +20,6 @@ Runtime's, plugin, FP16 and INT8, sessions one after another, 10,000 replays, li
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
@@ -29,35 +28,23 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from spgvton import machine
 from spgvton.cli import backend
-from spgvton.engine.flavour import JETSON, MODULES
+from spgvton.doctor import gpu_checks
+from spgvton.doctor.check import Check, check_import, first_line, version
+from spgvton.engine.flavour import MODULES
 from spgvton.errors import SpgvtonError, UsageError
 
-Status = Literal["ok", "missing", "problem"]
-TIMEOUT_S: Final = 30.0
 CAMERA_S: Final = 5.0
 MIN_FREE_GIB: Final = 1.0
-
-
-@dataclass
-class Check:
-    """One line of the table. required: the CPU path does not work without it."""
-
-    name: str
-    status: Status
-    detail: str
-    advice: str = ""
-    required: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +98,7 @@ def _opencv() -> tuple[Any, dict[str, str]]:
 
 def check_opencv() -> Check:
     cv2, parts = _opencv()
-    flavours = [d for d in machine.DISTRIBUTIONS["cv2"] if _version(d)]
+    flavours = [d for d in machine.DISTRIBUTIONS["cv2"] if version(d)]
     detail = f"{cv2.__version__} ({', '.join(flavours) or 'from the system'}); " + ", ".join(
         f"{name} {value}" for name, value in parts.items()
     )
@@ -175,113 +162,20 @@ def check_gstreamer() -> Check:
     if not tool:
         advice = "for CSI cameras on Jetson only: apt-get install gstreamer1.0-tools gstreamer1.0-plugins-good"
         return Check("gst-launch-1.0", "missing", "not on PATH", advice)
-    return Check("gst-launch-1.0", "ok", _first_line([tool, "--version"]))
-
-
-def _first_line(command: list[str], pattern: str = "") -> str:
-    """The first line of a tool's output that holds PATTERN; "" when the tool fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return next((line.strip() for line in done.stdout.splitlines() if pattern in line and line.strip()), "")
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _check_import(module: str, advice: str) -> Check:
-    """Import a native package in a process of its own: a broken one may abort it."""
-    if importlib.util.find_spec(module.partition(".")[0]) is None:
-        return Check(module, "missing", "not installed", advice)
-    code = f"import {module} as m, sys; v = getattr(m, '__version__', None) or getattr(m, 'VERSION_TEXT', ''); print(v)"
-    if module == "pycuda.driver":
-        code = "import pycuda, pycuda.driver; print(pycuda.VERSION_TEXT)"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.SubprocessError:
-        return Check(module, "problem", f"import takes more than {TIMEOUT_S:.0f} s", "reinstall it")
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return Check(
-            module,
-            "problem",
-            f"installed, but its import fails: {last[:160]}",
-            "install the NVIDIA driver and libraries it names",
-        )
-    return Check(module, "ok", done.stdout.strip())
+    return Check("gst-launch-1.0", "ok", first_line([tool, "--version"]))
 
 
 def check_openvino() -> Check:
-    return _check_import("openvino", "a faster back end on many CPUs: pip install 'spgvton[openvino]'")
-
-
-def check_tensorrt() -> Check:
-    advice = "for NVIDIA GPUs, on the machine with the GPU: pip install 'spgvton[tensorrt]'"
-    return _check_import("tensorrt", f"on Jetson {JETSON}" if "Jetson" in (machine.gpu() or "") else advice)
-
-
-def check_tensorrt_rtx() -> Check:
-    return _check_import(
-        "tensorrt_rtx", "for desktop RTX GPUs; builds without one: pip install 'spgvton[tensorrt-rtx]'"
-    )
-
-
-def check_pycuda() -> Check:
-    advice = "to run TensorRT's engines (not to build them): pip install 'spgvton[cuda]'; it is compiled: nvcc, g++, python3-dev"
-    return _check_import("pycuda.driver", advice)
-
-
-def check_cuda_driver() -> Check:
-    advice = "for NVIDIA GPUs only: install the NVIDIA driver; nvidia-smi must list the GPU"
-    try:
-        library = ctypes.CDLL("libcuda.so.1" if sys.platform == "linux" else "nvcuda.dll")
-    except OSError:
-        return Check("CUDA driver", "missing", "no libcuda", advice)
-    status = library.cuInit(0)
-    supports = "driver for CUDA {}.{}".format(*_driver_version(library))
-    if status:
-        return Check("CUDA driver", "problem", f"{supports}, but cuInit fails with error {status}", advice)
-    return Check("CUDA driver", "ok", f"{supports}; {machine.gpu() or 'GPU not named by nvidia-smi'}")
-
-
-def _driver_version(library: Any) -> tuple[int, int]:
-    version = ctypes.c_int()
-    library.cuDriverGetVersion(ctypes.byref(version))
-    return version.value // 1000, version.value % 1000 // 10
-
-
-def check_nvcc() -> Check:
-    """A toolkit of a newer major version than the driver's makes plugins that fail at their first launch (error 35)."""
-    tool = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
-    if not tool:
-        advice = "only to build the TensorRT plugin and PyCUDA: install the CUDA toolkit"
-        return Check("nvcc", "missing", "not on PATH", advice)
-    line = _first_line([tool, "--version"], "release")
-    detail, release = f"{line} ({tool})", re.search(r"release (\d+)", line)
-    try:
-        driver = _driver_version(ctypes.CDLL("libcuda.so.1"))
-    except OSError:
-        return Check("nvcc", "ok", detail)
-    if release and int(release.group(1)) > driver[0]:
-        advice = f"what it compiles does not run here: use CUDA {driver[0]}'s nvcc for the plugin, or a newer driver"
-        return Check("nvcc", "problem", f"{detail}, but the driver is for CUDA {driver[0]}.{driver[1]}", advice)
-    return Check("nvcc", "ok", detail)
+    return check_import("openvino", "a faster back end on many CPUs: pip install 'spgvton[openvino]'")
 
 
 def check_torch() -> Check:
-    version = _version("torch")
-    if version is None:
+    found = version("torch")
+    if found is None:
         return Check(
             "torch", "missing", "not installed; the runtime never needs it", "to train: pip install 'spgvton[train]'"
         )
-    return Check("torch", "ok", f"{version} (for training only)")
+    return Check("torch", "ok", f"{found} (for training only)")
 
 
 def check_disk() -> Check:
@@ -351,11 +245,11 @@ def examine(bundle: str | None = None) -> list[Check]:
         ("cameras", check_cameras, False),
         ("gst-launch-1.0", check_gstreamer, False),
         ("openvino", check_openvino, False),
-        ("CUDA driver", check_cuda_driver, False),
-        ("nvcc", check_nvcc, False),
-        ("tensorrt", check_tensorrt, False),
-        ("tensorrt_rtx", check_tensorrt_rtx, False),
-        ("pycuda.driver", check_pycuda, False),
+        ("CUDA driver", gpu_checks.check_cuda_driver, False),
+        ("nvcc", gpu_checks.check_nvcc, False),
+        ("tensorrt", gpu_checks.check_tensorrt, False),
+        ("tensorrt_rtx", gpu_checks.check_tensorrt_rtx, False),
+        ("pycuda.driver", gpu_checks.check_pycuda, False),
         ("torch", check_torch, False),
     ]
     return [guarded(name, check, required=required) for name, check, required in plan]

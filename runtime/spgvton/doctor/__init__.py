@@ -1,1 +1,1 @@
-"""What `spgvton doctor --gpu` does, one step a module; spgvton.doctor.steps has their order."""
+"""Lines of `spgvton doctor` (check.py, gpu_checks.py), and the steps of `spgvton doctor --gpu`, one a module, ordered by steps.py."""

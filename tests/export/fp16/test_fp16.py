@@ -24,10 +24,10 @@ from spgvton.engine.graph import prepare
 from spgvton.engine.parts import FRAME, GARMENT
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
-from spgvton_export import fp16_check
-from spgvton_export.fp16_bundle import convert_bundle, half_weights, load_graph
-from spgvton_export.fp16_check import Chain, Error, Report, open_session, run_session, warp_graph
-from spgvton_export.fp16_graph import convert, element_types, emulate, to_float16
+from spgvton_export.fp16 import check
+from spgvton_export.fp16.bundle import convert_bundle, half_weights, load_graph
+from spgvton_export.fp16.check import Chain, Error, Report, open_session, run_session, warp_graph
+from spgvton_export.fp16.graph import convert, element_types, emulate, to_float16
 from spgvton_export.samples import demo_samples
 from spgvton_training.checkpoint import Checkpoint
 
@@ -121,7 +121,7 @@ def test_error_is_small_and_recorded(half: tuple[Bundle, Report]) -> None:
             assert error["max"] < limit or output == "semantic", "of labels the number does not matter"
     assert any(e["max"] > 0 for outputs in recorded["outputs"].values() for e in outputs.values()), "it is float16"
     worst = recorded["worst_layers"]
-    assert len(worst) == fp16_check.WORST and worst[0]["relative_rms"] >= worst[-1]["relative_rms"] > 0
+    assert len(worst) == check.WORST and worst[0]["relative_rms"] >= worst[-1]["relative_rms"] > 0
     assert {name.partition(".")[0] for name in report.layers["tryon"]} == {"g1", "g2", "gmm1", "g3"}
     assert recorded["largest_activation"]["value"] < 65504
     assert bundle.manifest["onnxruntime_cpu"]["ratio"] > 0
@@ -283,7 +283,7 @@ def test_weight_beyond_range_is_named(source: Bundle, tmp_path: Path) -> None:
 
 
 def test_error_above_tolerance_names_layers(source: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fp16_check, "TOLERANCE", 1e-9)
+    monkeypatch.setattr(check, "TOLERANCE", 1e-9)
     with pytest.raises(SpgvtonError, match=r"differs from float32 by .*; worst layers: \w+\.\w+") as e:
         convert_bundle(source, tmp_path / "b", SAMPLES[:1], inputs="x")
     assert "\n" not in str(e.value) and not (tmp_path / "b" / MANIFEST).exists()
@@ -334,7 +334,7 @@ def test_verb(
 
 
 def test_conversion_needs_no_torch() -> None:
-    code = "import sys, spgvton_export.cli, spgvton_export.fp16_bundle; sys.exit('torch' in sys.modules)"
+    code = "import sys, spgvton_export.cli, spgvton_export.fp16.bundle; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], check=False, env={"PYTHONPATH": ":".join(sys.path)}).returncode
         == 0

@@ -17,8 +17,8 @@ from polygraphy.tools import main
 
 from spgvton.bundle import GRAPHS, Bundle, shipped
 from spgvton.errors import SpgvtonError
-from spgvton_export.fp16_bundle import convert_bundle
-from spgvton_export.polygraphy_loaders import RealInputs, graph_for, inputs_of
+from spgvton_export.fp16.bundle import convert_bundle
+from spgvton_export.polygraphy.loaders import RealInputs, graph_for, inputs_of
 from spgvton_export.samples import demo_samples
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "polygraphy.md"
@@ -30,7 +30,7 @@ def entry_point() -> None:
     """Polygraphy finds the extension by the installed package's metadata alone."""
     (found,) = metadata.entry_points(group="polygraphy.run.plugins", name="spgvton") or (None,)
     assert found, "the package was installed before it had this extension: pip install -e '.[dev]'"
-    assert found.value == "spgvton_export.polygraphy_args:argument_groups"
+    assert found.value == "spgvton_export.polygraphy.arguments:argument_groups"
 
 
 @pytest.fixture(scope="module")

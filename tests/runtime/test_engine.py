@@ -27,6 +27,7 @@ from onnx import TensorProto, helper
 from override import main
 
 from spgvton.bundle import GRAPHS, MODES, WEIGHTS, Bundle, shipped, write_manifest
+from spgvton.cli import build as build_verb
 from spgvton.engine import build as build_module
 from spgvton.engine import cache
 from spgvton.engine.build import Options, build, check_memory
@@ -539,6 +540,30 @@ def test_who_waited_finds_the_engine(bundle: Bundle, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(cache, "only_builder", other_first)
     assert build(bundle, options).cache == "hit"
+
+
+def test_fp16_of_a_float_bundle_is_made_first(
+    rtx: Any, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = bundle_of(tmp_path / "half", warp_model(True), "fp16")
+    monkeypatch.setattr(build_verb.Bundle, "open", lambda _: bundle)
+    monkeypatch.setattr(build_verb, "in_half", lambda source: half if source is bundle else None)
+    arguments = [
+        "build",
+        "--backend",
+        RTX,
+        "--precision",
+        "fp16",
+        "--sm",
+        "86",
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
+    assert main(arguments) == 0
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout)["precision"] == "fp16"
+    assert stderr.startswith(f"spgvton build: {bundle.folder.name} in float16: {half.folder}\n")
 
 
 def test_command_line(rtx: Any, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

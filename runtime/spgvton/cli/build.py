@@ -1,6 +1,7 @@
 """Build a TensorRT engine from a bundle, or find it in the cache.
 
-The precision is that of the bundle's graphs: TensorRT networks are strongly typed, nothing is converted here. Beside each
+The precision is that of the bundle's graphs, since TensorRT networks are strongly typed; of a float32 bundle --precision fp16
+makes the float16 one first, once, as `spgvton export --precision fp16` does, and keeps it beside the engines. Beside each
 engine lies a JSON file that says what it was built from; when any of that changes the engine is built again, and the
 reason is told.
 
@@ -10,7 +11,8 @@ else the function.
 
 examples:
   spgvton build --precision fp32 --plugin build/native/libspgvton_plugin.so
-  spgvton build --bundle bundles/mini-fp16 --precision fp16 --backend tensorrt-rtx --sm 86 89
+  spgvton build --precision fp16 --backend tensorrt-rtx --sm 86 89
+  spgvton build --bundle bundles/mini-int8 --precision int8
   spgvton build --bundle bundles/parser-fp16 --precision fp16     human_parser.onnx of spgvton export --parser
 """
 
@@ -24,6 +26,7 @@ from pathlib import Path
 from spgvton.bundle import GRAPHS, PARSER, Bundle
 from spgvton.engine.build import Built, Options, build, explain
 from spgvton.engine.flavour import MODULES, WARPS
+from spgvton.engine.half import in_half
 from spgvton.engine.parts import PARTS
 from spgvton.errors import SpgvtonError
 
@@ -34,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--graph", choices=(*GRAPHS, *PARTS, PARSER),
         help=f"default: tryon; of a parser's bundle {PARSER}. Live mode runs {' and '.join(PARTS)}, cut out of live",
     )  # fmt: skip
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="must be the bundle's")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), default="fp32",
+        help="the bundle's; fp16 also of an fp32 bundle (default: fp32)",
+    )  # fmt: skip
     parser.add_argument("--backend", choices=tuple(MODULES), default="tensorrt")
     parser.add_argument("--warp", choices=WARPS, help="default: plugin with tensorrt where one is given, else function")
     parser.add_argument("--plugin", type=Path, metavar="FILE", help="libspgvton_plugin.so (default: $SPGVTON_PLUGIN)")
@@ -53,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """`spgvton build`. Returns the exit code."""
     bundle = Bundle.open(args.bundle)
+    if args.precision == "fp16" and bundle.precision == "fp32" and not bundle.is_parser:
+        source, bundle = bundle, in_half(bundle)
+        print(f"spgvton build: {source.folder.name} in float16: {bundle.folder}", file=sys.stderr)
     graph = args.graph or (PARSER if bundle.is_parser else Options.graph)
     options = Options(
         args.precision, args.backend, graph, args.warp, args.plugin, args.max_batch, tuple(args.sm), args.workspace,

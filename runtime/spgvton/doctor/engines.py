@@ -7,19 +7,16 @@ calibrated on, so a bundle in INT8 is given or there is none.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import partial
 from typing import Any, Final
 
-from spgvton.bundle import MANIFEST, MODES, Bundle, sha256
+from spgvton.bundle import MODES, Bundle
 from spgvton.doctor import parity
 from spgvton.doctor.contract import Outcome, Rig, Skipped
-from spgvton.engine import cache
+from spgvton.engine.half import in_half
 from spgvton.errors import SpgvtonError
 
 CALIBRATE: Final = "spgvton calibrate --bundle {} --data YOUR_DATA --out NEW, then --also NEW"
-CONVERT_S: Final = 3600.0
 FACTS: Final = ("cache", "bytes", "seconds", "plugin_layers", "layers")
 
 
@@ -30,33 +27,14 @@ def form(rig: Rig, precision: str) -> Bundle:
             return bundle
     own = rig.bundle
     if precision == "fp16" and own.precision == "fp32":
-        return _converted(own)
+        try:
+            return in_half(own)
+        except SpgvtonError as e:
+            raise Skipped(f"{e}: give one by --also") from e
     if precision == "int8":
         source = own.folder if own.precision != "int8" else "FP32_BUNDLE"
         raise Skipped(f"no INT8 bundle: make one ({CALIBRATE.format(source)})")
     raise Skipped(f"{own.folder} is {own.precision}, which holds no {precision} form: give one by --also")
-
-
-def _converted(source: Bundle) -> Bundle:
-    """SOURCE in float16, by `spgvton export` in a process of its own; kept beside the engines while it is SOURCE's."""
-    folder = cache.default_folder(source.folder) / "fp16"
-    try:
-        made = Bundle.open(folder)
-        if made.manifest["converted_from"]["manifest_sha256"] == sha256(source.folder / MANIFEST):
-            return made
-    except (SpgvtonError, KeyError):
-        pass  # not made yet, or broken: it is made anew
-    command = [sys.executable, "-m", "spgvton", "export", "--bundle", str(source.folder), "--precision", "fp16"]
-    try:
-        done = subprocess.run(
-            [*command, "--out", str(folder)], capture_output=True, text=True, check=False, timeout=CONVERT_S
-        )
-    except (OSError, subprocess.SubprocessError) as e:
-        raise Skipped(f"no FP16 bundle, and spgvton export cannot run: {e}") from e
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Skipped(f"no FP16 bundle ({last}): give one by --also")
-    return Bundle.open(folder)
 
 
 def _engines(rig: Rig, bundle: Bundle) -> dict[str, Any]:

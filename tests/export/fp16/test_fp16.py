@@ -21,6 +21,7 @@ from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
 from spgvton.engine.build import Options, build
 from spgvton.engine.graph import prepare
+from spgvton.engine.half import in_half
 from spgvton.engine.parts import FRAME, GARMENT
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.session import TryOn
@@ -183,6 +184,19 @@ def test_both_precisions_build(
         assert built.facts["plugin_layers"] == (warp == "plugin"), "PLUGIN_V3 layers of the network"
         assert (b"TpsGridSample" in built.engine.read_bytes()) == (warp == "plugin")
         assert ("HALF" in built.facts["layers"]) == (bundle.precision == "fp16")
+
+
+def test_a_bundles_float16_form_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `spgvton build --precision fp16` and `doctor --gpu` build of a float32 bundle."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = Bundle.open()
+    made = in_half(source)
+    assert made.precision == "fp16" and set(source.modes) == set(made.modes)
+    monkeypatch.setattr(subprocess, "run", None)  # it is found
+    assert in_half(source).folder == made.folder
+    (made.folder / MANIFEST).write_text("{}")
+    with pytest.raises(TypeError):  # it would be made anew
+        in_half(source)
 
 
 @pytest.mark.parametrize("sm", ["86", "89", "120"])

@@ -81,6 +81,7 @@ class Budget(NamedTuple):
     ngf: int
     updates: int
     batch: int
+    precision: str
     perceptual: bool
 
     def recipe(self, row: str, seed: int) -> RunConfig:
@@ -125,7 +126,7 @@ def run(args: argparse.Namespace, budget: Budget) -> None:
     """Train and score every row with every seed that has no scores yet, seed by seed."""
     perceptual = load_perceptual(args.perceptual_weights) if args.perceptual_weights else None
     inception = Inception.load(args.inception_weights) if args.inception_weights else None
-    fabric = make_fabric(precision=args.precision)
+    fabric = make_fabric(precision=budget.precision)
     train, test = (select_triples(args.data, split, label_set="cihp") for split in ("train", "test"))
     shown = MPV(args.data, "test", size=budget.size, triples=test)
     for row, seed in ((row, seed) for seed in args.seeds for row in args.rows):
@@ -230,7 +231,7 @@ def table(args: argparse.Namespace) -> None:
     costs = json.loads((args.out / "cost.json").read_text()) if (args.out / "cost.json").exists() else {}
     about = machine.describe()
     first = json.loads(next(args.out.glob("*/scores.json")).read_text())["budget"]
-    trained = "{updates} updates of {batch} at {size[0]}x{size[1]}, width {ngf}.".format(**first)
+    trained = "{updates} updates of {batch} at {size[0]}x{size[1]}, width {ngf}, {precision}.".format(**first)
     columns = [name for name in COLUMNS if name not in ("n", "cpu_s")]
     head = ["method", "seeds", *columns, "training, CPU s", "parameters", "GMAC", "CPU ms", "paper: SSIM", "paper: IS"]
     lines = [
@@ -303,7 +304,9 @@ def main() -> None:
         table(args)
         return
     height, width = map(int, args.size.split("x"))
-    budget = Budget((height, width), args.ngf, args.updates, args.batch, args.perceptual_weights is not None)
+    budget = Budget(
+        (height, width), args.ngf, args.updates, args.batch, args.precision, args.perceptual_weights is not None
+    )
     make_folder(args.out)
     {"run": run, "cost": cost}[args.verb](args, budget)
 

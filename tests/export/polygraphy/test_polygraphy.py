@@ -21,7 +21,7 @@ from spgvton_export.fp16.bundle import convert_bundle
 from spgvton_export.polygraphy.loaders import RealInputs, graph_for, inputs_of
 from spgvton_export.samples import demo_samples
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "polygraphy.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "polygraphy.md"
 Capture = pytest.CaptureFixture[str]
 
 

@@ -176,7 +176,7 @@ def test_no_face_is_shown_of_a_back(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     from spgvton_training.synthetic import clip as c
-    from spgvton_training.synthetic.wardrobe import sample_garment
+    from spgvton_training.synthetic.clothes.wardrobe import sample_garment
 
     person = c.Person(c.sample_identity(c._stream(3, 0)))
     garment = c.make_garment(sample_garment(c._stream(3, 1)), SIZE)

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spgvton.errors import UsageError
 
 if TYPE_CHECKING:
-    from spgvton_training.synthetic.fabric import Fabrics
+    from spgvton_training.synthetic.clothes.fabric import Fabrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     from spgvton import files, image
     from spgvton_training.synthetic import contact_sheet, dataset
-    from spgvton_training.synthetic.fabric import Fabrics
+    from spgvton_training.synthetic.clothes.fabric import Fabrics
 
     size = parse_size(args.size)
     for name, least in (("count", 1), ("workers", 1), ("start", 0), ("seed", 0)):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spgvton.video import cv2
 from spgvton_training.cutout.objects import blend, fill, stroke
-from spgvton_training.synthetic.assets import Float
+from spgvton_training.synthetic.drawing.arrays import Float
 
 UInt8 = NDArray[np.uint8]
 KINDS: Final = ("wire", "wood", "plastic", "clips")

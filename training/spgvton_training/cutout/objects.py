@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.video import cv2
-from spgvton_training.synthetic.assets import Float
-from spgvton_training.synthetic.pattern import fold_shading
-from spgvton_training.synthetic.texture import noise
+from spgvton_training.synthetic.clothes.pattern import fold_shading
+from spgvton_training.synthetic.drawing.arrays import Float
+from spgvton_training.synthetic.drawing.texture import noise
 
 UInt8 = NDArray[np.uint8]
 _SHIFT = 4  # fractional bits of OpenCV's drawing

@@ -13,10 +13,10 @@ from spgvton.files import make_folder
 from spgvton.perception.cutout import KINDS, SLEEVES
 from spgvton.video import cv2
 from spgvton_training.cutout.photographs import UNKNOWN, Piece
-from spgvton_training.synthetic.cuts import SLEEVELESS
-from spgvton_training.synthetic.garment import make_garment
-from spgvton_training.synthetic.garment_spec import GarmentSpec
-from spgvton_training.synthetic.wardrobe import sample_dress, sample_garment
+from spgvton_training.synthetic.clothes.cuts import SLEEVELESS
+from spgvton_training.synthetic.clothes.garment import make_garment
+from spgvton_training.synthetic.clothes.garment_spec import GarmentSpec
+from spgvton_training.synthetic.clothes.wardrobe import sample_dress, sample_garment
 
 SIZE: Final = (320, 240)
 MARGIN: Final = 12  # pixels

@@ -12,7 +12,7 @@ from spgvton.perception.cutout import KINDS, PADDING, SIDE, SLEEVES
 from spgvton.video import cv2
 from spgvton_training.cutout import augment, hangers, objects, surfaces
 from spgvton_training.cutout.photographs import UNKNOWN, Piece
-from spgvton_training.synthetic.assets import Float
+from spgvton_training.synthetic.drawing.arrays import Float
 
 UInt8 = NDArray[np.uint8]
 T = TypeVar("T")

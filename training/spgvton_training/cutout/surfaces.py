@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.video import cv2
-from spgvton_training.synthetic.assets import Float
-from spgvton_training.synthetic.texture import blotches, noise
+from spgvton_training.synthetic.drawing.arrays import Float
+from spgvton_training.synthetic.drawing.texture import blotches, noise
 
 UInt8 = NDArray[np.uint8]
 

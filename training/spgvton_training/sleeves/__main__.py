@@ -22,7 +22,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.video import cv2
 from spgvton_training.sleeves.rendered import make_flat
 from spgvton_training.sleeves.train import Recipe, train
-from spgvton_training.synthetic.fabric import Fabrics
+from spgvton_training.synthetic.clothes.fabric import Fabrics
 
 
 def main(arguments: list[str] | None = None) -> int:

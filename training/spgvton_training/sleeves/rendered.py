@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from spgvton.perception.garment_sleeves import Sleeve
 from spgvton.video import cv2
-from spgvton_training.synthetic.assets import Float
-from spgvton_training.synthetic.fabric import Fabrics
-from spgvton_training.synthetic.garment import SUPERSAMPLING, Garment, make_garment
-from spgvton_training.synthetic.wardrobe import sample_dress, sample_garment
+from spgvton_training.synthetic.clothes.fabric import Fabrics
+from spgvton_training.synthetic.clothes.garment import SUPERSAMPLING, Garment, make_garment
+from spgvton_training.synthetic.clothes.wardrobe import sample_dress, sample_garment
+from spgvton_training.synthetic.drawing.arrays import Float
 
 UInt8 = NDArray[np.uint8]
 

@@ -1,6 +1,6 @@
 """A clip of one person moving before a mirror: the demo's camera, with exact labels and keypoints of every frame.
 
-The person is that of item 0 of the test split of a seed, in a plain tee and jeans, in the room of room.py; the camera stands
+The person is that of item 0 of the test split of a seed, in a plain tee and jeans, in the room of render/room.py; the camera stands
 still. The motion is a loop of key poses through which every angle and direction runs as a monotone cubic: smooth, without
 overshoot, at rest where it turns round. On top lie a sway and a breath of whole periods per loop, so the last frame leads
 back to the first.
@@ -31,16 +31,17 @@ from tqdm import tqdm
 from spgvton import files, image
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.video import cv2
-from spgvton_training.synthetic.accessories import Accessories
-from spgvton_training.synthetic.garment import Garment, make_garment
-from spgvton_training.synthetic.garment_spec import GarmentSpec
-from spgvton_training.synthetic.pattern import Print
-from spgvton_training.synthetic.person import Person, sample_identity
-from spgvton_training.synthetic.pose import Limbs, Pose, Skeleton, Vec, arm
-from spgvton_training.synthetic.room import room
-from spgvton_training.synthetic.scene import Framing, Photo, aim, empty, pose_person, render
-from spgvton_training.synthetic.shading import sample_studio
-from spgvton_training.synthetic.texture import colour_array
+from spgvton_training.synthetic.clothes.garment import Garment, make_garment
+from spgvton_training.synthetic.clothes.garment_spec import GarmentSpec
+from spgvton_training.synthetic.clothes.pattern import Print
+from spgvton_training.synthetic.drawing.texture import colour_array
+from spgvton_training.synthetic.people.accessories import Accessories
+from spgvton_training.synthetic.people.identity import sample_identity
+from spgvton_training.synthetic.people.pose import Limbs, Pose, Skeleton, Vec, arm
+from spgvton_training.synthetic.render.person import Person
+from spgvton_training.synthetic.render.room import room
+from spgvton_training.synthetic.render.scene import Framing, Photo, aim, empty, pose_person, render
+from spgvton_training.synthetic.render.shading import sample_studio
 
 SEED: Final = 608
 SIZE: Final = (720, 540)

@@ -33,15 +33,16 @@ from numpy.typing import NDArray
 from spgvton import files, image, keypoints, labels
 from spgvton.errors import UsageError
 from spgvton_training.synthetic import RENDERER_VERSION
-from spgvton_training.synthetic.fabric import Fabrics
+from spgvton_training.synthetic.clothes.fabric import Fabrics
+from spgvton_training.synthetic.clothes.garment import Garment, make_garment
+from spgvton_training.synthetic.clothes.wardrobe import sample_dress, sample_garment
 from spgvton_training.synthetic.flow import write_flow
-from spgvton_training.synthetic.garment import Garment, make_garment
-from spgvton_training.synthetic.lens import sample_lens
-from spgvton_training.synthetic.person import Identity, Person, sample_identity
-from spgvton_training.synthetic.pose import sample_pose
-from spgvton_training.synthetic.scene import Framing, Photo, aim, pose_person, render, sample_framing
-from spgvton_training.synthetic.shading import sample_studio
-from spgvton_training.synthetic.wardrobe import sample_dress, sample_garment
+from spgvton_training.synthetic.people.identity import Identity, sample_identity
+from spgvton_training.synthetic.people.pose import sample_pose
+from spgvton_training.synthetic.render.lens import sample_lens
+from spgvton_training.synthetic.render.person import Person
+from spgvton_training.synthetic.render.scene import Framing, Photo, aim, pose_person, render, sample_framing
+from spgvton_training.synthetic.render.shading import sample_studio
 
 SPLITS: Final = {"train": "r", "test": "e"}
 JPEG_QUALITY: Final = 97

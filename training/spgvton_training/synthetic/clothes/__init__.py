@@ -1,0 +1,1 @@
+"""Garments: how they are cut, printed, worn and photographed in the shop. It knows the body, and nobody in particular."""

@@ -52,7 +52,26 @@ class Layer:
         return (self.source,) if self.residual is None else (self.source, self.residual)
 
 
-class Network:
+class GraphIndex:
+    """Who makes and who reads each value of MODEL's graph; its constants by name, and the names of its outputs."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.tensors = {t.name: t for t in model.graph.initializer}
+        self.made_by = {o: n for n in model.graph.node for o in n.output}
+        self.used_by: dict[str, list[onnx.NodeProto]] = {}
+        for node in model.graph.node:
+            for value in set(node.input):
+                self.used_by.setdefault(value, []).append(node)
+        self.outputs = {o.name for o in model.graph.output}
+
+    def only_user(self, value: str) -> onnx.NodeProto | None:
+        """The one node that reads VALUE; None where several do or it is an output of the graph."""
+        users = self.used_by.get(value, [])
+        return users[0] if len(users) == 1 and value not in self.outputs else None
+
+
+class Network(GraphIndex):
     """A graph with its weights and its layers in order of computation.
 
     Raises SpgvtonError for a file that is no ONNX graph, cannot find its weights, or is quantised already.
@@ -60,24 +79,17 @@ class Network:
 
     def __init__(self, path: Path) -> None:
         try:
-            self.model = onnx.load(str(path), load_external_data=False)
+            model = onnx.load(str(path), load_external_data=False)
         except Exception as e:  # OSError, and protobuf's own kinds
             raise SpgvtonError(
                 f"{path} is not an ONNX graph ({' '.join(str(e).split())[:100]}): export it again"
             ) from e
-        if any(n.op_type in QUANTISED for n in self.model.graph.node):
+        if any(n.op_type in QUANTISED for n in model.graph.node):
             raise SpgvtonError(f"{path} is quantised already: give the fp32 or fp16 bundle that it was made of")
-        del self.model.graph.value_info[:]
-        load_weights(self.model, path.parent)
+        del model.graph.value_info[:]
+        load_weights(model, path.parent)
+        super().__init__(model)
         self.path = path
-        graph = self.model.graph
-        self.tensors = {t.name: t for t in graph.initializer}
-        self.made_by = {o: n for n in graph.node for o in n.output}
-        self.used_by: dict[str, list[onnx.NodeProto]] = {}
-        for n in graph.node:
-            for i in set(n.input):
-                self.used_by.setdefault(i, []).append(n)
-        self._outputs = {o.name for o in graph.output}
         self.layers = self._find()
 
     def constant(self, name: str) -> Array | None:
@@ -135,13 +147,8 @@ class Network:
             )
         return value.astype(np.float32)
 
-    def _only_user(self, value: str) -> onnx.NodeProto | None:
-        """The one node that reads VALUE; None where several do or it is an output of the graph."""
-        users = self.used_by.get(value, [])
-        return users[0] if len(users) == 1 and value not in self._outputs else None
-
     def _norm_after(self, conv: onnx.NodeProto) -> str | None:
-        user = self._only_user(conv.output[0])
+        user = self.only_user(conv.output[0])
         if user is None or user.op_type != "BatchNormalization" or any(i not in self.tensors for i in user.input[1:5]):
             return None
         return user.output[0]
@@ -165,7 +172,7 @@ class Network:
 
     def _residual(self, output: str, outputs: set[str]) -> tuple[str | None, str | None]:
         """What OUTPUT is added to, and the sum. Of two convolutions that are added, the Add is the second's."""
-        add = self._only_user(output)
+        add = self.only_user(output)
         if add is None or add.op_type != "Add" or add.input[0] == add.input[1]:
             return None, None
         other = add.input[1] if add.input[0] == output else add.input[0]

@@ -22,7 +22,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from spgvton_calibration.network import Array, Float
+from spgvton_calibration.network import Array, Float, GraphIndex
 from spgvton_calibration.qdq import LEVELS, usable_scale
 
 EXTRA: Final = (LEVELS, LEVELS, LEVELS, 1)  # levels of the constant channels; as many as keep channels a multiple of 4
@@ -56,17 +56,7 @@ class _Folded(NamedTuple):
     second: NDArray[np.int8]
 
 
-class _Graph:
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.graph = model.graph
-        self.tensors = {t.name: t for t in model.graph.initializer}
-        self.made_by = {o: n for n in model.graph.node for o in n.output}
-        self.used_by: dict[str, list[onnx.NodeProto]] = {}
-        for node in model.graph.node:
-            for value in set(node.input):
-                self.used_by.setdefault(value, []).append(node)
-        self.outputs = {o.name for o in model.graph.output}
-
+class _Graph(GraphIndex):
     def array(self, name: str) -> Array:
         return np.asarray(numpy_helper.to_array(self.tensors[name]))
 
@@ -76,9 +66,8 @@ class _Graph:
 
     def reader(self, value: str, operator: str) -> onnx.NodeProto | None:
         """The one node that reads VALUE, if it is an OPERATOR."""
-        users = self.used_by.get(value, [])
-        single = len(users) == 1 and value not in self.outputs and users[0].op_type == operator
-        return users[0] if single else None
+        user = self.only_user(value)
+        return user if user is not None and user.op_type == operator else None
 
     def convolution(self, node: onnx.NodeProto | None) -> _Convolution | None:
         """NODE with an int8 weight and a constant bias that it alone reads, as qdq.insert writes it; None for others."""
@@ -95,7 +84,7 @@ class _Graph:
 
     def places(self) -> list[_Place]:
         found = []
-        for node in self.graph.node:
+        for node in self.model.graph.node:
             first = self.convolution(node)
             relu = self.reader(node.output[0], "Relu") if first else None
             norm = self.reader(relu.output[0], "BatchNormalization") if relu else None

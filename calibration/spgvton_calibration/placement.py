@@ -23,6 +23,7 @@ from onnx import numpy_helper
 from spgvton.bundle import Bundle
 from spgvton.engine.graph import load_weights
 from spgvton.errors import SpgvtonError
+from spgvton_calibration.network import GraphIndex
 
 FUSED: Final = {("Q",), ("Relu", "Q"), ("Add", "Q"), ("Add", "Relu", "Q")}  # into an INT8 convolution that writes int8
 # What else may stand behind an INT8 convolution, which then writes float, and why.
@@ -54,18 +55,7 @@ class Placement:
         return self.epilogue in FUSED and not self.faults
 
 
-class _Graph:
-    def __init__(self, model: onnx.ModelProto) -> None:
-        graph = model.graph
-        self.tensors = {t.name: t for t in graph.initializer}
-        self.made_by = {o: n for n in graph.node for o in n.output}
-        self.used_by: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for value in set(node.input):
-                self.used_by.setdefault(value, []).append(node)
-        self.outputs = {o.name for o in graph.output}
-        self.convolutions = [n for n in graph.node if n.op_type == "Conv"]
-
+class _Graph(GraphIndex):
     def dequantiser(self, value: str) -> onnx.NodeProto | None:
         node = self.made_by.get(value)
         return node if node is not None and node.op_type == "DequantizeLinear" else None
@@ -130,7 +120,7 @@ class _Graph:
 def check(model: onnx.ModelProto) -> list[Placement]:
     """Every convolution of MODEL whose weight is dequantised, in order. Others are meant to be float."""
     graph, found = _Graph(model), []
-    for conv in graph.convolutions:
+    for conv in (n for n in model.graph.node if n.op_type == "Conv"):
         if graph.dequantiser(conv.input[1]) is None:
             continue
         fault = graph.activation_fault(conv.input[0], "its input")

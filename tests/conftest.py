@@ -39,8 +39,8 @@ CRASHES = ROOT / ".pytest_cache" / "crashes"  # what xdist's workers print when 
 # With --dist loadfile whoever gets a long file last keeps everybody waiting, so these come first, the longest before.
 LONG = (
     "calibration/test_calibrate.py", "export/test_fp16.py", "training/test_train.py", "runtime/test_engine.py",
-    "runtime/test_openvino.py", "export/test_rewrites.py", "runtime/kiosk/test_kiosk_web.py", "training/test_qat.py",
-    "runtime/kiosk/test_kiosk_browser.py", "runtime/kiosk/test_kiosk_process.py", "test_plugin.py",
+    "runtime/test_openvino.py", "export/test_rewrites.py", "runtime/kiosk/web/test_kiosk_web.py", "training/test_qat.py",
+    "runtime/kiosk/web/test_kiosk_browser.py", "runtime/kiosk/service/test_kiosk_process.py", "test_plugin.py",
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def example(name: str) -> ModuleType:
 
 
 def test_every_example_is_tested() -> None:
-    tests = Path(__file__).read_text() + (ROOT / "tests/runtime/kiosk/test_kiosk_client.py").read_text()
+    tests = Path(__file__).read_text() + (ROOT / "tests/runtime/kiosk/web/test_kiosk_client.py").read_text()
     for file in (ROOT / "examples").glob("*.py"):
         assert f'"{file.stem}"' in tests or f"{file.stem}.py" in tests, file
 

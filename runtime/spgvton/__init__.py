@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spgvton.bundle import Bundle
     from spgvton.demo_assets import DemoAssets
     from spgvton.errors import SpgvtonError, UsageError
-    from spgvton.kiosk.mirror import Mirror
+    from spgvton.kiosk.mirror.mirror import Mirror
     from spgvton.live.tryon import LiveTryOn
     from spgvton.session import TryOn
     from spgvton.stream.loop import run_loop
@@ -32,7 +32,7 @@ __all__ = [
 ]  # fmt: skip
 _HOME: Final = {
     "Bundle": "spgvton.bundle", "DemoAssets": "spgvton.demo_assets", "LiveTryOn": "spgvton.live.tryon",
-    "Mirror": "spgvton.kiosk.mirror", "SpgvtonError": "spgvton.errors", "TryOn": "spgvton.session",
+    "Mirror": "spgvton.kiosk.mirror.mirror", "SpgvtonError": "spgvton.errors", "TryOn": "spgvton.session",
     "UsageError": "spgvton.errors", "open_backend": "spgvton.backends", "open_source": "spgvton.stream.sources",
     "run_loop": "spgvton.stream.loop",
 }  # fmt: skip

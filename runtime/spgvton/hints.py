@@ -1,7 +1,7 @@
 """What a person before the camera is told, each with a code that stays when the words change.
 
 The value is the English of logs, windows and programs; the kiosk's page says a code in the customer's language
-(kiosk/static/languages).
+(kiosk/service/languages).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ with atheris.instrument_imports(include=["spgvton"]):
     from spgvton.bundle import FORMAT, MANIFEST, Bundle
     from spgvton.demo_assets import DemoAssets
     from spgvton.errors import SpgvtonError
-    from spgvton.kiosk import config
-    from spgvton.kiosk.uploads import decode_upload
+    from spgvton.kiosk.garments.uploads import decode_upload
+    from spgvton.kiosk.service import config
     from spgvton.stream.sources import connector
 
 FOLDER = Path(tempfile.mkdtemp())

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.demo_assets import DemoAssets
-from spgvton.kiosk import config as kiosk_config
-from spgvton.kiosk.server import Running, started
+from spgvton.kiosk.service import config as kiosk_config
+from spgvton.kiosk.web.server import Running, started
 
 ASSETS = DemoAssets.open().folder
 SLOW = "synthetic://?fps=6"  # leaves the processor to what is tested

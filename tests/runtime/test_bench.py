@@ -15,7 +15,7 @@ from spgvton.bench.soak import COLUMNS, Samples, Soak, Verdict, usage
 from spgvton.cli import main
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError
-from spgvton.kiosk.mirror import Mirror
+from spgvton.kiosk.mirror.mirror import Mirror
 
 LABELS = DemoAssets.open().person()[1]
 

@@ -199,7 +199,7 @@ def test_run_shows_a_person_who_stands_still_again(
 def test_a_mirror_counts_what_it_shows_again(tiny_bundle: Path) -> None:
     from test_mirror import MapParser, Running, Shown
 
-    from spgvton.kiosk.mirror import Mirror
+    from spgvton.kiosk.mirror.mirror import Mirror
 
     economy = Economy(still_threshold=8.0, max_age_s=1e-6, steady=True)  # every frame is too old
     mirror = Mirror("synthetic://", tiny_bundle, mode="pose", threads=1, parser=MapParser(), economy=economy)

@@ -19,7 +19,7 @@ from spgvton.bench import plot, trend
 from spgvton.demo_assets import ShopGarment
 from spgvton.errors import SpgvtonError
 from spgvton.files import write_text
-from spgvton.kiosk.mirror import Mirror
+from spgvton.kiosk.mirror.mirror import Mirror
 from spgvton.stream.sinks import NullSink
 
 Float = NDArray[np.float64]

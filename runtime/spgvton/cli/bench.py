@@ -46,7 +46,7 @@ from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
 from spgvton.image import write as write_picture
-from spgvton.kiosk.mirror import Mirror
+from spgvton.kiosk.mirror.mirror import Mirror
 from spgvton.perception.parser_options import FOR_STREAMS
 from spgvton.session import TryOn
 from spgvton.stream.compose import Composer

@@ -267,8 +267,8 @@ def table(checks: list[Check]) -> str:
 
 def check_kiosk(path: Path) -> Check:
     """Whether a kiosk.yaml can be read, and phones reach what it announces to them."""
-    from spgvton.kiosk import config
-    from spgvton.kiosk.take_home import check_reachable
+    from spgvton.kiosk.service import config
+    from spgvton.kiosk.service.take_home import check_reachable
 
     try:
         found = config.load(path)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from spgvton.errors import UsageError
 
 if TYPE_CHECKING:
-    from spgvton.kiosk.config import KioskConfig
+    from spgvton.kiosk.service.config import KioskConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _import(config: KioskConfig, args: argparse.Namespace) -> int:
     """Exit code 1 when a photograph was refused; the others wait."""
     from spgvton.cli.parse import find
-    from spgvton.kiosk.bulk_import import import_photographs
+    from spgvton.kiosk.service.bulk_import import import_photographs
 
     counts = import_photographs(config, [picture for picture, _ in find(args.photographs, config.state)])
     if args.json:
@@ -69,8 +69,8 @@ def _import(config: KioskConfig, args: argparse.Namespace) -> int:
 
 
 def _notice(config: KioskConfig, code: str | None) -> int:
-    from spgvton.kiosk.language import languages
-    from spgvton.kiosk.notice import as_text
+    from spgvton.kiosk.service.language import languages
+    from spgvton.kiosk.service.notice import as_text
 
     known = languages(config.language.folder)
     wanted = code or config.language.default
@@ -82,17 +82,17 @@ def _notice(config: KioskConfig, code: str | None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """`spgvton kiosk`. Returns the exit code; raises SpgvtonError."""
-    from spgvton.kiosk import config as kiosk_config
+    from spgvton.kiosk.service import config as kiosk_config
 
     if args.action == "init":
-        from spgvton.kiosk.example import make_example
+        from spgvton.kiosk.service.example import make_example
 
         path = make_example(args.folder)
         print(f"written: {path}; now: spgvton kiosk run --config {path}", file=sys.stderr)
         return 0
     config = kiosk_config.load(args.config)
     if args.action == "prepare":
-        from spgvton.kiosk.prepare import prepare
+        from spgvton.kiosk.service.prepare import prepare
 
         print(", ".join(f"{k} {v}" for k, v in prepare(config).items()), file=sys.stderr)
         return 0
@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "privacy-notice":
         return _notice(config, args.language)
     if args.action == "install":
-        from spgvton.kiosk.units import install
+        from spgvton.kiosk.service.units import install
 
         return install(config, args.config, user=args.user, browser=args.browser, root=args.root, dry_run=args.dry_run)
-    from spgvton.kiosk.server import run_kiosk
+    from spgvton.kiosk.web.server import run_kiosk
 
     code = run_kiosk(kiosk_config.with_address(config, args.host, args.port))
     # All is closed. A daemon thread that is still inside ONNX Runtime or a camera's driver would make the interpreter's

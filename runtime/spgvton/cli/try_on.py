@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=(*CPU_BACKENDS, "auto"), default=CPU_BACKENDS[0], help="(onnxruntime)")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads of the networks")
     parser.add_argument("--json", action="store_true", help="what was written, and times, as JSON on stdout")
+    parser_options.add_arguments(parser)
     parser.set_defaults(warp=None, plugin=None)
 
 

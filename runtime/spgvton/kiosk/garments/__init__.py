@@ -1,0 +1,1 @@
+"""The shop's garments: a watched folder, its list, uploads and their review."""

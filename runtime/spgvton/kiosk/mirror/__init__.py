@@ -1,0 +1,1 @@
+"""What the customer sees: the loop, their gestures, and how they come and go."""

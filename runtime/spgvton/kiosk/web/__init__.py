@@ -1,0 +1,1 @@
+"""The pages, their API, and the server of both."""

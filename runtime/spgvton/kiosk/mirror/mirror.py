@@ -10,38 +10,30 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, cast
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spgvton.backends import Backend, open_backend
-from spgvton.backends.contract import LIVE, POSE
-from spgvton.bundle import Bundle
 from spgvton.economy import Economy
-from spgvton.errors import SpgvtonError, UsageError
+from spgvton.errors import SpgvtonError
 from spgvton.hints import Hint, code_of
 from spgvton.kiosk.mirror.dresser import Dresser, Session
 from spgvton.kiosk.mirror.lifecycle import Lifecycle, State
-from spgvton.kiosk.mirror.live_dresser import LiveDresser, OutlivedParser
+from spgvton.kiosk.mirror.live_dresser import LiveDresser
 from spgvton.kiosk.mirror.memory import limit_arenas
-from spgvton.kiosk.mirror.source_capture import SourceCapture
+from spgvton.kiosk.mirror.networks import Networks
+from spgvton.kiosk.mirror.shutter import Shutter
+from spgvton.kiosk.mirror.status import MirrorStatus, Mode, Seen
 from spgvton.kiosk.mirror.still import Still, still_of
 from spgvton.kiosk.mirror.view import MirrorView
-from spgvton.live.compositor import Compositor
-from spgvton.live.compositors import COMPOSITORS, open_compositor
-from spgvton.live.network import LiveNetwork
 from spgvton.live.tryon import LiveTryOn
-from spgvton.machine import cores
-from spgvton.perception.parser_options import FOR_PICTURES, FOR_STREAMS, SHIPPED
 from spgvton.perception.parsing import Parser
 from spgvton.perception.pose import PoseEstimator
-from spgvton.session import TryOn
 from spgvton.stream.compose import Layout
-from spgvton.stream.frames import Frame, Source, Wrapped
-from spgvton.stream.latency import LATENCY_BUCKETS_S, RateMeter, RecentLatency
+from spgvton.stream.frames import Frame
+from spgvton.stream.latency import RateMeter, RecentLatency
 from spgvton.stream.loop import Loop, Perception, View
 from spgvton.stream.rotate import Rotated
 from spgvton.stream.sink_thread import in_threads
@@ -50,120 +42,16 @@ from spgvton.stream.slot import Policy
 from spgvton.stream.sources import connector
 from spgvton.stream.supervised import SupervisedSource
 
-__all__ = ["EXIT_GAVE_UP", "LATENCY_BUCKETS_S", "Mirror", "MirrorStatus"]
-
 LOG: Final = logging.getLogger(__name__)
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
-Mode = Literal["live", "pose"]
 
 EXIT_GAVE_UP: Final = os.EX_TEMPFAIL  # 75: a supervisor such as systemd should start the process again
 PATIENCE_S: Final = 120.0
 NOTICE_AFTER_S: Final = 1.0  # without a frame the view says so
 NOTICE_EVERY_S: Final = 0.5
 RATE_S: Final = 5.0
-
-
-@dataclass(frozen=True)
-class MirrorStatus:
-    """A moment of a mirror. Times in seconds unless the name says otherwise; rates are of the last second or so.
-
-    mode: of Mirror. hint: what the customer is told, in English; hint_code: see spgvton.hints. answers, answers_per_s: of the networks in live mode, of which there may be fewer than frames.
-    frames_synthesised: of frames_out, those whose picture was made for them. frames_again: reason -> those that show the last
-    picture again although they could be dressed (spgvton.economy).
-    dropped: stage -> frames it had finished and nobody took; "sink NAME" -> frames a sink was too slow for.
-    latency_s: stage -> frames per bucket since the start, not cumulative; the upper ends are LATENCY_BUCKETS_S, and the
-    last entry counts what is longer. latency_sum_s: stage -> sum of seconds. stages_ms: stage -> {p50, p90, p95, p99} over
-    the last minute. Stage "total" is capture to present. frame_age_s: since the newest frame was captured; None before
-    run(). dark: the newest frame shows nothing (a covered lens, black frames). restarts: how often source or back end were opened again. garment: its name.
-    """
-
-    mode: Mode = "live"
-    state: State = "nobody"
-    hint: str = ""
-    hint_code: str = ""
-    garment: str | None = None
-    fps_in: float = 0.0
-    fps_out: float = 0.0
-    frames_in: int = 0
-    frames_out: int = 0
-    answers: int = 0
-    answers_per_s: float = 0.0
-    frames_synthesised: int = 0
-    frames_again: dict[str, int] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
-    latency_s: dict[str, list[int]] = field(default_factory=dict)
-    latency_sum_s: dict[str, float] = field(default_factory=dict)
-    stages_ms: dict[str, dict[str, float]] = field(default_factory=dict)
-    frame_age_s: float | None = None
-    source: str = ""
-    source_ok: bool = False
-    dark: bool = False
-    restarts: int = 0
-    backend: dict[str, str] = field(default_factory=dict)
-    privacy: bool = False
-    recording: bool = False
-    last_error: str = ""
-
-
-class Seen(NamedTuple):
-    """What one frame said, before it is dressed. customer: keypoints (18, 3) of the locked customer, in pixels of a frame of SIZE
-    (height, width); None where the frame's are not hers, or she is not live. captured: monotonic seconds.
-    """
-
-    state: State
-    hint: str
-    customer: Float | None
-    size: tuple[int, int]
-    captured: float
-
-
-class _Shutter(Wrapped):
-    """SOURCE, whose frames are black while CLOSED() is true: with privacy on no camera pixel enters the loop. PEEK sees them before."""
-
-    def __init__(self, source: Source, closed: Callable[[], bool], peek: Callable[[Frame], None]) -> None:
-        super().__init__(source)
-        self.live = True
-        self._closed, self._peek = closed, peek
-
-    def read(self) -> Frame | None:
-        frame = self._source.read()
-        if frame is None or not self._closed():
-            return frame
-        self._peek(frame)
-        return Frame(np.zeros_like(frame.image), frame.index, frame.timestamp, frame.captured)
-
-
-def _live(
-    engine: Callable[[], tuple[Bundle, Backend]],
-    parser: Parser | None,
-    economy: Economy,
-    compositor: Callable[[], Compositor],
-) -> Callable[[], LiveTryOn]:
-    """Opens what live mode needs; the parser once."""
-    outlived = OutlivedParser(parser or SHIPPED[FOR_STREAMS](cores()))
-
-    def open_live() -> LiveTryOn:
-        composes = compositor()  # what it lacks is told before engines are built
-        bundle, backend = engine()
-        return LiveTryOn(LiveNetwork(bundle, backend=backend), parser=outlived, economy=economy, compositor=composes)
-
-    return open_live
-
-
-def _posing(engine: Callable[[], tuple[Bundle, Backend]], parser: Parser, economy: Economy) -> Callable[[], Session]:
-    """Opens what pose mode needs."""
-
-    def open_tryon() -> Session:
-        bundle, backend = engine()
-        if bundle.label_set != parser.label_set:
-            raise SpgvtonError(
-                f"the parser gives {parser.label_set} labels, the bundle was trained on {bundle.label_set}"
-            )
-        return TryOn(bundle, backend=backend, economy=economy)
-
-    return open_tryon
 
 
 class Mirror:
@@ -213,37 +101,23 @@ class Mirror:
         open_session: Callable[[], Session] | Callable[[], LiveTryOn] | None = None,
     ) -> None:
         limit_arenas()  # before the first thread
-        if mode == "pose" and compositor != COMPOSITORS[0]:
-            raise UsageError(f"compositor {compositor} puts garments on the camera's frames: it is for live mode")
+        self._economy = economy or Economy()
+        networks = Networks(
+            bundle, mode, backend, threads, warp, plugin, compositor, compositor_library, parser, self._economy
+        )
         self._connector = connector(source_uri, realtime=True)
         self.written, self.mirrored = written, mirrored
         self._mode, self._rotate, self._policy, self._patience_s = mode, rotate, policy, patience_s
-        self._economy = economy or Economy()
-
-        def composer() -> Compositor:
-            return open_compositor(compositor, compositor_library)
-
-        def open_engine() -> tuple[Bundle, Backend]:
-            opened = Bundle.open(bundle, mode=mode)
-            graph = LIVE if mode == "live" else POSE
-            return opened, open_backend(backend, opened, mode=graph, threads=threads, warp=warp, plugin=plugin)
-
         self._pose = PoseEstimator()
         self._view = MirrorView(layout=view, mirrored=mirrored, live=mode == "live", written=written)
         self._lock = threading.RLock()  # of the lifecycle and the switches
         self._dresser: Dresser | LiveDresser
+        capture = None
         if mode == "live":
-            self._dresser = LiveDresser(
-                cast("Callable[[], LiveTryOn] | None", open_session) or _live(open_engine, parser, self._economy, composer),
-                latest=policy == "latest", max_age_s=self._economy.max_age_s,
-            )  # fmt: skip
-            capture = None
+            open_live = cast("Callable[[], LiveTryOn] | None", open_session)
+            self._dresser = networks.live_dresser(open_live, latest=policy == "latest")
         else:
-            parser = parser or SHIPPED[FOR_PICTURES](None)
-            self._dresser = Dresser(
-                cast("Callable[[], Session] | None", open_session) or _posing(open_engine, parser, self._economy)
-            )
-            capture = SourceCapture(parser, self._dresser.size)
+            self._dresser, capture = networks.dresser(cast("Callable[[], Session] | None", open_session))
         self._lifecycle = Lifecycle(
             capture, self._dresser, self._pose.follow, self._forget_image, wipe_after_s=wipe_after_s
         )
@@ -416,7 +290,7 @@ class Mirror:
         self._source = source
         turned = Rotated(source, self._rotate) if self._rotate else source
         self._loop = Loop(
-            _Shutter(turned, lambda: self._view.privacy, self._peek),
+            Shutter(turned, lambda: self._view.privacy, self._peek),
             self._perceive,
             self._dresser,
             self._view,

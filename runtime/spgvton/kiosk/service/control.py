@@ -22,7 +22,8 @@ from spgvton.kiosk.mirror.consent import ConsentStep
 from spgvton.kiosk.mirror.gesture import Gesture
 from spgvton.kiosk.mirror.hand_watch import HandWatch
 from spgvton.kiosk.mirror.looks import Look, Looks
-from spgvton.kiosk.mirror.mirror import Mirror, MirrorStatus, Seen
+from spgvton.kiosk.mirror.mirror import Mirror
+from spgvton.kiosk.mirror.status import MirrorStatus, Seen
 from spgvton.kiosk.mirror.touchless import Touchless
 from spgvton.kiosk.service.language import ENGLISH, Offer, shipped
 from spgvton.kiosk.service.moments import NOTHING, HandPlace, Moment, Moments

@@ -98,7 +98,8 @@ def build_app(services: Services) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _not_understood)
     _add_pages(app)
     _add_operations(app, services)
-    _add_mirror(app, services)
+    _add_view(app, services)
+    _add_decisions(app, services.kiosk)
     _add_page(app, services.kiosk, services.config.attract)
     _add_garments(app, services)
     pictures = Pictures()
@@ -187,7 +188,7 @@ def _add_operations(app: FastAPI, services: Services) -> None:
         return Response(generate_latest(services.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-def _add_mirror(app: FastAPI, services: Services) -> None:
+def _add_view(app: FastAPI, services: Services) -> None:
     kiosk, boot = services.kiosk, secrets.token_hex(4)
 
     @app.get("/api/status", responses=errors())
@@ -233,6 +234,8 @@ def _add_mirror(app: FastAPI, services: Services) -> None:
             raise HTTPException(503, "no picture comes from the mirror now")
         return Response(encoded.data, media_type="image/jpeg")
 
+
+def _add_decisions(app: FastAPI, kiosk: Kiosk) -> None:
     @app.put("/api/garment", responses=errors(404, 409, 507))
     def choose(choice: Choice) -> GarmentView:
         """Wear a garment from the next frame on."""

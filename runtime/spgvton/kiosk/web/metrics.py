@@ -17,9 +17,10 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from spgvton.economy import OVERLOAD, STILL
 from spgvton.kiosk.mirror.lifecycle import State
-from spgvton.kiosk.mirror.mirror import LATENCY_BUCKETS_S, MirrorStatus
+from spgvton.kiosk.mirror.status import MirrorStatus
 from spgvton.kiosk.service import sensors
 from spgvton.kiosk.web.endless import Viewers
+from spgvton.stream.latency import LATENCY_BUCKETS_S
 from spgvton.version import __version__
 
 STATES: Final = get_args(State)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from spgvton.kiosk.garments.garment import MAX_NAME, Garment
 from spgvton.kiosk.mirror.lifecycle import State
-from spgvton.kiosk.mirror.mirror import Mode
+from spgvton.kiosk.mirror.status import Mode
 from spgvton.kiosk.service.config import AttractConfig
 from spgvton.kiosk.service.language import CODE, Direction
 

@@ -23,7 +23,7 @@ FileName = Annotated[str, Query(min_length=1, max_length=200, description="the p
 
 def add_review(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
     """Add the routes below /api/review."""
-    review, uploads, catalogue = kiosk.review, kiosk.uploads, kiosk.catalogue
+    review, catalogue = kiosk.review, kiosk.catalogue
 
     def view(entry: Waiting) -> WaitingView:
         article = catalogue.article(entry.stem)
@@ -33,12 +33,6 @@ def add_review(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
             kind=entry.kind, sleeve=entry.sleeve, confidence=entry.confidence, notes=list(entry.notes),
             problem=entry.problem, preview=f"/api/review/{entry.id}/preview.jpg",
         )  # fmt: skip
-
-    def waiting(own: str) -> Waiting:
-        entry = review.get(own)
-        if entry is None:
-            raise HTTPException(404, "this photograph does not wait any more")
-        return entry
 
     @app.get("/api/review", responses=errors())
     def listed() -> ReviewList:
@@ -58,15 +52,28 @@ def add_review(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
     def preview(own: UploadId) -> Response:
         """The photograph, dark where there is no garment; at most 480 pixels on a side."""
         try:
-            return Response(review.preview(waiting(own)), media_type="image/jpeg")
+            return Response(review.preview(_waiting(kiosk, own)), media_type="image/jpeg")
         except SpgvtonError as e:
             raise HTTPException(409, str(e)) from e
+
+    _add_decisions(app, kiosk)
+
+
+def _waiting(kiosk: Kiosk, own: str) -> Waiting:
+    entry = kiosk.review.get(own)
+    if entry is None:
+        raise HTTPException(404, "this photograph does not wait any more")
+    return entry
+
+
+def _add_decisions(app: FastAPI, kiosk: Kiosk) -> None:
+    review, uploads, catalogue = kiosk.review, kiosk.uploads, kiosk.catalogue
 
     @app.post("/api/review/{own}/open", responses=errors(404, 409))
     def open_(own: UploadId) -> UploadView:
         """Correct its mask: for 15 minutes it is an upload of the same id, too (/api/uploads/ID/taps, mask, preview.jpg)."""
         try:
-            entry = waiting(own)
+            entry = _waiting(kiosk, own)
             return upload_view(uploads.get(own) or uploads.take(review.upload(entry)))
         except SpgvtonError as e:
             raise HTTPException(409, str(e)) from e
@@ -74,7 +81,7 @@ def add_review(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
     @app.post("/api/review/{own}/accept", status_code=201, responses=errors(404, 409, 507))
     def accept(own: UploadId, accepted: Accepted) -> GarmentView:
         """Put the garment into the catalogue, with the mask as it was corrected."""
-        entry, opened = waiting(own), uploads.get(own)
+        entry, opened = _waiting(kiosk, own), uploads.get(own)
         if accepted.corrected and opened is None:
             raise HTTPException(409, "its corrections were not kept for so long: correct it again")
         try:
@@ -95,7 +102,7 @@ def add_review(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
     @app.delete("/api/review/{own}", status_code=204, responses=errors(404, 507))
     def reject(own: UploadId) -> None:
         """Delete it here; the photograph itself stays where it came from."""
-        waiting(own)
+        _waiting(kiosk, own)
         try:
             review.discard(own)
         except SpgvtonError as e:

@@ -118,16 +118,8 @@ def started(config: KioskConfig, stop: threading.Event) -> Iterator[Running]:
     with ExitStack() as stack:
         stack.enter_context(only_one(config.state))
         listener = stack.enter_context(listen(web.host, web.port))
-        sink = WebSink(web.jpeg_quality, web.max_side)
-        with ThreadPoolExecutor(1) as beside:  # networks are opened outside of Python: the folder is read meanwhile
-            reading = beside.submit(Catalogue, config.catalogue, config.state / "thumbnails")
-            mirror = make_mirror(config)
-        catalogue = reading.result()
-        recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
-        kiosk = Kiosk(
-            mirror, catalogue, StateFile(config.state), sink, recording, _languages(config), _take_home(config),
-            ask=config.privacy.consent, dwell_s=config.touchless.dwell_s if config.touchless.enabled else None, hand_agrees=config.hand_agrees,
-        )  # fmt: skip
+        kiosk = _make_kiosk(config)
+        mirror, sink, catalogue = kiosk.mirror, kiosk.sink, kiosk.catalogue
         stack.callback(kiosk.close)
         restoring = threading.Thread(target=kiosk.restore, name="spgvton-restore", daemon=True)
         restoring.start()  # the first picture does not wait for the garment
@@ -185,6 +177,18 @@ def run_kiosk(config: KioskConfig) -> int:
         code = running.kiosk.mirror.run(running.sinks, stop)
         supervisor.notify(STOPPING="1")
     return EXIT_GAVE_UP if running.gave_up.is_set() else code
+
+
+def _make_kiosk(config: KioskConfig) -> Kiosk:
+    with ThreadPoolExecutor(1) as beside:  # networks are opened outside of Python: the folder is read meanwhile
+        reading = beside.submit(Catalogue, config.catalogue, config.state / "thumbnails")
+        mirror = make_mirror(config)
+    recording = (config.recording.folder, config.recording.minutes) if config.recording.folder else None
+    return Kiosk(
+        mirror, reading.result(), StateFile(config.state), WebSink(config.web.jpeg_quality, config.web.max_side), recording,
+        _languages(config), _take_home(config), ask=config.privacy.consent,
+        dwell_s=config.touchless.dwell_s if config.touchless.enabled else None, hand_agrees=config.hand_agrees,
+    )  # fmt: skip
 
 
 def _token(config: KioskConfig) -> Token | None:

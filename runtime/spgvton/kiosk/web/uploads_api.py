@@ -52,15 +52,16 @@ def upload_view(upload: Upload) -> UploadView:
     )  # fmt: skip
 
 
+def _pending(kiosk: Kiosk, upload_id: str) -> Upload:
+    upload = kiosk.uploads.get(upload_id)
+    if upload is None:
+        raise HTTPException(404, "there is no such upload: it may have been too old, send the picture again")
+    return upload
+
+
 def add_uploads(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
     """Add the routes below /api/uploads."""
     uploads = kiosk.uploads
-
-    def pending(upload_id: str) -> Upload:
-        upload = uploads.get(upload_id)
-        if upload is None:
-            raise HTTPException(404, "there is no such upload: it may have been too old, send the picture again")
-        return upload
 
     @app.post("/api/uploads", status_code=201, responses=errors(), openapi_extra=PICTURE_BODY)
     async def upload(request: Request) -> UploadView:
@@ -70,34 +71,18 @@ def add_uploads(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
     @app.put("/api/uploads/{upload_id}/mask", responses=errors(404), openapi_extra=PICTURE_BODY)
     async def set_mask(upload_id: UploadId, request: Request) -> UploadView:
         """Give the mask oneself: white where the garment is, of the picture's shape."""
-        found = pending(upload_id)
+        found = _pending(kiosk, upload_id)
         return upload_view(await pictures.received(request, lambda data: uploads.set_mask(found, data)))
-
-    @app.post("/api/uploads/{upload_id}/taps", responses=errors(404))
-    def tap(upload_id: UploadId, where: TapPlace) -> UploadView:
-        """Correct the mask: what lies at a place, and looks like it, is garment or is not."""
-        try:
-            return upload_view(uploads.tap(pending(upload_id), Tap(where.x, where.y, where.add)))
-        except SpgvtonError as e:
-            raise HTTPException(422, str(e)) from e
-
-    @app.delete("/api/uploads/{upload_id}/taps", responses=errors(404))
-    def undo(upload_id: UploadId) -> UploadView:
-        """Take the last tap back."""
-        try:
-            return upload_view(uploads.undo(pending(upload_id)))
-        except SpgvtonError as e:
-            raise HTTPException(422, str(e)) from e
 
     @app.get("/api/uploads/{upload_id}/preview.jpg", responses={**errors(404), **JPEG}, response_class=Response)
     def preview(upload_id: UploadId) -> Response:
         """The picture, dark where the mask takes it for background."""
-        return Response(pending(upload_id).preview(), media_type="image/jpeg")
+        return Response(_pending(kiosk, upload_id).preview(), media_type="image/jpeg")
 
     @app.post("/api/uploads/{upload_id}/accept", status_code=201, responses=errors(404, 409, 507))
     def accept(upload_id: UploadId, name: Name) -> GarmentView:
         """Put the garment into the catalogue."""
-        found = pending(upload_id)
+        found = _pending(kiosk, upload_id)
         if found.mask is None:
             raise HTTPException(409, "it has no mask yet: send one, or another picture")
         try:
@@ -113,3 +98,25 @@ def add_uploads(app: FastAPI, kiosk: Kiosk, pictures: Pictures) -> None:
         """Forget an upload."""
         if not uploads.discard(upload_id):
             raise HTTPException(404, "there is no such upload")
+
+    _add_taps(app, kiosk)
+
+
+def _add_taps(app: FastAPI, kiosk: Kiosk) -> None:
+    uploads = kiosk.uploads
+
+    @app.post("/api/uploads/{upload_id}/taps", responses=errors(404))
+    def tap(upload_id: UploadId, where: TapPlace) -> UploadView:
+        """Correct the mask: what lies at a place, and looks like it, is garment or is not."""
+        try:
+            return upload_view(uploads.tap(_pending(kiosk, upload_id), Tap(where.x, where.y, where.add)))
+        except SpgvtonError as e:
+            raise HTTPException(422, str(e)) from e
+
+    @app.delete("/api/uploads/{upload_id}/taps", responses=errors(404))
+    def undo(upload_id: UploadId) -> UploadView:
+        """Take the last tap back."""
+        try:
+            return upload_view(uploads.undo(_pending(kiosk, upload_id)))
+        except SpgvtonError as e:
+            raise HTTPException(422, str(e)) from e

@@ -17,7 +17,9 @@ import pytest
 from spgvton.demo_assets import DemoAssets
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.kiosk.mirror.dresser import Dresser
-from spgvton.kiosk.mirror.mirror import EXIT_GAVE_UP, LATENCY_BUCKETS_S, Mirror, MirrorStatus
+from spgvton.kiosk.mirror.mirror import EXIT_GAVE_UP, Mirror
+from spgvton.kiosk.mirror.status import MirrorStatus
+from spgvton.stream.latency import LATENCY_BUCKETS_S
 from spgvton.stream.sinks import FileSink, Sink
 from spgvton.stream.sources import open_source
 from spgvton.video import cv2

@@ -22,7 +22,8 @@ from spgvton.errors import SpgvtonError
 from spgvton.image import Letterbox
 from spgvton.kiosk.mirror import mirror
 from spgvton.kiosk.mirror.live_dresser import LiveDresser
-from spgvton.kiosk.mirror.mirror import EXIT_GAVE_UP, Mirror, MirrorStatus
+from spgvton.kiosk.mirror.mirror import EXIT_GAVE_UP, Mirror
+from spgvton.kiosk.mirror.status import MirrorStatus
 from spgvton.live.network import LiveNetwork
 from spgvton.live.tryon import LiveTryOn
 from spgvton.perception.multiclass import MulticlassParser

@@ -15,7 +15,8 @@ from kiosk_shop import Served, serve, wait_for
 
 from spgvton.errors import SpgvtonError
 from spgvton.kiosk.mirror import gesture as g
-from spgvton.kiosk.mirror.mirror import Mirror, Seen
+from spgvton.kiosk.mirror.mirror import Mirror
+from spgvton.kiosk.mirror.status import Seen
 from spgvton.kiosk.mirror.touchless import Touchless
 from spgvton.kiosk.mirror.view import MirrorView
 from spgvton.stream.frames import frame_of

@@ -9,7 +9,7 @@ import numpy as np
 from kiosk_browser import AUDIT, PORTRAIT, needs_chromium, open_page
 from kiosk_shop import Served, serve, wait_for
 
-from spgvton.kiosk.mirror.mirror import Seen
+from spgvton.kiosk.mirror.status import Seen
 from spgvton.video import cv2
 
 

@@ -14,7 +14,6 @@ from spgvton.errors import SpgvtonError
 from spgvton.kiosk.service import state
 from spgvton.kiosk.service.addresses import is_loopback
 from spgvton.kiosk.service.rates import ADDRESSES, Rates
-from spgvton.kiosk.web import guard
 
 SECRET = "correct-horse-battery"
 

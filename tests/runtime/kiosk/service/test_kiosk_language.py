@@ -13,7 +13,7 @@ from spgvton.errors import SpgvtonError
 from spgvton.hints import Hint, code_of
 from spgvton.kiosk.service.language import FOLDER, Offer, languages, shipped, values_in
 
-STATIC = FOLDER.parent / "static"
+STATIC = FOLDER.parents[1] / "web" / "static"
 CODES = ("de", "en", "es", "fr", "ja", "zh-Hans")
 
 

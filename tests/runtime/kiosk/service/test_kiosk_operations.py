@@ -373,6 +373,7 @@ def test_a_catalogue_with_everything_wrong_in_it(tmp_path: Path, shirt: bytes) -
     (tmp_path / "mismatch.png").write_bytes(shirt)
     (tmp_path / "mismatch_mask.png").write_bytes(cv2.imencode(".png", np.zeros((50, 50), np.uint8))[1].tobytes())
     found = catalogue.Catalogue(tmp_path)
+    found.refresh()  # looks at the pictures, too
     problems = {g.id: g.problem for g in found.garments()}
     assert len(problems) == 5 and "rename one" in str(problems.pop(garment.garment_id("twice.png")))
     assert problems["twice"] is None and "empty.png" in str(problems["empty"])

@@ -9,21 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton import image as im
+from spgvton.live.lay_out import Moves, lay_out
 from spgvton.live.lining import find_lining
 from spgvton.live.regions import Mask, grow, shrink
-from spgvton.live.spread import spread
-from spgvton.perception import garment_sleeves
 from spgvton.person import Garment
 from spgvton.video import cv2
 
 UInt8 = NDArray[np.uint8]
+Float = NDArray[np.float32]
 
 MAX_SIDE: Final = 1536  # pixels: a shirt on a 1080x1920 mirror is 700 wide
 LOOKED_AT: Final = 384  # pixels of the long side
 EDGE: Final = 0.05  # of the long side: how deep a mask may be wrong
 ALIKE: Final = 24.0  # levels of Lab as OpenCV has it
 PALE: Final = 0.08  # share of the edge that has the background's colour, from which on the garment itself has it
-FILLS, MARGIN = 0.7, 0.08  # share of a picture that a garment fills as it is; of its longer side, else left around it
 RIM: Final = 0.006  # of the long side: how far a mask's edge is mixed with what lay behind the garment
 
 
@@ -31,13 +30,20 @@ RIM: Final = 0.006  # of the long side: how far a mask's edge is mixed with what
 class LiveGarment:
     """See of(). network: at network size. texture: uint8 (h, w, 3), RGB; around the garment its edge goes on, so that no
     background is ever sampled. box: from the texture into the network's cloth picture. lining: bool (H, W) of the latter, where it
-    shows the inside of the garment's back, and all above that; None where it does not.
+    shows the inside of the garment's back, and all above that; None where it does not. scale, moves: what was done to the picture
+    that was given, in this order.
     """
 
     network: Garment
     texture: UInt8
     box: im.Letterbox
-    lining: Mask | None = None
+    lining: Mask | None
+    scale: float
+    moves: Moves
+
+    def points(self, points: Float) -> Float:
+        """Pixels (n, 2), (x, y), of the picture that was given -> those of the network's cloth picture."""
+        return self.box.points(self.moves.points((points + 0.5) * self.scale - 0.5))
 
     @staticmethod
     def of(picture: UInt8, mask: UInt8, size: tuple[int, int] = im.SIZE) -> LiveGarment:
@@ -46,39 +52,29 @@ class LiveGarment:
         Raises SpgvtonError when sizes differ or the mask is empty.
         """
         Garment.check(picture, mask)
-        scale = MAX_SIDE / max(picture.shape[:2])
+        scale = min(1.0, MAX_SIDE / max(picture.shape[:2]))
         if scale < 1:
             width, height = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         inside = find_lining(picture, mask)
-        made = spread(picture, mask, garment_sleeves.shipped()(picture, mask))
-        lining = np.zeros_like(made.mask)
-        (x, y), (h, w) = made.begin, inside.shape
-        lining[y : y + h, x : x + w] = inside
-        crop = _close(made.mask)
-        picture, mask, lining = made.picture[crop], made.mask[crop], lining[crop]
+        laid = lay_out(picture, mask)
+        picture, mask = laid.picture, laid.mask
+        shift = np.array([[1.0, 0, laid.moves.begin[0]], [0, 1, laid.moves.begin[1]]])
+        lining = cv2.warpAffine(inside.astype(np.uint8), shift, mask.shape[::-1], flags=cv2.INTER_NEAREST)
         box = im.Letterbox.fit((picture.shape[0], picture.shape[1]), size)
         seen = np.asarray(box.apply(lining, border=0)) >= 128
         above = np.maximum.accumulate(seen[::-1], axis=0)[
             ::-1
         ]  # nothing is worn there either, wherever the spline looks
         return LiveGarment(
-            Garment.of(picture, mask, size=size), bleed(picture, mask), box, above if seen.any() else None
+            Garment.of(picture, mask, size=size),
+            bleed(picture, mask),
+            box,
+            above if seen.any() else None,
+            scale,
+            laid.moves,
         )
-
-
-def _close(mask: UInt8) -> tuple[slice, slice]:
-    """Rows and columns of MASK (h, w) to which a garment that is small in its picture is cropped; else all of them.
-
-    The networks know garments that fill their picture.
-    """
-    x, y, w, h = cv2.boundingRect((mask > 0).astype(np.uint8))
-    height, width = mask.shape
-    if max(h / height, w / width) >= FILLS:
-        return slice(height), slice(width)
-    margin = round(MARGIN * max(w, h))
-    return slice(max(0, y - margin), y + h + margin), slice(max(0, x - margin), x + w + margin)
 
 
 def bleed(picture: UInt8, mask: UInt8) -> UInt8:

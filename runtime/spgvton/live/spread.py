@@ -30,17 +30,44 @@ ROUNDS: Final = 5  # of the fixed-point iteration; it converges by 2 sin(angle /
 COARSE: Final = 4  # pixels: the map is smooth, and made at this fraction of the resolution
 
 
+class Turn(NamedTuple):
+    """A sleeve's turn. pad: canvas added on the left and on top of it, in pixels, first. Then, on that canvas: cloth, uint8 (h, w),
+    255 = the sleeve; shoulder, armpit: (x, y), the armhole's ends; degrees: clockwise."""
+
+    pad: tuple[int, int]
+    cloth: UInt8
+    shoulder: Float
+    armpit: Float
+    degrees: float
+
+    def points(self, points: Float) -> Float:
+        """Pixels (n, 2), (x, y), of the picture before -> where they lie after the turn."""
+        points = points + np.array(self.pad, np.float32)
+        h, w = self.cloth.shape
+        column, row = np.rint(points).astype(int).T
+        moves = self.cloth[row.clip(0, h - 1), column.clip(0, w - 1)] >= 128
+        s = points[moves]
+        centre = _centre(s, self.shoulder, self.armpit)
+        points[moves] = (s - centre) @ _rotation(self.degrees).T + centre
+        return points
+
+
 class Spread(NamedTuple):
-    """picture uint8 (h, w, 3), mask uint8 (h, w), and the pixel (x, y) at which the picture of before begins in them."""
+    """picture uint8 (h, w, 3), mask uint8 (h, w), and the turns that made them of the picture before."""
 
     picture: UInt8
     mask: UInt8
-    begin: tuple[int, int]
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def begin(self) -> tuple[int, int]:
+        """The pixel (x, y) at which the picture of before begins in this one."""
+        return sum(turn.pad[0] for turn in self.turns), sum(turn.pad[1] for turn in self.turns)
 
 
 def spread(picture: UInt8, mask: UInt8, sleeves: list[Sleeve]) -> Spread:
     """PICTURE (h, w, 3) and MASK (h, w), 255 = garment, with those of SLEEVES turned that lie too close or too far out."""
-    made = Spread(picture, mask, (0, 0))
+    made = Spread(picture, mask)
     for sleeve in sleeves:
         degrees = turn_wanted(sleeve)
         if degrees:
@@ -88,13 +115,17 @@ def turn(lying: Spread, sleeve: Sleeve, degrees: float) -> Spread:
     h, w = sleeve.cloth.shape
     cloth[begin[1] : begin[1] + h, begin[0] : begin[0] + w] = sleeve.cloth
     shoulder, armpit = sleeve.shoulder + begin, sleeve.armpit + begin
-    x, y = turned_map(mask.shape, shoulder, armpit, degrees if sleeve.left else -degrees)
+    clockwise = degrees if sleeve.left else -degrees
+    x, y = turned_map(mask.shape, shoulder, armpit, clockwise)
     share = cv2.remap(cloth, x, y, cv2.INTER_LINEAR, borderValue=0).astype(np.float32) / 255
     sleeve_mask = cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderValue=0) * share
     turned = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     picture, mask = _body(picture, mask, cloth, shoulder, armpit)
     out = picture + (turned - picture.astype(np.float32)) * share[..., None]
-    return Spread(np.rint(out).astype(np.uint8), np.maximum(mask, np.rint(sleeve_mask)).astype(np.uint8), begin)
+    done = Turn((left, top), cloth, shoulder, armpit, clockwise)
+    return Spread(
+        np.rint(out).astype(np.uint8), np.maximum(mask, np.rint(sleeve_mask)).astype(np.uint8), (*lying.turns, done)
+    )
 
 
 def _body(picture: UInt8, mask: UInt8, cloth: UInt8, shoulder: Float, armpit: Float) -> tuple[UInt8, UInt8]:
@@ -158,19 +189,11 @@ def turned_map(size: tuple[int, ...], shoulder: Float, armpit: Float, degrees: f
     height, width = -(-size[0] // COARSE) + 1, -(-size[1] // COARSE) + 1
     y, x = np.mgrid[:height, :width].astype(np.float32) * COARSE
     q = np.stack([x, y], -1)
-    a = math.radians(degrees)
-    rotation = np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]], np.float32)
-    middle, line = (shoulder + armpit) / 2, armpit - shoulder
-    reach = BEND * float(np.linalg.norm(line))
-    s = (q - middle) @ rotation + middle
+    rotation, middle = _rotation(degrees), (shoulder + armpit) / 2
+    s = np.asarray((q - middle) @ rotation + middle, np.float32)
     for _ in range(ROUNDS):
-        share = np.clip((s - shoulder) @ line / (line @ line), 0, 1)
-        nearest = shoulder + share[..., None] * line
-        near = np.clip(1 - np.linalg.norm(s - nearest, axis=-1) / reach, 0, 1)
-        near *= near * (3 - 2 * near)
-        centre = middle + near[..., None] * (nearest - middle)
-        s = (q - centre) @ rotation + centre
-    s = s.astype(np.float32)
+        centre = _centre(s, shoulder, armpit)
+        s = np.asarray((q - centre) @ rotation + centre, np.float32)
     fine = [
         cv2.warpAffine(
             np.ascontiguousarray(s[..., i]), np.array([[1 / COARSE, 0, 0], [0, 1 / COARSE, 0]]), (size[1], size[0]),
@@ -179,6 +202,21 @@ def turned_map(size: tuple[int, ...], shoulder: Float, armpit: Float, degrees: f
         for i in (0, 1)
     ]  # fmt: skip
     return np.asarray(fine[0], np.float32), np.asarray(fine[1], np.float32)
+
+
+def _rotation(degrees: float) -> Float:
+    a = math.radians(degrees)
+    return np.array([[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]], np.float32)
+
+
+def _centre(s: Float, shoulder: Float, armpit: Float) -> Float:
+    """c(s) of turned_map(), for points S (..., 2)."""
+    middle, line = (shoulder + armpit) / 2, armpit - shoulder
+    share = np.clip((s - shoulder) @ line / (line @ line), 0, 1)
+    nearest = shoulder + share[..., None] * line
+    near = np.clip(1 - np.linalg.norm(s - nearest, axis=-1) / (BEND * float(np.linalg.norm(line))), 0, 1)
+    near *= near * (3 - 2 * near)
+    return np.asarray(middle + near[..., None] * (nearest - middle), np.float32)
 
 
 def _room(lying: Spread, sleeve: Sleeve, degrees: float) -> tuple[int, int, int, int]:

@@ -90,7 +90,7 @@ def test_a_hanging_sleeve_is_turned_outwards(left):
     shoulder, armpit = ((p + made.begin).astype(np.float32) for p in (sleeve.shoulder, sleeve.armpit))
     turned = Sleeve(np.where(found, 255, 0).astype(np.uint8), shoulder, armpit, left)
     assert abs(sp.angle(turned) - sp.AT_NARROW) < 3
-    assert 0.9 < found.sum() / blue(sp.Spread(picture, mask, (0, 0))).sum() < 1.1
+    assert 0.9 < found.sum() / blue(sp.Spread(picture, mask)).sum() < 1.1
     # the body is where it was
     (x, y), (h, w) = made.begin, mask.shape
     inside = cv2.erode(((mask >= 128) & (sleeve.cloth == 0)).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
@@ -143,3 +143,27 @@ def test_an_open_jacket_keeps_both_its_halves():
     worn = made.mask[y : y + 240, x : x + 240] >= 128
     half = (mask > 0) & (sleeve.cloth == 0)
     assert worn[half].mean() > 0.97
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("along", [0.35, 0.6, 0.9])
+def test_points_move_with_the_cloth(along, left):
+    """A dot on the sleeve is found where Turn.points says, and one on the body where it was."""
+    picture, mask, sleeve = shirt(4.0)
+    y, x = np.nonzero(sleeve.cloth)
+    row = round(float(np.quantile(y, along)))
+    dots = np.array([[np.median(x[y == row]), row], [130.0, 120.0]], np.float32)
+    for px, py in dots:
+        cv2.circle(picture, (int(px), int(py)), 3, (255, 255, 0), -1)
+    if not left:
+        picture, mask = np.ascontiguousarray(picture[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
+        mirror = np.array([239, 0], np.float32), np.array([-1, 1], np.float32)
+        shoulder, armpit, dots = (mirror[0] + mirror[1] * p for p in (sleeve.shoulder, sleeve.armpit, dots))
+        sleeve = Sleeve(np.ascontiguousarray(sleeve.cloth[:, ::-1]), shoulder, armpit, left=False)
+    made = sp.spread(picture, mask, [sleeve])
+    (turn,) = made.turns
+    for i, (px, py) in enumerate(turn.points(dots)):
+        near = (abs(made.picture.astype(int) - (255, 255, 0)).sum(2) < 90).astype(np.uint8)
+        _, _, _, centres = cv2.connectedComponentsWithStats(near)
+        assert np.hypot(*(centres[1:] - (px, py)).T).min() < 1.5, (i, px, py, centres)
+    assert np.allclose(turn.points(dots)[1], dots[1] + made.begin, atol=0.01)

@@ -18,6 +18,7 @@ from spgvton import labels as lb
 from spgvton import person as ps
 from spgvton.errors import SpgvtonError
 from spgvton.live.arms import forget_arms
+from spgvton.live.lay_out import LaidOut, lay_out
 from spgvton.mask import read_mask
 from spgvton.perception.png_indices import read_labels
 from spgvton.video import cv2
@@ -68,8 +69,8 @@ class MPV(Dataset[Batch]):
     backdrop() and displace(). cache_mb: decoded files kept in memory by all workers together.
 
     task: "live" takes only the rows that exchange the garment in one pose; there, and in those rows of "both", the
-    target's keypoints are the source's, label_noise moves the source's map, and with `forget_arms` her bare arms count
-    as old clothes.
+    target's keypoints are the source's, label_noise moves the source's map, the garment is laid out as live mode does it, and
+    with `forget_arms` her bare arms count as old clothes.
     """
 
     def __init__(
@@ -121,6 +122,10 @@ class MPV(Dataset[Batch]):
     def cloth(self, name: str) -> Cloth:
         """An in-shop picture and its mask. Raises SpgvtonError."""
         return self._cached("cloth", name, self._load_cloth)
+
+    def laid_out(self, name: str) -> LaidOut:
+        """cloth() as live mode shows it to the networks. Raises SpgvtonError."""
+        return self._cached("laid out", name, lambda name: lay_out(*self.cloth(name)))
 
     def _load_photo(self, name: str) -> Photo:
         files = PhotoFiles.of(self.root, name)
@@ -188,8 +193,12 @@ class MPV(Dataset[Batch]):
         triple = self.triples[index]
         source, target, cloth = self.photo(triple.source), self.photo(triple.target), self.cloth(triple.cloth)
         live = self.task != "pose" and exchanges_garment(triple)
+        flow = self.flow(triple.target)
         if live:
             target = target._replace(keypoints=source.keypoints)
+            laid = self.laid_out(triple.cloth)
+            cloth = Cloth(laid.picture, laid.mask)
+            flow = None if flow is None else moved_flow(flow, laid, self.size)
         flip = False
         if self.augment:  # the same draw for the same seed, epoch and triple, whatever worker makes it
             rng = np.random.default_rng((self.seed, epoch, index))
@@ -214,7 +223,6 @@ class MPV(Dataset[Batch]):
                 source = source._replace(labels=displace(source.labels, rng, self.label_noise))
         if live and self.forget_arms:
             source = source._replace(labels=forget_arms(source.labels, source.keypoints))
-        flow = self.flow(triple.target)
         return _Sample(source, target, cloth, None if flow is None else normalise_flow(flow, self.size, flip=flip))
 
     def _overlaid(self, source: Photo, target: Photo, rng: np.random.Generator, live: bool) -> tuple[Photo, Photo]:
@@ -254,6 +262,15 @@ def _nbytes(value: object) -> int:
     if isinstance(value, tuple):
         return sum(_nbytes(part) for part in value)
     return value.nbytes if isinstance(value, np.ndarray) else 0
+
+
+def moved_flow(flow: Float, laid: LaidOut, size: tuple[int, int]) -> Float:
+    """FLOW (H, W, 2) onto a garment picture of SIZE -> onto that picture LAID out, letterboxed to SIZE; NaN stays."""
+    known = np.isfinite(flow).all(2)
+    box = im.Letterbox.fit((laid.mask.shape[0], laid.mask.shape[1]), size)
+    out = flow.copy()
+    out[known] = box.points(laid.moves.points(flow[known]))
+    return out
 
 
 def normalise_flow(flow: Float, size: tuple[int, int], *, flip: bool = False) -> Float:

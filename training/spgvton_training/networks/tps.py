@@ -28,9 +28,14 @@ def tps_grid(theta: Tensor, size: tuple[int, int], align_corners: bool = True) -
     if theta.ndim != 3 or theta.shape[1] != 2 or grid_size**2 != theta.shape[2] or not 2 <= grid_size <= 5:
         raise ValueError(f"theta must have shape (N, 2, G*G) with G in 2..5, got {tuple(theta.shape)}")
     dtype = torch.float64 if theta.dtype == torch.float64 else torch.float32
-    influence = basis(size, grid_size, align_corners, str(dtype).removeprefix("torch."))
+    matrix = basis(size, grid_size, align_corners, str(dtype).removeprefix("torch."))
     # One product for the batch; influence @ theta of shape (N, G*G, 2) would first copy `influence` N times.
-    grid = theta.to(dtype).reshape(-1, grid_size**2) @ torch.from_numpy(influence).to(theta.device).T
+    values, influence = theta.to(dtype).reshape(-1, grid_size**2), torch.from_numpy(matrix).to(theta.device)
+    if torch.is_autocast_enabled(theta.device.type):  # in bfloat16 every pixel would move by up to half of one
+        with torch.autocast(theta.device.type, enabled=False):
+            grid = values @ influence.T
+    else:
+        grid = values @ influence.T
     return grid.reshape(-1, 2, *size).permute(0, 2, 3, 1)
 
 

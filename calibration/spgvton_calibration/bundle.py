@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.numpy import save
 
-from spgvton.bundle import GRAPHS, MANIFEST, MODES, PAIRS, WEIGHTS, Bundle, derived_manifest, write_manifest
+from spgvton.bundle import MANIFEST, MODES, PAIRS, WEIGHTS, Bundle, derived_manifest, write_manifest
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_bytes
 from spgvton_calibration.execution import Pair
@@ -120,7 +120,7 @@ def write_int8(
     names = {layer.name for layer in chosen}
     with staged(out) as work:
         models: dict[str, onnx.ModelProto] = {}
-        for name in (g for g in GRAPHS if g != MODES["live"]):
+        for name in (g for g in source.graphs if g != MODES["live"]):
             if name == "tryon":
                 models[name] = fold_norms_behind_relu(insert(joint, chosen, amax, weights))
             else:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spgvton_export.joint_graph import LIVE_OUTPUTS
+from spgvton_export.joint_graph import live_outputs
 from spgvton_training.networks.joint import Inputs, JointModel
 from spgvton_training.networks.live import LiveInputs, LiveStages, live_person, live_stages, to_bytes
 from spgvton_training.parsing.network import ParserNetwork
@@ -82,6 +82,17 @@ class GMM2(_Wrapper):
         return self.model.match_back(warped_mask, cloth_mask)
 
 
+class Residual(_Wrapper):
+    """The residual flow, and the garment moved by it; given what the spline made of garment and mask (N, 4, H, W)."""
+
+    def forward(
+        self, splined: Tensor, theta: Tensor, clothes_mask: Tensor, semantic: Tensor, keypoints: Tensor
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        worn = self.model.bend(splined, theta, clothes_mask, semantic, keypoints)
+        assert worn.residual is not None
+        return worn.cloth, worn.residual
+
+
 class G3(_Wrapper):
     def forward(self, coarse: Tensor, clothes_mask: Tensor, warped: Tensor, keypoints: Tensor) -> Tensor:
         return self.model.synthesise(coarse, clothes_mask, warped, keypoints).image
@@ -131,7 +142,8 @@ class LiveReference(_Wrapper):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         stages = live_stages(self.model, LiveInputs(*tensors))
-        return (*to_bytes(self.model, stages), stages.theta)
+        residual = () if stages.residual is None else (stages.residual,)
+        return (*to_bytes(self.model, stages), stages.theta, *residual)
 
 
 class HumanParser(nn.Module):
@@ -161,7 +173,8 @@ def live_graphs(model: JointModel, inputs: LiveInputs) -> dict[str, Graph]:
     coarse = model.coarse(stages.semantic, body, x.cloth, x.keypoints)
     g1 = {"picture": x.picture, "labels": x.labels, "cloth_mask": x.cloth_mask, "keypoints": x.keypoints}
     g3 = {
-        "coarse": coarse.image, "clothes_mask": coarse.mask, "warped": model.warp(x.cloth, stages.theta),
+        "coarse": coarse.image, "clothes_mask": coarse.mask,
+        "warped": model.wear(x.cloth, x.cloth_mask, stages.theta, coarse.mask, stages.semantic, x.keypoints).cloth,
         "keypoints": x.keypoints,
     }  # fmt: skip
     made = {k: getattr(stages, k) for k in ("rendered", "composition", "clothes_mask", "semantic")}
@@ -169,7 +182,7 @@ def live_graphs(model: JointModel, inputs: LiveInputs) -> dict[str, Graph]:
         "g1": Graph(LiveG1(model), g1, ("semantic", "body")),
         "g3": Graph(LiveG3(model), g3, ("rendered", "composition")),
         "bytes": Graph(LiveBytes(model), made, tuple(f"{name}_bytes" for name in made)),
-        "live": Graph(LiveReference(model), x._asdict(), LIVE_OUTPUTS),
+        "live": Graph(LiveReference(model), x._asdict(), live_outputs(residual=model.residual is not None)),
     }
 
 
@@ -177,8 +190,9 @@ def live_graphs(model: JointModel, inputs: LiveInputs) -> dict[str, Graph]:
 def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
     """The parts and `tryon`, in order of computation, with example inputs that come from running the chain on INPUTS."""
     c, x = model.config, inputs
-    semantic, body, coarse, theta, warped, _ = model.stages(x)
-    warped_mask = model.warp(x.cloth_mask, theta)
+    semantic, body, coarse, theta, _, warped, _ = model.stages(x)
+    splined = model.warp(torch.cat([x.cloth, x.cloth_mask], 1), theta)
+    warped_mask = splined[:, 3:]
     pose = {"keypoints": x.keypoints}
     static = x._asdict()
     out: dict[str, Graph] = {}
@@ -199,6 +213,9 @@ def graphs(model: JointModel, inputs: Inputs) -> dict[str, Graph]:
     else:
         out["gmm1"] = Graph(GMM1Plain(model), masks, ("theta",))
     out["gmm2"] = Graph(GMM2(model), {"warped_mask": warped_mask, "cloth_mask": x.cloth_mask}, ("theta",))
+    if model.residual is not None:
+        seen = {"splined": splined, "theta": theta, "clothes_mask": coarse.mask, "semantic": semantic}
+        out["residual"] = Graph(Residual(model), {**seen, **pose}, ("warped", "residual"))
     images = {"coarse": coarse.image, "warped": warped}
     if c.mask_in_g3:
         g3_inputs = {"coarse": coarse.image, "clothes_mask": coarse.mask, "warped": warped, **pose}

@@ -11,14 +11,20 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from spgvton.bundle import RESIDUAL
 from spgvton_export import tps_op
 from spgvton_export.shared_weights import stored_name
 
-PARTS: Final = ("g1", "g2", "gmm1", "g3")  # in order of computation; gmm2 serves training
+PARTS: Final = ("g1", "g2", "gmm1", RESIDUAL, "g3")  # in order of computation; gmm2 serves training
 LIVE_PARTS: Final = (*PARTS, "bytes")
-LIVE_OUTPUTS: Final = ("rendered", "composition", "clothes_mask", "semantic", "theta")
+_LIVE_OUTPUTS: Final = ("rendered", "composition", "clothes_mask", "semantic", "theta")
 # Outputs that the next parts know by another name. G3's float image is not what the joint graph gives.
 _KNOWN_AS: Final = {"aligned_body": "body", "image": "rendered"}
+
+
+def live_outputs(*, residual: bool) -> tuple[str, ...]:
+    """Names of the live graph's outputs. residual: of a network with `residual_flow`."""
+    return (*_LIVE_OUTPUTS, *(["residual"] if residual else []))
 
 
 def assemble(
@@ -28,16 +34,17 @@ def assemble(
 
     See _wire() for the rest.
     """
-    joint, values = _wire("tryon", {name: parts[name] for name in PARTS}, grid_size, padding)
+    joint, values = _wire("tryon", {name: parts[name] for name in PARTS if name in parts}, grid_size, padding)
     joint.outputs = [_to_bytes(joint, values["rendered"], size)]
     return _finish(joint, parts)
 
 
 def assemble_live(parts: dict[str, onnx.ModelProto], *, grid_size: int, padding: str) -> onnx.ModelProto:
-    """One graph of LIVE_PARTS, outputs LIVE_OUTPUTS: see _wire(), and spgvton.backends.contract.LIVE for the tensors."""
-    joint, values = _wire("live", {name: parts[name] for name in LIVE_PARTS}, grid_size, padding)
-    joint.outputs = [values.get(f"{name}_bytes", values.get(name)) for name in LIVE_OUTPUTS]
-    for name, output in zip(LIVE_OUTPUTS, joint.outputs):
+    """One graph of LIVE_PARTS, outputs live_outputs(): see _wire(), and spgvton.backends.contract.LIVE for the tensors."""
+    joint, values = _wire("live", {name: parts[name] for name in LIVE_PARTS if name in parts}, grid_size, padding)
+    names = live_outputs(residual=RESIDUAL in parts)
+    joint.outputs = [values.get(f"{name}_bytes", values.get(name)) for name in names]
+    for name, output in zip(names, joint.outputs):
         output.name = name
     return _finish(joint, parts)
 
@@ -49,13 +56,12 @@ def _wire(
 
     parts: graphs by name, in order of computation, weights detached (shared_weights.detach_weights); they are left as they
     are. A part's input is what an earlier part gives of that name, else the joint graph's input. Inner values are prefixed
-    by their part's name. grid_size, padding: of the warp, which stands before g3.
+    by their part's name. grid_size, padding: of the warp, which stands after gmm1: of the garment, and of its mask, too, for
+    the residual flow.
     """
     values: dict[str, gs.Variable] = {}
     joint = gs.Graph(opset=parts["g1"].opset_import[0].version, name=title, inputs=[], outputs=[])
     for name, given in parts.items():
-        if name == "g3":
-            values["warped"] = _warp(joint, values["cloth"], values["theta"], grid_size, padding)
         copy = onnx.ModelProto()  # graphsurgeon renames the initialisers of what it was given
         copy.CopyFrom(given)
         part = gs.import_onnx(copy)
@@ -76,6 +82,10 @@ def _wire(
         for o in part.outputs:
             output = o.name.removeprefix(f"{name}/")
             values[_KNOWN_AS.get(output, output)] = o
+        if name == "gmm1":
+            both = RESIDUAL in parts
+            image = _concatenated(joint, values["cloth"], values["cloth_mask"]) if both else values["cloth"]
+            values["splined" if both else "warped"] = _warp(joint, image, values["theta"], grid_size, padding)
     return joint, values
 
 
@@ -85,6 +95,14 @@ def _finish(joint: gs.Graph, parts: dict[str, onnx.ModelProto]) -> onnx.ModelPro
     model.ir_version = max(part.ir_version for part in parts.values())
     tps_op.attach(model)
     return model
+
+
+def _concatenated(joint: gs.Graph, cloth: gs.Variable, mask: gs.Variable) -> gs.Variable:
+    """C and M^C as one picture of four channels."""
+    n, c, *size = cloth.shape
+    made = gs.Variable("cloth_and_mask", np.float32, [n, c + 1, *size])
+    joint.nodes.append(gs.Node("Concat", "cloth_and_mask", {"axis": 1}, [cloth, mask], [made]))
+    return made
 
 
 def _warp(joint: gs.Graph, image: gs.Variable, theta: gs.Variable, grid_size: int, padding: str) -> gs.Variable:

@@ -41,6 +41,7 @@ MANIFEST: Final = "bundle.json"
 WEIGHTS: Final = "weights.safetensors"
 PRECISIONS: Final = ("fp32", "fp16", "int8")  # what the graphs compute in
 GRAPHS: Final = ("g1", "g2", "gmm1", "gmm2", "g3", "tryon", "live")
+RESIDUAL: Final = "residual"  # the graph that a network with `residual_flow` has besides
 PARSER: Final = "human_parser"  # the graph of a parser's bundle
 PARSER_INTEGER: Final = "human_parser_integer"  # its INT8 form for ONNX Runtime on processors with VNNI
 MODES: Final = {"live": "live", "pose": "tryon"}  # mode -> its joint graph
@@ -173,8 +174,8 @@ class Bundle:
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """Those of GRAPHS that the bundle has. One that was exported before live mode, or that cannot do it, has no `live`."""
-        return tuple(name for name in GRAPHS if f"{name}.onnx" in self.manifest["files"])
+        """Those of GRAPHS and RESIDUAL that the bundle has. One that was exported before live mode, or that cannot do it, has no `live`."""
+        return tuple(name for name in (*GRAPHS, RESIDUAL) if f"{name}.onnx" in self.manifest["files"])
 
     @property
     def is_parser(self) -> bool:
@@ -192,7 +193,7 @@ class Bundle:
         return names if all(f"{name}.onnx" in self.manifest["files"] for name in names) else None
 
     def graph(self, name: str) -> Path:
-        """Path of graph NAME, one of GRAPHS or of PAIRS, or PARSER. Raises SpgvtonError when the bundle has none.
+        """Path of graph NAME, one of GRAPHS or of PAIRS, RESIDUAL or PARSER. Raises SpgvtonError when the bundle has none.
 
         Examples:
             >>> Bundle.open("mini").graph("g1").name

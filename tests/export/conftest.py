@@ -19,11 +19,11 @@ from spgvton_training.networks.joint import build_model
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
 
-# Between them every option of the presets but realtime's, which is shipped. live has lite's blocks: depthwise convolutions.
+# Between them every option of the presets but realtime's, which is shipped. live has lite's blocks, depthwise convolutions, and the residual flow.
 SMALL: dict[str, dict[str, Any]] = {
     "mini": {"trunk_blocks": 1},
     "paper": {},
-    "live": {"separable_blocks": True},
+    "live": {"separable_blocks": True, "residual_flow": True},
 }
 
 
@@ -31,7 +31,10 @@ def checkpoint(name: str) -> Checkpoint:
     """Preset NAME, untrained, four channels wide, at 128x96."""
     config = preset(name, ngf=4, gmm_ngf=4, height=128, width=96, **SMALL[name])
     torch.manual_seed(0)
-    return Checkpoint(config, dict(build_model(config).state_dict()), {"test": True})
+    model = build_model(config)
+    if model.residual is not None:  # it starts as no flow at all
+        torch.nn.init.normal_(model.residual.leave.weight)
+    return Checkpoint(config, dict(model.state_dict()), {"test": True})
 
 
 @pytest.fixture(scope="session")

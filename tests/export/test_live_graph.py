@@ -37,7 +37,9 @@ def check_tensors(bundle: Bundle) -> None:
     found = described(list(graph.output))
     mask = (UINT8, ["N", H, W])
     expected = {"rendered": (UINT8, ["N", H, W, 3]), "composition": mask, "clothes_mask": mask, "semantic": mask}
-    assert list(found) == [*expected, "theta"]
+    bent = bundle.manifest["network"]["residual_flow"]
+    assert list(found) == [*expected, "theta", *(["residual"] if bent else [])]
+    assert not bent or found["residual"] == (FLOAT, ["N", 2, H // 4, W // 4])
     assert {name: found[name] for name in expected} == expected
     assert found["theta"][0] == FLOAT
 
@@ -48,10 +50,10 @@ def test_inputs_and_outputs(small_bundle: Bundle) -> None:
 
 
 def test_nothing_is_aligned(small_bundle: Bundle) -> None:
-    """Besides the warp only GMM1's moment alignment resamples; the source's keypoints are not taken."""
+    """Besides the warp only GMM1's moment alignment and the residual flow resample; the source's keypoints are not taken."""
     nodes = onnx.load(str(small_bundle.graph("live")), load_external_data=False).graph.node
     resampled = [n.name for n in nodes if n.op_type == "GridSample"]
-    assert all(name.startswith("gmm1/") for name in resampled) and len(resampled) <= 1
+    assert {name.split("/")[0] for name in resampled} <= {"gmm1", "residual"} and len(resampled) <= 2
     assert [n.op_type for n in nodes].count("TpsGridSample") == 1
 
 

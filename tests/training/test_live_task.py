@@ -16,13 +16,13 @@ from spgvton.cli import main
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.live.arms import forget_arms
 from spgvton_training import losses
-from spgvton_training.checkpoint import Checkpoint
+from spgvton_training.checkpoint import Checkpoint, started_from
 from spgvton_training.config import run_preset
 from spgvton_training.data.augment import displace
 from spgvton_training.data.layout import Triple, exchanges_garment, of_task
 from spgvton_training.data.mpv import MPV
 from spgvton_training.networks.config import preset
-from spgvton_training.networks.joint import build_model
+from spgvton_training.networks.joint import JointModel, build_model
 from spgvton_training.objective import Critics, Objective
 
 SIZE = (128, 96)
@@ -139,8 +139,8 @@ def test_objective_supervises_what_the_compositor_takes(data: Path) -> None:
 def test_preset_takes_the_weights_of_realtime() -> None:
     network = preset("live")
     assert network.forget_arms and not network.align_source and not network.align_once and network.fill_background
-    weights = Checkpoint.load(locate("realtime") / WEIGHTS).weights
-    assert Checkpoint(network, weights).model().config == network
+    started = started_from(Checkpoint.load(locate("realtime") / WEIGHTS), network)
+    assert isinstance(started, JointModel) and started.config == network
     assert not preset("realtime").forget_arms and not preset("paper").forget_arms
     assert Checkpoint.load(locate("live") / WEIGHTS).config == network, "the shipped one is this network"
     assert Bundle.open("live").forget_arms and not Bundle.open("realtime").forget_arms

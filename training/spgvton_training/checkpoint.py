@@ -57,6 +57,13 @@ class Checkpoint:
         return Checkpoint(network, weights, provenance)
 
 
+def started_from(checkpoint: Checkpoint, config: NetworkConfig) -> JointModel | Method:
+    """A network of CONFIG with the weights of CHECKPOINT; a residual flow that it has not starts as none. Raises SpgvtonError."""
+    network = build_network(config)
+    new = {k: v for k, v in network.state_dict().items() if k.startswith("residual.")}
+    return with_weights(network, new | checkpoint.weights)
+
+
 def with_weights(network: Network, weights: dict[str, Tensor]) -> Network:
     """NETWORK with WEIGHTS, in its own precision, in evaluation mode. Raises SpgvtonError when they do not fit."""
     own = network.state_dict()

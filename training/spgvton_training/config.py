@@ -50,6 +50,7 @@ class LossConfig:
     changed: float = 0.0  # weight of L1 and structure in the region that changes (losses.changed_region)
     flow: float = 0.0  # weight of losses.warp_flow
     smoothness: float = 0.0  # weight of losses.theta_smoothness
+    residual_smoothness: float = 0.0  # weight of losses.flow_smoothness of the residual flow
     clothes_regulariser: bool = False  # |M - M_t^C| instead of |1 - M|
     distill_image: float = 0.0  # weights of the terms of distill.py, which need a teacher: both images and the mask
     distill_semantic: float = 0.0
@@ -255,7 +256,9 @@ _LIVE: Final[dict[str, Any]] = {
     "data": {
         "task": "live", "foreign": 0.3, "backdrop": 1.0, "keypoint_noise": 0.5, "tone": 0.5, "label_noise": 1.0,
     },
-    "losses": {"erase_probability": 0.1, "changed": 1.0, "cycle": False},
+    "losses": {
+        "erase_probability": 0.1, "changed": 1.0, "cycle": False, "residual_smoothness": 1.0, "predicted_matching": True,
+    },
     "optimiser": {
         "iterations": [0, 0, 8000], "learning_rates": [1e-3, 1e-3, 6e-4], "matching_iterations": 0, "ema": 0.998,
     },

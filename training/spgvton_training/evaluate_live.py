@@ -29,7 +29,6 @@ from spgvton.live.garment import LiveGarment
 from spgvton.live.layers import Answer
 from spgvton.live.network import LiveOutput
 from spgvton.live.regions import decide
-from spgvton.live.spline import cloth_positions
 from spgvton.perception.parse import Parse, framed
 from spgvton.perception.parsing import Parser
 from spgvton.person import Garment, place
@@ -84,7 +83,7 @@ class CheckpointNetwork:
             labels = forget_arms(labels, keypoints)
         arrays = (picture, labels, keypoints, self._garment.image, self._garment.mask)
         stages = live_stages(self.model, LiveInputs(*(torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays)))
-        made = (*to_bytes(self.model, stages), stages.theta)
+        made = (*to_bytes(self.model, stages), stages.theta, *([] if stages.residual is None else [stages.residual]))
         return LiveOutput(*(t[0].numpy() for t in made))
 
 
@@ -145,8 +144,8 @@ class LivePath:
 
 def network_picture(answer: Answer) -> UInt8:
     """What the network alone would show, at network size."""
-    spline = cloth_positions(answer.output.theta, answer.output.composition.shape[:2])
-    return mixture.network_picture(answer.output, mixture.warped(spline, answer.garment.network))
+    warped = mixture.warped(answer.output.positions, answer.garment.network)
+    return mixture.network_picture(answer.output, warped)
 
 
 def into_frame(picture: UInt8, box: Letterbox, frame: UInt8) -> UInt8:
@@ -160,12 +159,16 @@ def into_frame(picture: UInt8, box: Letterbox, frame: UInt8) -> UInt8:
     return out
 
 
-def true_positions(exchange: Exchange, box: Letterbox, size: tuple[int, int]) -> Float | None:
-    """The exact worn-to-flat map at network size, (H, W, 2), NaN where no garment is; None where the data has none."""
+def true_positions(exchange: Exchange, garment: LiveGarment, box: Letterbox, size: tuple[int, int]) -> Float | None:
+    """The exact worn-to-flat map at network size, (H, W, 2), NaN where no garment is; None where the data has none.
+
+    Onto the picture of GARMENT that the network was given, whose sleeves may have been turned.
+    """
     if exchange.flow is None:
         return None
-    cloth_box = Letterbox.fit((exchange.cloth.picture.shape[0], exchange.cloth.picture.shape[1]), size)
-    flat = cloth_box.points(exchange.flow.reshape(-1, 2)).reshape(exchange.flow.shape)
+    flat = exchange.flow.copy()
+    known = np.isfinite(flat).all(2)
+    flat[known] = garment.points(flat[known])
     h, w = size
     y, x = np.mgrid[:h, :w].astype(np.float32)
     at = box.points_back(np.stack([x.ravel(), y.ravel()], 1)).reshape(h, w, 2)
@@ -236,7 +239,7 @@ def _row(exchange: Exchange, answer: Answer, made: dict[str, UInt8]) -> dict[str
     )
     size = (output.clothes_mask.shape[0], output.clothes_mask.shape[1])
     worn = decide(answer.parse.labels, output.semantic, answer.worn, place(answer.keypoints, box)).garment
-    found = answer_scores(worn, old, new, cloth_positions(output.theta, size), true_positions(exchange, box, size))
+    found = answer_scores(worn, old, new, output.positions, true_positions(exchange, answer.garment, box, size))
     row |= {f"live.{key}": value for key, value in found.items()}
     in_frame = into_frame(np.repeat(worn[..., None].astype(np.uint8) * 255, 3, 2), box, np.zeros_like(truth.frame))
     row["live.untouched_exact"] = untouched(made["live"], truth, in_frame[..., 0] > 0)

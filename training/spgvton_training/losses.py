@@ -136,6 +136,20 @@ def warp_flow(grid: Tensor, flow: Tensor) -> Tensor:
     return difference.sum() / known.sum()
 
 
+def flow_smoothness(flow: Tensor) -> Tensor:
+    """Extension: mean second difference of FLOW (N, 2, h, w), normalised, along rows, columns and both [Charbonnier et al. 1994].
+
+    So a straight line of a print may be turned and stretched, but costs where it is bent. Below _BEND, a quarter of a pixel of 256,
+    it is a square: an absolute value alone would hold a flow of zero against any small gain.
+    """
+    rows, columns = flow.diff(dim=2), flow.diff(dim=3)
+    bends = (rows.diff(dim=2), columns.diff(dim=3), rows.diff(dim=3))
+    return torch.stack([((b.square() + _BEND**2).sqrt() - _BEND).mean() for b in bends]).sum()
+
+
+_BEND = 0.002
+
+
 def theta_smoothness(theta: Tensor, grid_size: int) -> Tensor:
     """Extension: mean absolute second difference of the TPS control values along rows and columns."""
     q = theta.reshape(-1, 2, grid_size, grid_size)

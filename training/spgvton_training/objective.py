@@ -15,7 +15,8 @@ from spgvton_training.config import DiscriminatorConfig, LossConfig, RunConfig
 from spgvton_training.data.mpv import Batch
 from spgvton_training.distill import Distillation, Made, trunks
 from spgvton_training.networks.discriminator import MultiScaleDiscriminator
-from spgvton_training.networks.joint import Inputs, JointModel, Person, Stages
+from spgvton_training.networks.joint import Inputs, JointModel, Person, Stages, Worn
+from spgvton_training.networks.residual_flow import bend
 from spgvton_training.networks.tps import tps_grid
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
@@ -135,8 +136,8 @@ class Objective(nn.Module):
         m, c, x = self.model, self.config.losses, batch.inputs
         target_mask = (1 - m.not_clothes[0, :, 0, 0])[batch.target_labels][:, None]
         if stage == 0:
-            mask = self._predicted_mask(x) if c.predicted_matching else target_mask
-            theta, _, terms = self._warp_terms(batch, mask, target_mask)
+            mask, seen = self._predicted(x) if c.predicted_matching else (target_mask, None)
+            theta, _, terms = self._warp_terms(batch, mask, target_mask, seen)
             return terms, {}, Made(mask=mask, theta=theta)
         person = m.person(x)
         with torch.set_grad_enabled(stage != 2 and torch.is_grad_enabled()):
@@ -155,26 +156,27 @@ class Objective(nn.Module):
         early = stage == 2 and progress < c.true_mask_until
         mask = coarse.mask if c.predicted_mask else target_mask
         matched = target_mask if early else mask
-        theta, warped, warp_terms = self._warp_terms(batch, matched, target_mask)
+        theta, worn, warp_terms = self._warp_terms(batch, matched, target_mask, semantic)
         erased = erase(coarse.image, c.erase_probability, generator)
-        final = m.synthesise(erased, mask, warped, x.keypoints)
+        final = m.synthesise(erased, mask, worn.cloth, x.keypoints)
         terms["final"] = c.lambdas[3] * losses.composition_l1(
             final.image, batch.target, final.composition, target_mask if c.clothes_regulariser else None, c.alpha
         )
         terms |= warp_terms
-        made = Stages(semantic, body, coarse, theta, warped, final)
+        made = Stages(semantic, body, coarse, theta, worn.residual, worn.cloth, final)
         self._image_terms(terms, made, batch)
         self._image_pairs(pairs, made, batch, target_mask)
         terms |= fool(self._others[0], pairs, c.adversarial_scale)
         return terms, pairs, Made(logits if stage != 2 else None, matched, theta, made)
 
     @torch.no_grad()
-    def _predicted_mask(self, x: Inputs) -> Tensor:
-        """M_p^C (N, 1, H, W) of G1 and G2 as they are."""
+    def _predicted(self, x: Inputs) -> tuple[Tensor, Tensor]:
+        """M_p^C (N, 1, H, W) and S^_t (N, 20, h, w) of G1 and G2 as they are."""
         m = self.model
         person = m.person(x)
         semantic = m.semantic_logits(person, x.cloth_mask, x.keypoints).softmax(1)
-        return m.coarse(semantic, m.fill(person.body, person.hidden, semantic), x.cloth, x.keypoints).mask
+        coarse = m.coarse(semantic, m.fill(person.body, person.hidden, semantic), x.cloth, x.keypoints)
+        return coarse.mask, semantic
 
     # --- reconstruction ----------------------------------------------------------------------------------------------
     def _semantic_labels(self, batch: Batch) -> Tensor:
@@ -199,22 +201,35 @@ class Objective(nn.Module):
             "semantic_l1": c.semantic_l1_scale * losses.semantic_l1(semantic, truth),
         }
 
-    def _warp_terms(self, batch: Batch, mask: Tensor, target_mask: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """theta and C_w for the clothes mask MASK, and L_cwm (Eqs. 8 and 9) with its extensions."""
-        m, c, x = self.model, self.config.losses, batch.inputs
+    def _warp_terms(
+        self, batch: Batch, mask: Tensor, target_mask: Tensor, semantic: Tensor | None
+    ) -> tuple[Tensor, Worn, dict[str, Tensor]]:
+        """theta and the worn garment for the clothes mask MASK, and L_cwm (Eqs. 8 and 9) with its extensions.
+
+        semantic: G1's probabilities, which the residual flow sees; None = the spline alone.
+        """
+        m, c, x, size = self.model, self.config.losses, batch.inputs, self.config.network.size
         theta = m.match(x.cloth_mask, mask, x.keypoints)
-        warped, warped_mask = m.warp(torch.cat([x.cloth, x.cloth_mask], 1), theta).split([3, 1], 1)
-        restored = m.warp(warped, m.match_back(warped_mask, x.cloth_mask)) if c.cycle else None
+        splined = m.warp(torch.cat([x.cloth, x.cloth_mask], 1), theta)
+        if semantic is None:
+            worn = Worn(splined[:, :3], splined[:, 3:], None)
+        else:
+            worn = m.bend(splined, theta, mask, semantic, x.keypoints)
+        restored = m.warp(worn.cloth, m.match_back(worn.mask, x.cloth_mask)) if c.cycle else None
         target_clothes = batch.target * target_mask + (1 - target_mask)  # C_t on white, like C
         lambda_3 = c.lambdas[2]
-        terms = {"cycle": lambda_3 * losses.conductible_cycle(warped, target_clothes, restored, x.cloth)}
-        if c.flow:
-            grid = tps_grid(theta, self.config.network.size)
+        terms = {"cycle": lambda_3 * losses.conductible_cycle(worn.cloth, target_clothes, restored, x.cloth)}
+        grid = tps_grid(theta, size) if c.flow else None
+        if grid is not None:
             terms["flow"] = lambda_3 * c.flow * losses.warp_flow(grid, batch.flow)
         if c.smoothness:
             smooth = losses.theta_smoothness(theta, self.config.network.grid_size)
             terms["smooth"] = lambda_3 * c.smoothness * smooth
-        return theta, warped, terms
+        if grid is not None and worn.residual is not None:
+            seen = bend(grid.detach().permute(0, 3, 1, 2), worn.residual).permute(0, 2, 3, 1)
+            terms["residual_flow"] = lambda_3 * c.flow * losses.warp_flow(seen, batch.flow)
+            terms["residual_smooth"] = lambda_3 * c.residual_smoothness * losses.flow_smoothness(worn.residual)
+        return theta, worn, terms
 
     def _image_terms(self, terms: dict[str, Tensor], made: Stages, batch: Batch) -> None:
         """What compares the coarse and the final image with the target beside L1: Eqs. 4, 12 and 15, extensions."""

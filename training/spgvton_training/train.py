@@ -30,7 +30,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder
 from spgvton.labels import NUM_LABELS
 from spgvton_training import qat
-from spgvton_training.checkpoint import Checkpoint, load_state, save_state
+from spgvton_training.checkpoint import Checkpoint, load_state, save_state, started_from
 from spgvton_training.comparison.method import Method
 from spgvton_training.comparison.objective import ComparisonObjective
 from spgvton_training.comparison.recipes import check_method
@@ -200,7 +200,7 @@ class Trainer:
         torch.manual_seed(c.seed)
         if self.init and self.init.config.method != c.network.method:
             raise UsageError(f"a run of {c.network.method} cannot start from a checkpoint of {self.init.config.method}")
-        start = Checkpoint(c.network, self.init.weights).network() if self.init else build_network(c.network)
+        start = started_from(self.init, c.network) if self.init else build_network(c.network)
         device = self.fabric.device
         self.distilled: dict[str, Any] = {}  # what the checkpoint says of the teacher
         distillation = self._prepare(start, device)
@@ -263,8 +263,10 @@ class Trainer:
         if isinstance(m, Method):
             return m.trained_in(self.stage)
         gmms: list[nn.Module] = [m.gmm1, *([m.gmm2] if c.losses.cycle else [])]
-        rest: list[nn.Module] = [m.g2, *gmms, m.g3]
-        by_stage: dict[int, list[nn.Module]] = {0: gmms, 1: [m.g1], 2: rest, 3: [m.g1, *rest]}
+        flow: list[nn.Module] = [] if m.residual is None else [m.residual]
+        rest: list[nn.Module] = [m.g2, *gmms, *flow, m.g3]
+        matching = gmms + (flow if c.losses.predicted_matching else [])
+        by_stage: dict[int, list[nn.Module]] = {0: matching, 1: [m.g1], 2: rest, 3: [m.g1, *rest]}
         distillation = self.objective.distillation
         return by_stage[self.stage] + (distillation.modules_of(self.stage) if distillation else [])
 

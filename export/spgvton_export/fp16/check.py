@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spgvton.backends.onnxruntime import session_options
-from spgvton.bundle import GRAPHS, MODES, Bundle
+from spgvton.bundle import MODES, RESIDUAL, Bundle
 from spgvton.errors import SpgvtonError
 from spgvton_export.fp16.graph import LARGEST
 from spgvton_export.samples import Sample
@@ -197,11 +197,14 @@ def warp_graph(tryon: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+_BEFORE_G3: Final = ("g1", "g2", "gmm1", "gmm2", RESIDUAL)
+
+
 class Chain:
-    """The graphs g1, g2, gmm1, gmm2, g3 of a bundle one after the other, the warp in between."""
+    """The graphs g1, g2, gmm1, gmm2, residual if there is one, and g3 of a bundle one after the other, the warp in between."""
 
     def __init__(self, bundle: Bundle, warp: onnx.ModelProto) -> None:
-        self._sessions = {n: open_session(bundle.graph(n)) for n in ("g1", "g2", "gmm1", "gmm2", "g3")}
+        self._sessions = {n: open_session(bundle.graph(n)) for n in (*_BEFORE_G3, "g3") if n in bundle.graphs}
         options = session_options(None)
         self._warp = ort.InferenceSession(warp.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
@@ -214,6 +217,7 @@ class Chain:
                 for image, warped in (("cloth", "warped"), ("cloth_mask", "warped_mask")):
                     feed = {"image": values[image], "theta": values["theta"]}
                     values[warped] = run_session(self._warp, feed)["warped"]
+                values["splined"] = np.concatenate([values["warped"], values["warped_mask"]], 1)
             given = dict(values)
             out = run_session(session, given)
             made[name] = given, out
@@ -277,7 +281,7 @@ def measure(
     for sample in live if MODES["live"] in candidates else ():
         found.add(MODES["live"], dict(sample), {})
     report = found.report
-    report.outputs = {n: report.outputs[n] for n in GRAPHS if n in report.outputs}
+    report.outputs = {n: report.outputs[n] for n in source.graphs if n in report.outputs}
     return report
 
 

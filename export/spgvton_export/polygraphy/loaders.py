@@ -17,7 +17,7 @@ from polygraphy.backend.base import BaseLoader
 from polygraphy.mod.trt_importer import lazy_import_trt
 
 from spgvton.backends.samples import live_samples
-from spgvton.bundle import GRAPHS, MODES, Bundle
+from spgvton.bundle import MODES, Bundle
 from spgvton.engine import flavour
 from spgvton.engine.graph import prepare
 from spgvton.errors import SpgvtonError
@@ -47,9 +47,7 @@ def graph_for(bundle: Bundle, takes: Mapping[str, Shape]) -> str:
     By its inputs and not by its file, so that an engine, an edited graph, or the same graph of another precision finds its
     inputs. Raises SpgvtonError where there is none, or where its sizes are others.
     """
-    for name in GRAPHS:
-        if f"{name}.onnx" not in bundle.manifest["files"]:
-            continue
+    for name in bundle.graphs:
         has = inputs_of(bundle.graph(name))
         if has.keys() != takes.keys():
             continue

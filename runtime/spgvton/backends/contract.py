@@ -17,6 +17,7 @@ GARMENT: Final = ("cloth", "cloth_mask")
 KEYPOINTS: Final = "keypoints"
 IMAGE: Final = "image"
 CONTROL_POINTS: Final = (4, 9, 16, 25)  # of the warp's grid
+RESIDUAL_STRIDE: Final = 4  # network pixels on one of the residual flow
 
 Array = NDArray[Any]
 
@@ -31,12 +32,14 @@ class Mode:
     """One of spgvton.bundle.MODES: its joint graph and that graph's tensors by name.
 
     static: inputs that stay until they are set again, float32. frame: what every frame brings. outputs: what it gives.
+    some: those of OUTPUTS that only some networks give.
     """
 
     name: str
     static: tuple[str, ...]
     frame: dict[str, Typed]
     outputs: dict[str, Typed]
+    some: frozenset[str] = frozenset()
 
     @property
     def joint(self) -> str:
@@ -54,19 +57,23 @@ class Mode:
         found: the shape that a graph has there, which decides how many control points there are.
         """
         points = found[-1] if found and found[-1] in CONTROL_POINTS else CONTROL_POINTS[-1]
-        sides = {"H": size[0], "W": size[1], "G*G": points}
+        h, w = size
+        sides = {"H": h, "W": w, "G*G": points, "H/4": h // RESIDUAL_STRIDE, "W/4": w // RESIDUAL_STRIDE}
         return tuple(sides[n] if isinstance(n, str) else n for n in self.typed[name][1])
 
 
 POSE: Final = Mode("pose", (*PERSON, *GARMENT), {KEYPOINTS: (np.float32, (18, 3))}, {IMAGE: (np.uint8, ("H", "W", 3))})
-# rendered: I_r of G3; composition, clothes_mask: M of G3 and M_p^C of G2, 255 where 1; semantic: G1's likeliest label.
+# rendered: I_r of G3; composition, clothes_mask: M of G3 and M_p^C of G2, 255 where 1; semantic: G1's likeliest label; residual:
+# R of a network with `residual_flow` (spgvton.live.spline.bent).
 LIVE: Final = Mode(
     "live", GARMENT,
     {"picture": (np.uint8, ("H", "W", 3)), "labels": (np.uint8, ("H", "W")), KEYPOINTS: (np.float32, (18, 3))},
     {
         "rendered": (np.uint8, ("H", "W", 3)), "composition": (np.uint8, ("H", "W")), "clothes_mask": (np.uint8, ("H", "W")),
         "semantic": (np.uint8, ("H", "W")), "theta": (np.float32, (2, "G*G")),
+        "residual": (np.float32, (2, "H/4", "W/4")),
     },
+    frozenset({"residual"}),
 )  # fmt: skip
 
 
@@ -110,6 +117,13 @@ def check_inputs(inputs: Collection[str], mode: Mode, what: str) -> None:
     """Raise SpgvtonError unless INPUTS are those of MODE's graph; one without `align_source` has no source keypoints."""
     if set(mode.frame) - set(inputs) or set(inputs) - {*mode.static, *mode.frame}:
         raise SpgvtonError(f"{what} is not an spgvton joint graph (inputs {', '.join(inputs)})")
+
+
+def given_outputs(outputs: Collection[str], mode: Mode, what: str) -> list[str]:
+    """Those of MODE's outputs that the graph WHAT gives, in MODE's order. Raises SpgvtonError where OUTPUTS are not a joint graph's."""
+    if set(outputs) - set(mode.outputs) or set(mode.outputs) - set(outputs) - mode.some:
+        raise SpgvtonError(f"{what} is not an spgvton joint graph (outputs {', '.join(outputs) or 'none'})")
+    return [name for name in mode.outputs if name in outputs]
 
 
 def check_static_name(name: str, mode: Mode = POSE) -> None:

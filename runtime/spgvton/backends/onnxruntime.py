@@ -23,6 +23,7 @@ from spgvton.backends.contract import (
     check_frame,
     check_inputs,
     check_static_name,
+    given_outputs,
 )  # fmt: skip
 from spgvton.backends.sharing import Turns
 from spgvton.bundle import Bundle
@@ -104,6 +105,7 @@ class OnnxRuntimeBackend(RunsPoses):
         self._prepare_inputs = [i.name for i in self._prepare.get_inputs()] if self._prepare else []
         self._prepare_outputs = [o.name for o in self._prepare.get_outputs()] if self._prepare else []
         self._inputs = [i.name for i in self._session.get_inputs()]
+        self._outputs = given_outputs([o.name for o in self._session.get_outputs()], mode, str(path))
         needed = {*self._prepare_inputs, *self._inputs} - set(self._prepare_outputs)
         check_inputs(sorted(needed), mode, str(path))
         self._static_inputs = needed - set(mode.frame)
@@ -129,8 +131,8 @@ class OnnxRuntimeBackend(RunsPoses):
             if self._prepared is None:
                 self._prepared = self._run_session_graph()
             values = {**self._static, **self._prepared, **given}
-            made = self._session.run([*self._mode.outputs], {name: values[name] for name in self._inputs})
-        return dict(zip(self._mode.outputs, made))
+            made = self._session.run(self._outputs, {name: values[name] for name in self._inputs})
+        return dict(zip(self._outputs, made))
 
     def _run_session_graph(self) -> dict[str, NDArray[np.float32]]:
         if self._prepare is None:

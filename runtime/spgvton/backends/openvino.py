@@ -25,6 +25,7 @@ from spgvton.backends.contract import (
     check_frame,
     check_inputs,
     check_static_name,
+    given_outputs,
 )  # fmt: skip
 from spgvton.backends.openvino_graph import Settings, compile_graph, load
 from spgvton.backends.sharing import Turns
@@ -51,6 +52,7 @@ class Engine:
         ports = {port.any_name: port for m in (self.prepare, self.frame) if m for port in m.inputs}
         self.shapes = {name: tuple(port.shape) for name, port in ports.items() if not port.names & made}
         check_inputs(sorted(self.shapes), mode, str(bundle.folder))
+        self.outputs = given_outputs([port.any_name for port in self.frame.outputs], mode, str(bundle.folder))
 
     @cached_property
     def arithmetic(self) -> str:
@@ -160,7 +162,7 @@ class OpenVinoBackend(RunsPoses):
             for name, value in given.items():
                 self._frame.get_tensor(name).data[:] = value
             self._frame.infer()
-            return {name: np.array(self._frame.get_tensor(name).data) for name in engine.mode.outputs}
+            return {name: np.array(self._frame.get_tensor(name).data) for name in engine.outputs}
 
     def describe(self) -> dict[str, str]:
         engine = self._opened()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from spgvton.backends.contract import Mode, check_inputs
+from spgvton.backends.contract import Mode, check_inputs, given_outputs
 from spgvton.errors import SpgvtonError
 
 DTYPES: Final[dict[str, np.dtype[Any]]] = {
@@ -79,8 +79,7 @@ def plan_buffers(
     outputs = {t.name: t for t in tensors if not t.is_input}
     inputs = {t.name: t for t in (*prepared, *tensors) if t.is_input and t.name not in kept}
     check_inputs(list(inputs), mode, what)
-    if set(outputs) != set(mode.outputs):
-        raise SpgvtonError(f"{what} is not an spgvton joint graph (outputs {', '.join(outputs) or 'none'})")
+    given_outputs(outputs, mode, what)
     batches = {t.max_batch for t in (*prepared, *tensors) if t.is_input}
     if len(batches) != 1:
         raise SpgvtonError(f"{what} takes inputs of different batches ({', '.join(map(str, sorted(batches)))})")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spgvton.backends.samples import Sample
 from spgvton.bundle import Bundle
 
-PARTS: Final = ("g1", "g2", "gmm1", "g3")  # of the joint graph, in order of computation
+PARTS: Final = ("g1", "g2", "gmm1", "residual", "g3")  # of the joint graph, in order of computation
 
 
 def graph_inputs(bundle: Bundle, sample: Sample, live: Sample) -> dict[str, dict[str, NDArray[np.generic]]]:
@@ -23,8 +23,8 @@ def graph_inputs(bundle: Bundle, sample: Sample, live: Sample) -> dict[str, dict
     fed: dict[str, dict[str, NDArray[np.generic]]] = {}
     values: dict[str, NDArray[np.generic]] = dict(sample)
     for name in (part for part in PARTS if part in bundle.graphs):
-        if name == "g3":
-            values["warped"] = _warped(bundle, sample)
+        if name == "gmm1":
+            values["splined"] = values["warped"] = _warped(bundle, sample)
         fed[name], made = _run(bundle, name, values)
         values |= made
         values["body"] = values.get("aligned_body", values["body"])

@@ -23,7 +23,7 @@ import json
 import sys
 from pathlib import Path
 
-from spgvton.bundle import GRAPHS, PARSER, Bundle
+from spgvton.bundle import GRAPHS, PARSER, RESIDUAL, Bundle
 from spgvton.engine.build import Built, Options, build, explain
 from spgvton.engine.flavour import MODULES, WARPS
 from spgvton.engine.half import in_half
@@ -34,7 +34,7 @@ from spgvton.errors import SpgvtonError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", help="folder of the bundle (default: the shipped one)")
     parser.add_argument(
-        "--graph", choices=(*GRAPHS, *PARTS, PARSER),
+        "--graph", choices=(*GRAPHS, *PARTS, RESIDUAL, PARSER),
         help=f"default: tryon; of a parser's bundle {PARSER}. Live mode runs {' and '.join(PARTS)}, cut out of live",
     )  # fmt: skip
     parser.add_argument(

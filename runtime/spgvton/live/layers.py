@@ -18,7 +18,6 @@ from spgvton.live.mixture import network_picture, warped
 from spgvton.live.network import LiveOutput
 from spgvton.live.plate import View
 from spgvton.live.regions import Mask, Regions, decide, disc, grow, shrink
-from spgvton.live.spline import cloth_positions
 from spgvton.perception.parse import Parse
 from spgvton.video import cv2
 
@@ -88,8 +87,8 @@ def prepare(answer: Answer) -> Layers | None:
     h, w = answer.parse.labels.shape
     labels, output = answer.parse.labels, answer.output
     keypoints = answer.box.points(answer.keypoints)
-    spline = cloth_positions(output.theta, (h, w))
-    lining = worn_lining(spline, answer.garment)
+    shown = output.positions
+    lining = worn_lining(shown, answer.garment)
     regions = decide(labels, output.semantic, answer.worn, keypoints, lining, answer.sleeves)
     changed = regions.garment | regions.uncovered
     x, y, width, height = cv2.boundingRect(changed.astype(np.uint8))
@@ -97,7 +96,7 @@ def prepare(answer: Answer) -> Layers | None:
         return None
     bounds = max(0, x - MARGIN), max(0, y - MARGIN), min(w, x + width + MARGIN), min(h, y + height + MARGIN)
     cut = slice(bounds[1], bounds[3]), slice(bounds[0], bounds[2])
-    cloth = warped(spline, answer.garment.network)
+    cloth = warped(shown, answer.garment.network)
     rendered = network_picture(output, cloth)
     shade = relit(shading(answer.picture, labels, regions), rendered, cloth, regions.garment & answer.worn)
     fill: UInt8 | None = None
@@ -108,7 +107,7 @@ def prepare(answer: Answer) -> Layers | None:
         below = grow(regions.uncovered, UNDER) & regions.garment  # no old clothes shine through its edge
         cover = _fine(_smooth(grow(regions.uncovered, 1) | below)[cut])
     shade *= SHADE_ONE
-    positions = texture_positions(spline, answer.garment, regions.garment)
+    positions = texture_positions(shown, answer.garment, regions.garment)
     allowed = grow(changed | regions.old, 2).astype(np.float32)
     return Layers(
         bounds,

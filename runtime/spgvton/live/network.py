@@ -15,6 +15,7 @@ from spgvton.bundle import Bundle
 from spgvton.keypoints import check_keypoints
 from spgvton.labels import check_semantic_map
 from spgvton.live.arms import forget_arms
+from spgvton.live.spline import bent, cloth_positions
 from spgvton.person import Garment
 
 UInt8 = NDArray[np.uint8]
@@ -29,6 +30,14 @@ class LiveOutput(NamedTuple):
     clothes_mask: UInt8  # M_p^C (H, W), 255 = the new clothes
     semantic: UInt8  # label ids (H, W) of the customer in the garment
     theta: Float  # (2, G*G): where the spline's control points, on the frame, come from on the garment's picture
+    residual: Float | None = None  # R (2, H/4, W/4) of a network with `residual_flow` (spline.bent)
+
+    @property
+    def positions(self) -> Float:
+        """Which pixel (x, y) of the garment's picture, at network size, each pixel shows: float32 (H, W, 2)."""
+        h, w = self.clothes_mask.shape
+        splined = cloth_positions(self.theta, (h, w))
+        return splined if self.residual is None else bent(splined, self.residual)
 
 
 class LiveNetwork:
@@ -94,7 +103,7 @@ class LiveNetwork:
             KEYPOINTS: keypoints[None],
         }
         made = self._backend.infer(frame)
-        return LiveOutput(*(made[name][0] for name in LIVE.outputs))
+        return LiveOutput(**{name: array[0] for name, array in made.items()})
 
     def forget(self) -> None:
         """Let nothing be held of the last frame; the garment stays. Not while a call is under way."""

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spgvton.video import cv2
+
 Float = NDArray[np.float32]
 
 
@@ -70,3 +72,19 @@ def cloth_positions(theta: Float, size: tuple[int, int]) -> Float:
     scale = np.array([(w - 1) / 2, (h - 1) / 2], np.float32)
     normalised = basis(size, grid_size) @ theta.T.astype(np.float32)
     return np.asarray((normalised + 1) * scale, np.float32).reshape(h, w, 2)
+
+
+def bent(positions: Float, residual: Float) -> Float:
+    """POSITIONS (H, W, 2) looked at through the residual flow: at pixel x stands what was at x + R(x).
+
+    residual float32 (2, H/4, W/4): R, (x, y) in normalised coordinates of the frame, enlarged bilinearly.
+    """
+    h, w = positions.shape[:2]
+    x, y = (
+        cv2.resize(r, (w, h), interpolation=cv2.INTER_LINEAR) * np.float32((n - 1) / 2)
+        for r, n in zip(residual, (w, h))
+    )
+    columns, rows = np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32)[:, None]
+    return cv2.remap(  # type: ignore[return-value]
+        positions, columns + x, rows + y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )

@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spgvton.live.layers import Answer
 from spgvton.video import cv2
+
+Float = NDArray[np.float32]
 
 WEIGHT: Final = 0.65  # of what was before, while nobody moves
 STILL: Final = 1.5  # pixels of the network's frame, at which that weight has fallen to 1/e
@@ -34,11 +37,16 @@ class Steady:
                     answer,
                     output=new._replace(
                         theta=weight * old.theta + (1 - weight) * new.theta,
+                        residual=_blended(old.residual, new.residual, weight),
                         clothes_mask=cv2.addWeighted(old.clothes_mask, weight, new.clothes_mask, 1 - weight, 0),
                     ),
                 )
         self._before = now
         return now
+
+
+def _blended(old: Float | None, new: Float | None, weight: float) -> Float | None:
+    return new if old is None or new is None else np.asarray(weight * old + (1 - weight) * new, np.float32)
 
 
 def _move(before: Answer, now: Answer) -> float:

@@ -203,7 +203,9 @@ class LiveTryOn:
             raise Undressable(MISREAD)
         parsed = time.monotonic()
         output = self._networked(picture, parse.labels, placed)
-        if not np.isfinite(output.theta).all():
+        if not np.isfinite(output.theta).all() or (
+            output.residual is not None and not np.isfinite(output.residual).all()
+        ):
             raise SpgvtonError("the network gave NaN: the bundle is damaged, export it again")
         if (output.clothes_mask >= 128).mean() < MIN_CLOTHES:
             raise Undressable("no clothes could be put on")

@@ -12,7 +12,7 @@ METHODS: Final = ("spg-vton", "viton", "cp-vton", "mg-vton")  # the paper's, and
 # Options that a method of the comparison does not read: they must be off, for they would do nothing.
 _SPG_ALONE: Final = (
     "half_semantics", "space_to_depth", "space_to_depth_g1", "align_source", "align_once", "fill_background",
-    "background_margin", "copy_mask", "mask_in_g3", "pose_in_gmm", "forget_arms",
+    "background_margin", "copy_mask", "mask_in_g3", "pose_in_gmm", "residual_flow", "forget_arms",
 )  # fmt: skip
 NOT_READ: Final[dict[str, tuple[str, ...]]] = {
     "spg-vton": (),
@@ -58,6 +58,7 @@ class NetworkConfig:
     pose_in_gmm: bool = False  # GMM1 also sees the target pose
     features_in_gmm: bool = False  # GMM1: the regression sees both feature maps beside their correlation
     bounded_theta: bool = True  # GMM: tanh on the offsets (CP-VTON); False: linear
+    residual_flow: bool = False  # beside the spline: a small flow where it is too stiff (residual_flow.py)
     forget_arms: bool = False  # live: bare arms of the source count as old clothes (spgvton.live.arms)
 
     def __post_init__(self) -> None:

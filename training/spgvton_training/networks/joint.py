@@ -16,6 +16,7 @@ from spgvton_training.networks.background import away_from_person, estimate_back
 from spgvton_training.networks.config import METHODS, NetworkConfig
 from spgvton_training.networks.generator import Generator
 from spgvton_training.networks.gmm import GeometricMatching
+from spgvton_training.networks.residual_flow import RESIDUAL_STRIDE, ResidualFlow, bend
 from spgvton_training.networks.tps import tps_grid_sample
 
 
@@ -47,6 +48,14 @@ class Coarse(NamedTuple):
     mask: Tensor
 
 
+class Worn(NamedTuple):
+    """The garment as it is worn: C_w (N, 3, H, W), its mask (N, 1, H, W), and with `residual_flow` R (N, 2, H/4, W/4)."""
+
+    cloth: Tensor
+    mask: Tensor
+    residual: Tensor | None
+
+
 class Final(NamedTuple):
     """What G3 gives: try-on image (N, 3, H, W) by Eq. 10, rendered image I_r, composition mask M (N, 1, H, W)."""
 
@@ -62,6 +71,7 @@ class Stages(NamedTuple):
     body: Tensor  # I_s without clothes as G2 takes it (N, 3, H, W)
     coarse: Coarse
     theta: Tensor  # (N, 2, G*G)
+    residual: Tensor | None  # `residual_flow`: R (N, 2, H/4, W/4)
     warped: Tensor  # C_w (N, 3, H, W)
     final: Final
 
@@ -117,6 +127,7 @@ class JointModel(nn.Module):
         self.gmm2 = GeometricMatching(
             (h, w), c.gmm_ngf, c.grid_size, bounded=c.bounded_theta, moment_alignment=c.moment_alignment
         )
+        self.residual = ResidualFlow(c.ngf, c.grid_size) if c.residual_flow else None
         keep = torch.ones(1, lb.NUM_LABELS, 1, 1)
         keep[:, list(lb.clothes(c.label_set))] = 0
         self.register_buffer("not_clothes", keep, persistent=False)
@@ -218,6 +229,25 @@ class JointModel(nn.Module):
         """T_theta: thin-plate spline warp at full resolution."""
         return tps_grid_sample(image, theta, self.config.grid_size, padding=padding)
 
+    def wear(
+        self, cloth: Tensor, cloth_mask: Tensor, theta: Tensor, mask: Tensor, semantic: Tensor, keypoints: Tensor
+    ) -> Worn:
+        """C and M^C moved by the spline THETA and then by the residual flow, if there is one. mask: M_p^C. semantic: G1's."""
+        return self.bend(self.warp(torch.cat([cloth, cloth_mask], 1), theta), theta, mask, semantic, keypoints)
+
+    def bend(self, splined: Tensor, theta: Tensor, mask: Tensor, semantic: Tensor, keypoints: Tensor) -> Worn:
+        """wear() of SPLINED (N, 4, H, W): C and M^C warped by THETA.
+
+        The residual flow learns from its own losses: nothing flows back into what it is made of.
+        """
+        residual = None
+        if self.residual is not None:
+            given = (t.detach() for t in (splined, mask, semantic, theta))
+            residual = self.residual(*given, self.pose(keypoints, RESIDUAL_STRIDE))
+            splined = bend(splined, residual)
+        cloth, cloth_mask = splined.split([3, 1], 1)
+        return Worn(cloth, cloth_mask, residual)
+
     def synthesise(self, coarse_image: Tensor, mask: Tensor, warped: Tensor, keypoints: Tensor) -> Final:
         """G3 and the composition of Eq. 10: C_w * M + I_r * (1 - M)."""
         images = [coarse_image, warped] + ([mask] if self.config.mask_in_g3 else [])
@@ -236,9 +266,10 @@ class JointModel(nn.Module):
         body = self.fill(person.body, person.hidden, semantic)
         coarse = self.coarse(semantic, body, inputs.cloth, inputs.keypoints)
         theta = self.match(inputs.cloth_mask, coarse.mask, inputs.keypoints)
-        warped = self.warp(inputs.cloth, theta)
+        worn = self.wear(inputs.cloth, inputs.cloth_mask, theta, coarse.mask, semantic, inputs.keypoints)
+        warped = worn.cloth
         final = self.synthesise(coarse.image, coarse.mask, warped, inputs.keypoints)
-        return Stages(semantic, body, coarse, theta, warped, final)
+        return Stages(semantic, body, coarse, theta, worn.residual, warped, final)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """The try-on image (N, 3, H, W) in [-1, 1]."""

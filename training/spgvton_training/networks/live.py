@@ -37,6 +37,7 @@ class LiveStages(NamedTuple):
     clothes_mask: Tensor  # M_p^C of G2 (N, 1, H, W) in [0, 1]
     semantic: Tensor  # G1's probabilities (N, 20, h, w)
     theta: Tensor  # (N, 2, G*G)
+    residual: Tensor | None = None  # `residual_flow`: (N, 2, H/4, W/4)
 
 
 class LivePerson(NamedTuple):
@@ -94,9 +95,9 @@ def live_stages(model: JointModel, inputs: LiveInputs) -> LiveStages:
     body = model.fill(person.body, person.hidden, semantic)
     coarse = model.coarse(semantic, body, inputs.cloth, inputs.keypoints)
     theta = model.match(inputs.cloth_mask, coarse.mask, inputs.keypoints)
-    warped = model.warp(inputs.cloth, theta)
-    final = model.synthesise(coarse.image, coarse.mask, warped, inputs.keypoints)
-    return LiveStages(final.rendered, final.composition, coarse.mask, semantic, theta)
+    worn = model.wear(inputs.cloth, inputs.cloth_mask, theta, coarse.mask, semantic, inputs.keypoints)
+    final = model.synthesise(coarse.image, coarse.mask, worn.cloth, inputs.keypoints)
+    return LiveStages(final.rendered, final.composition, coarse.mask, semantic, theta, worn.residual)
 
 
 def to_bytes(model: JointModel, stages: LiveStages) -> tuple[Tensor, Tensor, Tensor, Tensor]:

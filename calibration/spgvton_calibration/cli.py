@@ -1,9 +1,9 @@
 """Quantise a bundle to INT8: ranges from real samples, a picture that stays, a report.
 
-  spgvton calibrate --data data/synth --out bundles/mini-int8
-  spgvton calibrate --bundle bundles/mini-fp16 --reference bundles/mini --data data/synth --out bundles/mini-int8
-  spgvton calibrate --data session.npz --persons data/synth --samples 100 --held-out 40 --out bundles/mini-int8
-  spgvton calibrate --data data/synth --ranges edited.json --keep-float 'g3.conv10' 'gmm1.*' --out bundles/mini-int8
+  spgvton calibrate --data data/synth --out bundles/realtime-int8
+  spgvton calibrate --bundle bundles/realtime-fp16 --reference bundles/realtime --data data/synth --out bundles/realtime-int8
+  spgvton calibrate --data session.npz --persons data/synth --samples 100 --held-out 40 --out bundles/realtime-int8
+  spgvton calibrate --data data/synth --ranges edited.json --keep-float 'g3.conv10' 'gmm1.*' --out bundles/realtime-int8
   spgvton calibrate --bundle bundles/qat --data data/synth --ranges qat --out bundles/qat-int8     # of spgvton train --qat
   spgvton calibrate --bundle bundles/parser --data data/synth --out bundles/parser-int8     # of spgvton export --parser
 

@@ -1,6 +1,6 @@
 """Whether TensorRT-RTX computes the layers of a bundle in INT8, from its builder's verbose log. Needs no GPU.
 
-  python -m spgvton_calibration.fusion bundles/mini bundles/mini-int8
+  python -m spgvton_calibration.fusion bundles/realtime bundles/realtime-int8
 
 Prints, per bundle, the plan's size, the bytes of its constants (also against those of the first bundle) and of its
 activations, the data types that the convolutions of tryon.onnx read and write, how many of them have what follows (bias, sum,

@@ -1,6 +1,6 @@
 """Whether an INT8 graph has its Q/DQ where TensorRT can fuse them: read off the graph, no TensorRT and no GPU needed.
 
-  python -m spgvton_calibration.placement bundles/mini-int8
+  python -m spgvton_calibration.placement bundles/realtime-int8
 
 For every convolution with an int8 weight: are both inputs dequantised, with scales of the kind that its INT8 kernels take; and
 what stands behind it. TensorRT's guide ("Explicit Quantization", "Types of Fusions") fuses a sum, whose other input is

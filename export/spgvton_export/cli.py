@@ -2,7 +2,7 @@
 
   spgvton export --checkpoint runs/mini/model.safetensors --out bundles/mini
   spgvton export --preset paper --out bundles/paper-untrained
-  spgvton export --bundle bundles/mini --precision fp16 --out bundles/mini-fp16
+  spgvton export --bundle bundles/realtime --precision fp16 --out bundles/realtime-fp16
   spgvton export --parser runs/parser/model.safetensors --out bundles/parser
 
 tryon.onnx dresses one person in the pose of every frame, live.onnx the person of the frame itself, with the same weights.

@@ -1,7 +1,7 @@
 """Which nodes of a graph must stay float32, so that the rest in float16 keeps to a given error: found by bisection.
 
-  python -m spgvton_export.precision_search --bundle bundles/mini
-  python -m spgvton_export.precision_search --bundle bundles/mini --limit 0.0005 --out bundles/mini-mixed
+  python -m spgvton_export.precision_search --bundle bundles/realtime
+  python -m spgvton_export.precision_search --bundle bundles/realtime --limit 0.0005 --out bundles/realtime-mixed
 
 Networks of TensorRT 11 and TensorRT-RTX are strongly typed: precision is the graph's, and no builder flag can lift a layer to
 float32 as `polygraphy debug precision` did. So each trial converts the graph anew (fp16.graph.convert), some nodes kept, with

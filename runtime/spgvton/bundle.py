@@ -63,7 +63,7 @@ def shipped(mode: str = "pose") -> Path:
 
 
 def locate(folder: str | Path) -> Path:
-    """FOLDER itself, or that of the shipped bundle of this name ("mini") where there is no such folder."""
+    """FOLDER itself, or that of the shipped bundle of this name ("realtime") where there is no such folder."""
     path = Path(folder)
     named = shipped().parent / path
     return named if len(path.parts) == 1 and not path.exists() and named.is_dir() else path
@@ -116,7 +116,7 @@ class Bundle:
 
         Examples:
             >>> from spgvton import Bundle
-            >>> bundle = Bundle.open("mini")  # a shipped one by name, or a folder
+            >>> bundle = Bundle.open("realtime")  # a shipped one by name, or a folder
             >>> bundle.size, bundle.precision, bundle.modes
             ((256, 192), 'fp32', ('live', 'pose'))
         """
@@ -196,7 +196,7 @@ class Bundle:
         """Path of graph NAME, one of GRAPHS or of PAIRS, RESIDUAL or PARSER. Raises SpgvtonError when the bundle has none.
 
         Examples:
-            >>> Bundle.open("mini").graph("g1").name
+            >>> Bundle.open("realtime").graph("g1").name
             'g1.onnx'
         """
         file = f"{name}.onnx"

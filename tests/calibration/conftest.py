@@ -60,8 +60,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def source() -> Bundle:
-    """The shipped `mini`: it need not be exported first, which takes longer than all that is done with it here."""
-    return Bundle.open("mini")
+    """The shipped `realtime`: it need not be exported first, which takes longer than all that is done with it here."""
+    return Bundle.open("realtime")
 
 
 @pytest.fixture(scope="session")

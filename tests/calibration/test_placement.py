@@ -28,8 +28,8 @@ def quantised(network: Network) -> onnx.ModelProto:
     return insert(network, chosen, {t: 8.0 for x in chosen for t in x.tensors}, weights)
 
 
-@pytest.mark.parametrize("name", ["mini", None], ids=["mini", "default"])
-def test_the_shipped_networks(name: str | None) -> None:
+@pytest.mark.parametrize("name", ["realtime", "live"])
+def test_the_shipped_networks(name: str) -> None:
     network = Network(Bundle.open(name).graph("tryon"))
     model = quantised(network)
     behind_relu = [p.conv for p in check(model) if p.epilogue == ("Relu", "BatchNormalization")]
@@ -117,7 +117,7 @@ def test_the_builders_log_is_read() -> None:
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert main([str(Bundle.open("mini").folder)]) == 0
+    assert main([str(Bundle.open("realtime").folder)]) == 0
     assert "0 INT8 convolutions" in capsys.readouterr().out
     assert main([str(tmp_path)]) == 1
     assert "placement: " in capsys.readouterr().err

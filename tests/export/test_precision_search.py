@@ -92,20 +92,20 @@ def test_what_is_left_cannot_be_made_smaller(needed: set[int]) -> None:
 
 
 def test_the_shipped_network_needs_nothing_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`mini` holds in float16 as it is; a limit that it does not hold names layers of it."""
-    assert main(["--bundle", "mini", "--graph", "tryon", "--samples", "1", "--trials", "1"]) == 0
+    """`realtime` holds in float16 as it is; a limit that it does not hold names layers of it."""
+    assert main(["--bundle", "realtime", "--graph", "tryon", "--samples", "1", "--trials", "1"]) == 0
     assert "nothing must stay float32" in capsys.readouterr().out
     for wrong in (["--limit", "2"], ["--trials", "0"]):
-        assert main(["--bundle", "mini", *wrong]) == 2
+        assert main(["--bundle", "realtime", *wrong]) == 2
     assert main(["--bundle", str(tmp_path)]) == 1
     with pytest.raises(SpgvtonError, match=r"has no graph nothing"):
-        search_bundle(Bundle.open("mini"), "nothing", 1e-3)
+        search_bundle(Bundle.open("realtime"), "nothing", 1e-3)
 
 
 def test_a_mixed_graph_builds(tmp_path: Path) -> None:
     """TensorRT-RTX's parser takes the casts: a strongly typed network with one layer of G3 in float32."""
     pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13: its builder needs no GPU")
-    source = Bundle.open("mini")
+    source = Bundle.open("realtime")
     samples = samples_of(source, "tryon", 1)
     made, _ = convert_bundle(source, tmp_path / "b", samples, inputs="x", seconds=0, keep_layers=["g3.conv9"])
     assert made.manifest["float32_layers"] == ["g3.conv9"]

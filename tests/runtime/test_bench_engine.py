@@ -234,7 +234,7 @@ def test_compare_on_the_command_line(tiny_bundle: Path, tmp_path: Path, capsys: 
     for wrong in ("onnxruntime:0", "onnxruntime:two", "onnxruntime:"):
         with pytest.raises(UsageError):
             compare.Side.parse(wrong)
-    assert compare.Side.parse("@mini").open_bundle().folder == shipped().parent / "mini"
+    assert compare.Side.parse("@realtime").open_bundle().folder == shipped().parent / "realtime"
     assert compare.Side.parse("openvino@a/b:2") == compare.Side("openvino@a/b:2", "openvino", "a/b", 2)
     assert main(["bench", "compare", "onnxruntime@nowhere", "onnxruntime"]) == 1
 

@@ -251,7 +251,7 @@ def test_without_a_gpu_the_report_says_so(
 ) -> None:
     a_gpu_answers(monkeypatch, None)
     file = tmp_path / "new/gpu.json"
-    assert main(["doctor", "--gpu", "--bundle", "mini", "--report", str(file)]) == 1
+    assert main(["doctor", "--gpu", "--bundle", "realtime", "--report", str(file)]) == 1
     stdout, stderr = capsys.readouterr()
     assert stdout == "" and len(stderr.splitlines()) == 1 and "needs an NVIDIA GPU and its driver" in stderr
     data = json.loads(file.read_text())
@@ -393,6 +393,6 @@ def test_skip_all_names_every_step() -> None:
 def test_the_verbs_start_without_onnx(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The steps' modules need nothing beyond the runtime until they run."""
     monkeypatch.setitem(sys.modules, "spgvton.engine.build", None)  # type: ignore[arg-type]
-    rig = Rig(Bundle.open("mini"), RTX, DEVICE, say=lambda _: None)
+    rig = Rig(Bundle.open("realtime"), RTX, DEVICE, say=lambda _: None)
     (verdict,) = run_steps(rig, {"engine": STEPS["engine"]})
     assert verdict.verdict.startswith("failed: ") and "pip install 'spgvton[tensorrt-rtx]'" in verdict.verdict

@@ -1,6 +1,6 @@
 """What each rewrite gains in ONNX Runtime on this machine, and how far its result is from the joint graph's.
 
-  python -m spgvton_export.rewrites.measure --bundle bundles/mini --rounds 25 --out results/graph-rewrites.csv
+  python -m spgvton_export.rewrites.measure --bundle bundles/realtime --rounds 25 --out results/graph-rewrites.csv
 
 Joint graph and candidate run in turn on one thread; what is compared is the thread's CPU time, which other load on the
 machine disturbs less than the clock on the wall. `split` is the session and frame graph without any rewrite; every

@@ -38,7 +38,7 @@ def open_backend(
 
     Examples:
         >>> from spgvton import Bundle, open_backend
-        >>> backend = open_backend("onnxruntime", Bundle.open("mini"), threads=1)
+        >>> backend = open_backend("onnxruntime", Bundle.open("realtime"), threads=1)
         >>> backend.describe()["backend"]
         'onnxruntime'
         >>> backend.close()

@@ -3,7 +3,7 @@
 examples:
   spgvton bench model --backend openvino             each graph: latency, GMAC, percent of this machine's peak
   spgvton bench compare onnxruntime openvino         in turn; ratio with confidence interval, dB and SSIM of the pictures
-  spgvton bench compare onnxruntime openvino@bundles/mini-int8:1 --out results
+  spgvton bench compare onnxruntime openvino@bundles/realtime-int8:1 --out results
   spgvton bench single-stream --queries 200          MLPerf's scenario: 90th percentile by early stopping
   spgvton bench mirrors --backend openvino           one to four mirrors on one engine, one to eight frames in one run
   spgvton bench loop                                 the shipped clip: speed, latency by stage, what the loop itself costs

@@ -12,7 +12,7 @@ else the function.
 examples:
   spgvton build --precision fp32 --plugin build/native/libspgvton_plugin.so
   spgvton build --precision fp16 --backend tensorrt-rtx --sm 86 89
-  spgvton build --bundle bundles/mini-int8 --precision int8
+  spgvton build --bundle bundles/realtime-int8 --precision int8
   spgvton build --bundle bundles/parser-fp16 --precision fp16     human_parser.onnx of spgvton export --parser
 """
 

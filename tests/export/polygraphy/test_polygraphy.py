@@ -34,7 +34,7 @@ def entry_point() -> None:
 
 
 @pytest.fixture(scope="module")
-def mini() -> Bundle:
+def realtime() -> Bundle:
     """The shipped bundle: exporting a smaller one takes longer than these tests."""
     return Bundle.open()
 
@@ -59,42 +59,42 @@ def refusal(capsys: Capture, *arguments: object) -> str:
 # ----- inputs ---------------------------------------------------------------------------------------------------------
 
 
-def test_graphs_are_known_by_their_inputs(mini: Bundle) -> None:
+def test_graphs_are_known_by_their_inputs(realtime: Bundle) -> None:
     for name in GRAPHS:
-        assert graph_for(mini, inputs_of(mini.graph(name))) == name
-    fixed = {k: (1, *shape[1:]) for k, shape in inputs_of(mini.graph("g2")).items()}
-    assert graph_for(mini, fixed) == "g2"  # an engine's sizes are numbers
+        assert graph_for(realtime, inputs_of(realtime.graph(name))) == name
+    fixed = {k: (1, *shape[1:]) for k, shape in inputs_of(realtime.graph("g2")).items()}
+    assert graph_for(realtime, fixed) == "g2"  # an engine's sizes are numbers
     with pytest.raises(SpgvtonError, match=r"takes semantic .* g2 of bundle .* give the bundle"):
-        graph_for(mini, {k: (*shape[:-1], 7) for k, shape in fixed.items()})
+        graph_for(realtime, {k: (*shape[:-1], 7) for k, shape in fixed.items()})
 
 
 @pytest.mark.parametrize(("name", "limit"), [("g1", "5e-3"), ("gmm2", "5e-3"), ("live", "1")])  # the page has tryon, g3
-def test_pytorch_agrees_on_what_the_chain_gives(mini: Bundle, name: str, limit: str, capsys: Capture) -> None:
+def test_pytorch_agrees_on_what_the_chain_gives(realtime: Bundle, name: str, limit: str, capsys: Capture) -> None:
     """Both runners get real inputs, and real ones are what the graphs before this one gave; live gives rounded bytes."""
     options = ["--iterations", "2", "--atol", limit, "--check-error-stat", "max"]
-    assert run(mini.graph(name), "--onnxrt", "--spgvton-torch", "--spgvton-bundle", mini.folder, *options) == 0
+    assert run(realtime.graph(name), "--onnxrt", "--spgvton-torch", "--spgvton-bundle", realtime.folder, *options) == 0
     assert "Passed: 2/2 iterations" in capsys.readouterr().out
 
 
-def test_wrong_weights_are_found(mini: Bundle, tmp_path: Path, capsys: Capture) -> None:
+def test_wrong_weights_are_found(realtime: Bundle, tmp_path: Path, capsys: Capture) -> None:
     """The comparison can fail: one bias of the graph is moved, PyTorch has it as it was."""
-    model = onnx.load(str(mini.graph("g3")))
+    model = onnx.load(str(realtime.graph("g3")))
     bias = next(t for t in model.graph.initializer if t.name.startswith("g3.conv11.bias"))
     bias.raw_data = (onnx.numpy_helper.to_array(bias) + 1).astype(np.float16).tobytes()
     onnx.save(model, tmp_path / "g3.onnx")
-    command = [tmp_path / "g3.onnx", "--onnxrt", "--spgvton-torch", "--spgvton-bundle", mini.folder]
+    command = [tmp_path / "g3.onnx", "--onnxrt", "--spgvton-torch", "--spgvton-bundle", realtime.folder]
     assert run(*command, "--iterations", "1", "--compare", "psnr", "--psnr-threshold", "60") == 1
     assert "FAILED" in capsys.readouterr().out
 
 
-def test_real_inputs_are_real_and_go_round(mini: Bundle, tmp_path: Path) -> None:
+def test_real_inputs_are_real_and_go_round(realtime: Bundle, tmp_path: Path) -> None:
     saved = tmp_path / "inputs"
-    command = [mini.graph("g2"), "--onnxrt", "--spgvton-bundle", mini.folder, "--iterations", "10"]
+    command = [realtime.graph("g2"), "--onnxrt", "--spgvton-bundle", realtime.folder, "--iterations", "10"]
     assert run(*command, "--save-inputs", saved) == 0
     assert len(list(saved.iterdir())) == 10
-    loader = RealInputs(str(mini.folder), 10)
+    loader = RealInputs(str(realtime.folder), 10)
     loader.input_metadata = TensorMetadata()
-    for name, shape in inputs_of(mini.graph("g2")).items():
+    for name, shape in inputs_of(realtime.graph("g2")).items():
         loader.input_metadata.add(name, np.float32, shape)
     feeds = list(loader)
     assert all(set(f) == {"semantic", "body", "cloth", "keypoints"} for f in feeds)
@@ -106,13 +106,13 @@ def test_real_inputs_are_real_and_go_round(mini: Bundle, tmp_path: Path) -> None
 # ----- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_refusals(mini: Bundle, tmp_path: Path, capsys: Capture) -> None:
-    tryon, bundle = mini.graph("tryon"), ["--spgvton-bundle", mini.folder]
+def test_refusals(realtime: Bundle, tmp_path: Path, capsys: Capture) -> None:
+    tryon, bundle = realtime.graph("tryon"), ["--spgvton-bundle", realtime.folder]
     text = tmp_path / "text.onnx"
     text.write_text("no graph")
-    damaged = Path(shutil.copytree(mini.folder, tmp_path / "damaged"))
+    damaged = Path(shutil.copytree(realtime.folder, tmp_path / "damaged"))
     (damaged / "g1.onnx").write_bytes(b"")
-    other = onnx.load(str(mini.graph("gmm1")), load_external_data=False)
+    other = onnx.load(str(realtime.graph("gmm1")), load_external_data=False)
     other.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 128
     onnx.save(other, tmp_path / "other.onnx")
     movenet = shipped().parents[1] / "models" / "movenet_lightning.onnx"
@@ -132,11 +132,11 @@ def test_refusals(mini: Bundle, tmp_path: Path, capsys: Capture) -> None:
         assert message in refusal(capsys, *arguments)
 
 
-def test_torch_is_not_needed_for_the_rest(mini: Bundle) -> None:
+def test_torch_is_not_needed_for_the_rest(realtime: Bundle) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from polygraphy.tools import main\n"
-        f"command = ['run', {str(mini.graph('g2'))!r}, '--onnxrt', '--spgvton-bundle', {str(mini.folder)!r}]\n"
+        f"command = ['run', {str(realtime.graph('g2'))!r}, '--onnxrt', '--spgvton-bundle', {str(realtime.folder)!r}]\n"
         "sys.exit(main([*command, '--iterations', '1']))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment())
@@ -163,14 +163,14 @@ def rtx_run(*arguments: object, **more: str) -> str:
 
 
 def test_plugin_is_in_the_engine(
-    plugin_library: Path, rtx_short_name: Path, mini: Bundle, native_build: Path, tmp_path: Path
+    plugin_library: Path, rtx_short_name: Path, realtime: Bundle, native_build: Path, tmp_path: Path
 ) -> None:
     engine = tmp_path / "e"
     command = [
-        mini.graph("tryon"),
+        realtime.graph("tryon"),
         "--trt",
         "--spgvton-bundle",
-        mini.folder,
+        realtime.folder,
         "--save-engine",
         engine,
         "--spgvton-plugin",
@@ -204,13 +204,13 @@ def test_every_block_is_marked() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(mini: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(realtime: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder as the page has it."""
     root = tmp_path_factory.mktemp("page")
     (root / "bundles").mkdir()
-    (root / "bundles" / "mini").symlink_to(mini.folder)
-    samples = demo_samples(mini.size, mini.label_set)[:1]
-    convert_bundle(mini, root / "bundles" / "mini-fp16", samples, inputs="shipped demo", seconds=0)
+    (root / "bundles" / "realtime").symlink_to(realtime.folder)
+    samples = demo_samples(realtime.size, realtime.label_set)[:1]
+    convert_bundle(realtime, root / "bundles" / "realtime-fp16", samples, inputs="shipped demo", seconds=0)
     library = root / "build" / "native" / "libspgvton_plugin.so"
     library.parent.mkdir(parents=True)
     library.write_bytes(b"")
@@ -247,5 +247,5 @@ def test_gpu_commands_of_the_page_make_scripts(folder: Path, monkeypatch: pytest
     for command in commands:
         assert run(*command, "--gen-script", tmp_path / "script.py") == 0
         script = (tmp_path / "script.py").read_text()
-        assert "TrtRunner(" in script and "WithPlugin(" in script and "RealInputs('bundles/mini'" in script
+        assert "TrtRunner(" in script and "WithPlugin(" in script and "RealInputs('bundles/realtime'" in script
         assert ("GraphForPlugin(" in script) == (command[0] != "tryon.engine")

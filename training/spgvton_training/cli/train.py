@@ -8,8 +8,8 @@
   spgvton train --method cp-vton --data data/synth --out runs/cp-vton
   spgvton train --config runs/mini/config.yaml --set optimiser.iterations=[0,0,400] --init runs/mini/model.safetensors \\
       --data data/own --out runs/own
-  spgvton train --preset realtime --distill-from bundles/mini --data data/synth --out runs/realtime --iterations 200,0,700
-  spgvton train --qat bundles/mini-int8/calibration/ranges.json --init bundles/mini/weights.safetensors \\
+  spgvton train --preset realtime --distill-from runs/mini/model.safetensors --data data/synth --out runs/realtime
+  spgvton train --qat bundles/realtime-int8/calibration/ranges.json --init bundles/realtime/weights.safetensors \\
       --iterations 0,0,400 --set optimiser.learning_rates=[1e-4,1e-4,1e-4] --data data/own --out runs/qat
   torchrun --nproc-per-node 4 -m spgvton train --preset paper ...     # four GPUs; batch sizes stay the paper's
 

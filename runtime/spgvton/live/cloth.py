@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.live.garment import LiveGarment
-from spgvton.live.regions import Mask, shrink
+from spgvton.live.regions import Mask, disc, shrink
 from spgvton.video import cv2
 
 Float = NDArray[np.float32]
@@ -16,6 +16,9 @@ Float = NDArray[np.float32]
 INSIDE: Final = 0.6  # of the garment's mask
 MIN_PIXELS: Final = 50
 STRETCH: Final = 0.35  # how fast a reflection runs back: stretched, a hem's last stripe stays the last
+APART: Final = 14.0  # pixels between sleeve and body, at most
+CREASE: Final = 1.0  # pixels over which it grows dark between them
+DARK: Final = 0.6  # how dark, of the light
 SEAM: Final = (5, 5)  # pixels over which reflections from two sides are joined
 
 
@@ -33,13 +36,29 @@ def texture_positions(positions: Float, garment: LiveGarment, worn: Mask) -> Flo
     positions (H, W, 2): the spline's, in the network's cloth picture. It is never exact: where the garment is WORN (H, W) but the
     spline looks beside its picture, the picture is reflected at its own edge, as if there were more of the same cloth.
     """
-    mask = garment.network.mask[0]
-    reached = cv2.remap(mask, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    inside = shrink(reached > INSIDE, 1)
+    inside = shrink(_on_garment(positions, garment), 1)
     if (inside & worn).sum() >= MIN_PIXELS:
         positions = np.where((worn & ~inside)[..., None], _reflected(positions, inside), positions)
     h, w = worn.shape
     return np.asarray(garment.box.points_back(positions.reshape(-1, 2)), np.float32).reshape(h, w, 2)
+
+
+def creases(positions: Float, garment: LiveGarment, worn: Mask) -> Float:
+    """Factor (H, W) for the light, 1 and less: where a sleeve lies against the body it is dark between the two.
+
+    There the spline's POSITIONS (H, W, 2) look beside GARMENT though it is WORN (H, W), and find it on both sides.
+    """
+    shown = (_on_garment(positions, garment) & worn).astype(np.uint8)
+    between = (cv2.morphologyEx(shown, cv2.MORPH_CLOSE, disc(APART / 2)) > shown) & worn
+    depth = cv2.distanceTransform(between.astype(np.uint8), cv2.DIST_L2, 3)
+    dark = cv2.GaussianBlur(1 - np.exp(-depth / np.float32(CREASE)), (0, 0), CREASE)
+    return np.asarray(1 - DARK * dark, np.float32)
+
+
+def _on_garment(positions: Float, garment: LiveGarment) -> Mask:
+    """Where POSITIONS (H, W, 2) show GARMENT and not what lies beside it in its picture."""
+    mask = garment.network.mask[0]
+    return cv2.remap(mask, positions, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > INSIDE
 
 
 def _reflected(positions: Float, inside: Mask) -> Float:

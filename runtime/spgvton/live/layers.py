@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spgvton.image import Letterbox
-from spgvton.live.cloth import texture_positions, worn_lining
+from spgvton.live.cloth import creases, texture_positions, worn_lining
 from spgvton.live.fill import fill_uncovered
 from spgvton.live.garment import LiveGarment
 from spgvton.live.light import relit, shading
@@ -106,7 +106,7 @@ def prepare(answer: Answer) -> Layers | None:
         fill = _bytes(colours[cut])
         below = grow(regions.uncovered, UNDER) & regions.garment  # no old clothes shine through its edge
         cover = _fine(_smooth(grow(regions.uncovered, 1) | below)[cut])
-    shade *= SHADE_ONE
+    shade *= SHADE_ONE * creases(shown, answer.garment, regions.garment)
     positions = texture_positions(shown, answer.garment, regions.garment)
     allowed = grow(changed | regions.old, 2).astype(np.float32)
     return Layers(

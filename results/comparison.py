@@ -42,12 +42,13 @@ from spgvton_training.config import RunConfig, run_preset
 from spgvton_training.data.check import select_triples
 from spgvton_training.data.mpv import MPV
 from spgvton_training.evaluate import Settings, evaluate
+from spgvton_training.fabric import make_fabric
 from spgvton_training.monitor import Monitor, Samples
 from spgvton_training.networks.config import METHODS
 from spgvton_training.networks.joint import JointModel
 from spgvton_training.pretrained.inception import Inception
 from spgvton_training.pretrained.perceptual import load_perceptual
-from spgvton_training.train import Trainer, make_fabric
+from spgvton_training.train import Trainer
 
 HERE: Final = Path(__file__).parent
 NAMES: Final = {"viton": "VITON", "cp-vton": "CP-VTON", "mg-vton": "MG-VTON", "spg-vton": "SPG-VTON"}

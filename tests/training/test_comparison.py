@@ -20,10 +20,11 @@ from spgvton_training.config import RunConfig, run_preset
 from spgvton_training.data.layout import read_pairs
 from spgvton_training.data.mpv import MPV, collate
 from spgvton_training.evaluate import Settings, evaluate, predict
+from spgvton_training.fabric import make_fabric
 from spgvton_training.networks.config import METHODS, NetworkConfig
 from spgvton_training.networks.joint import build_model
 from spgvton_training.sheet import COLUMNS, stages
-from spgvton_training.train import Trainer, make_fabric
+from spgvton_training.train import Trainer
 
 SIZE = (96, 64)
 PARTS = [(method, stage) for method, kind in COMPARED.items() for stage in kind.phases]

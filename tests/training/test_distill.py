@@ -14,10 +14,11 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.config import RunConfig
 from spgvton_training.distill import DEFAULTS, Distillation, Teacher, inherit, weights, with_teacher
+from spgvton_training.fabric import make_fabric
 from spgvton_training.networks.config import preset
 from spgvton_training.networks.joint import build_model
 from spgvton_training.objective import Critics, Objective
-from spgvton_training.train import Trainer, make_fabric
+from spgvton_training.train import Trainer
 
 CALM: dict[str, Any] = {"losses": {"adversarial": False, "local_adversarial": False, "erase_probability": 0.0}}
 

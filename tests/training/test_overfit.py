@@ -9,7 +9,8 @@ from spgvton_training.config import run_preset
 from spgvton_training.data.layout import read_pairs
 from spgvton_training.data.mpv import MPV
 from spgvton_training.evaluate import Settings, evaluate
-from spgvton_training.train import Trainer, make_fabric
+from spgvton_training.fabric import make_fabric
+from spgvton_training.train import Trainer
 
 SIZE = (96, 64)
 

@@ -14,6 +14,7 @@ from drawn_people import write_folder, write_mpv
 from spgvton.cli import main
 from spgvton.errors import SpgvtonError
 from spgvton_training.checkpoint import load_state
+from spgvton_training.fabric import make_fabric
 from spgvton_training.parsing.checkpoint import ParserCheckpoint
 from spgvton_training.parsing.config import ParserRun
 from spgvton_training.parsing.data import SceneConfig
@@ -22,7 +23,6 @@ from spgvton_training.parsing.network import NUM_CLASSES, SOMEBODY_ELSE, ParserC
 from spgvton_training.parsing.objective import class_weights, terms
 from spgvton_training.parsing.sources import UNKNOWN
 from spgvton_training.parsing.train import ParserTrainer
-from spgvton_training.train import make_fabric
 
 TINY = ParserConfig(64, 48, (4, 6, 8, 8))
 

@@ -26,9 +26,10 @@ from spgvton_export.graphs import TryOnReference
 from spgvton_export.samples import demo_samples
 from spgvton_training.checkpoint import Checkpoint
 from spgvton_training.config import RunConfig, run_preset
+from spgvton_training.fabric import make_fabric
 from spgvton_training.networks.joint import Inputs, build_model
 from spgvton_training.qat import FakeQuantise, Row, fake_quantise, rows_of, weights_of
-from spgvton_training.train import Trainer, make_fabric
+from spgvton_training.train import Trainer
 
 Sample = dict[str, np.ndarray]
 

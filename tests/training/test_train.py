@@ -21,10 +21,11 @@ from spgvton_training.checkpoint import Checkpoint, load_state
 from spgvton_training.config import RunConfig, parse, run_preset
 from spgvton_training.data.augment import add_noise
 from spgvton_training.data.mpv import MPV, read_pairs
+from spgvton_training.fabric import PRECISIONS, make_fabric
 from spgvton_training.networks.joint import JointModel, build_model
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
-from spgvton_training.train import PRECISIONS, Trainer, make_fabric
+from spgvton_training.train import Trainer
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from spgvton.errors import SpgvtonError
-from spgvton_training import train
 from spgvton_training.data.layout import PAIRED, Exclusions, Triple, read_pairs
+from spgvton_training.loader import check_shared_memory
+from spgvton_training.resume import differences
 
 POOL = """
 import os, sys, time
@@ -77,15 +78,15 @@ def test_lists_with_a_mark_and_blank_lines(tmp_path: Path) -> None:
 def test_what_differs_is_named() -> None:
     earlier = {"run": {"seed": 1, "optimiser": {"rate": 2e-4, "batch": [16, 8]}}, "triples": "a" * 64, "world": 1}
     now = {"run": {"seed": 2, "optimiser": {"rate": 1e-4, "batch": [16, 8]}}, "triples": "b" * 64, "world": 1}
-    assert train.differences(earlier, earlier) == []
-    assert train.differences(earlier, now) == [
+    assert differences(earlier, earlier) == []
+    assert differences(earlier, now) == [
         "optimiser.rate: 0.0002 before, 0.0001 now", "seed: 1 before, 2 now", "the data set's triples",
     ]  # fmt: skip
-    assert train.differences({"run": {}}, {"run": {"a": 1}}) == ["a: None before, 1 now"]
+    assert differences({"run": {}}, {"run": {"a": 1}}) == ["a: None before, 1 now"]
 
 
 def test_too_little_shared_memory_is_one_line() -> None:
-    train.check_shared_memory(0, 2**50)
-    train.check_shared_memory(1, 1)
+    check_shared_memory(0, 2**50)
+    check_shared_memory(1, 1)
     with pytest.raises(SpgvtonError, match="--shm-size=1g, or --workers 0"):
-        train.check_shared_memory(2, 2**50)
+        check_shared_memory(2, 2**50)

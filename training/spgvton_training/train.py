@@ -8,11 +8,8 @@ On Lightning Fabric: one process on the CPU or a GPU, or one process per GPU sta
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,150 +17,34 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder
-from spgvton.labels import NUM_LABELS
 from spgvton_training import qat
-from spgvton_training.checkpoint import Checkpoint, load_state, save_state, started_from
+from spgvton_training.checkpoint import Checkpoint, save_state, started_from
 from spgvton_training.comparison.method import Method
 from spgvton_training.comparison.objective import ComparisonObjective
 from spgvton_training.comparison.recipes import check_method
 from spgvton_training.comparison.registry import build_network
-from spgvton_training.config import STAGES, RunConfig, parse
+from spgvton_training.config import STAGES, RunConfig
 from spgvton_training.data.layout import Triple
-from spgvton_training.data.mpv import MPV, Batch, PackedSamples, collate, limit_threads
+from spgvton_training.data.mpv import MPV, Batch
 from spgvton_training.distill import Distillation, Teacher, check_teacher, inherit
+from spgvton_training.fabric import NetworksInBfloat16, make_fabric
+from spgvton_training.loader import Order, make_loader, parts
 from spgvton_training.monitor import Monitor, Samples
-from spgvton_training.networks.joint import Inputs, JointModel
+from spgvton_training.networks.joint import JointModel
 from spgvton_training.objective import Critics, Objective, Pair, critic_names
+from spgvton_training.preparation import check_pretrained, label_weights
 from spgvton_training.pretrained.face import FaceEncoder
 from spgvton_training.pretrained.perceptual import Perceptual
+from spgvton_training.resume import STATE, hash_triples, read_state
 from spgvton_training.schedule import rate_factor
 
 COSINE_FROM, LAST_RATE = 0.5, 0.03  # shares: of a stage, of the learning rate
-PREFETCH = 2  # batches that each worker makes ahead
-PRECISIONS = ("32-true", "bf16-mixed")  # float16 would need loss scaling for two optimisers; bfloat16 does not
-
-
-class _NetworksInBfloat16(MixedPrecision):
-    """Autocast, but inputs stay as they are: in bfloat16 keypoints move by half a pixel and pictures lose their shades."""
-
-    def convert_input(self, data: Any) -> Any:
-        return data
-
-
-def make_fabric(accelerator: str = "auto", precision: str = "32-true") -> Fabric:
-    """Fabric for the processes that torchrun started, or for this one alone. Raises UsageError."""
-    local, world = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
-    on_gpu = accelerator != "cpu" and torch.cuda.is_available()
-    how = _NetworksInBfloat16("bf16-mixed", "cuda" if on_gpu else "cpu") if precision == "bf16-mixed" else None
-    try:
-        fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, plugins=how)
-    except Exception as e:  # Fabric raises many kinds for a device that is not there
-        raise UsageError(f"cannot train on '{accelerator}' with {precision}: {' '.join(str(e).split())}") from e
-    fabric.launch()
-    return fabric
-
-
-def label_weights(data: MPV, samples: int = 128) -> Tensor:
-    """Class weights (20,) for the focal loss: frequency ** -0.35 over some triples of DATA, mean weight of a pixel 1.
-
-    A label that none of them holds is rare, not unwanted: it gets the largest weight.
-    """
-    count = torch.zeros(NUM_LABELS, dtype=torch.float64)
-    for triple in data.triples[:: max(1, len(data.triples) // samples)]:
-        labels = torch.from_numpy(data.photo(triple.target).labels.astype("int64"))
-        count += torch.bincount(labels.ravel(), minlength=NUM_LABELS)
-    frequency = count / count.sum()
-    weight = (frequency + 1e-3) ** -0.35
-    return (weight / (weight * frequency).sum()).float()
-
-
-class _Order:
-    """This process's share of the batches from iteration START on: the same order whether or not the run was stopped.
-
-    Items are (index, epoch).
-    """
-
-    def __init__(
-        self, length: int, batch: int, seed: int, start: int, stop: int, rank: int = 0, world: int = 1
-    ) -> None:  # fmt: skip
-        if length < batch:
-            raise SpgvtonError(f"the data set has {length} triples, fewer than the batch size {batch}")
-        if batch % world:
-            raise UsageError(f"a batch of {batch} cannot be shared by {world} processes: choose a multiple")
-        self.length, self.batch, self.seed, self.start, self.stop = length, batch, seed, start, stop
-        self.rank, self.world = rank, world
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch = self.length // self.batch
-        permutation, drawn = torch.empty(0), -1
-        for iteration in range(self.start, self.stop):
-            epoch, step = divmod(iteration, per_epoch)
-            if epoch != drawn:
-                permutation = torch.randperm(self.length, generator=torch.Generator().manual_seed(self.seed + epoch))
-                drawn = epoch
-            mine = permutation[step * self.batch : (step + 1) * self.batch][self.rank :: self.world]
-            yield [(int(i), epoch) for i in mine]
-
-
-def parts(batch: Batch, count: int) -> list[Batch]:
-    """BATCH cut into COUNT smaller ones."""
-    columns = [t.chunk(count) for t in (*batch.inputs, *batch[1:])]
-    width = len(Inputs._fields)
-    return [Batch(Inputs(*row[:width]), *row[width:]) for row in zip(*columns)]
-
-
-def differences(earlier: Any, now: Any, name: str = "") -> list[str]:
-    """What differs between two nested dictionaries, as "option: before, now"; at most five of them."""
-    if isinstance(earlier, dict) and isinstance(now, dict):
-        found: list[str] = []
-        for key in sorted({*earlier, *now}, key=str):
-            path = key if name in ("", "run") else f"{name}.{key}"
-            found += differences(earlier.get(key), now.get(key), str(path)) if earlier.get(key) != now.get(key) else []
-        return found if len(found) <= 5 else [*found[:5], f"and {len(found) - 5} more"]
-    words = {"triples": "the data set's triples", "world": "number of processes", "qat": "the ranges of --qat"}
-    if name in words or len(f"{earlier}{now}") > 80:
-        return [words.get(name, name)]
-    return [f"{name}: {earlier} before, {now} now"]
-
-
-def check_shared_memory(workers: int, batch_bytes: int) -> None:
-    """Workers hand their batches over in /dev/shm; where that is too small they die of SIGBUS. Raises SpgvtonError."""
-    try:
-        free = shutil.disk_usage("/dev/shm").free
-    except OSError:
-        return  # another system, another way
-    needed = workers * (PREFETCH + 1) * batch_bytes
-    if workers and free < needed:
-        raise SpgvtonError(
-            f"/dev/shm has {free / 2**20:.0f} MiB free, {workers} workers need {needed / 2**20:.0f}: docker run --shm-size=1g, "
-            "or --workers 0"
-        )
-
-
-def check_pretrained(config: RunConfig, perceptual: Perceptual | None, face: FaceEncoder | None) -> None:
-    """Raise UsageError when a loss is on and its network is not given."""
-    wanted = (
-        (config.losses.perceptual, perceptual, "perceptual", "Eqs. 4 and 12", "VGG-19, VGG-16 or SqueezeNet 1.1"),
-        (config.losses.identity, face, "identity", "Eq. 15", "SphereFace-20 or dlib's face encoder"),
-    )
-    for on, network, name, equations, accepted in wanted:
-        if on and network is None:
-            option = "--perceptual-weights" if name == "perceptual" else "--face-weights"
-            raise UsageError(
-                f"the {name} loss ({equations}) needs a pretrained network: give {option} FILE ({accepted}), or switch "
-                f"the loss off with --set losses.{name}=false"
-            )
 
 
 @dataclass
@@ -207,7 +88,7 @@ class Trainer:
         self.model: JointModel | Method = start.to(device)
         channels = self.model.all_critics(c.losses) if isinstance(self.model, Method) else None
         self.critics = Critics(c.losses, c.discriminators, channels).to(device)
-        if isinstance(self.fabric.strategy.precision, _NetworksInBfloat16):
+        if isinstance(self.fabric.strategy.precision, NetworksInBfloat16):
             # Weights alone decide the layout: bfloat16 convolutions are faster this way, on AMX as on tensor cores.
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.critics.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -279,23 +160,8 @@ class Trainer:
     # --- the loop ----------------------------------------------------------------------------------------------------
     def fit(self) -> Checkpoint:
         """Train from the last saved state to the end. Raises SpgvtonError when a term is not finite, naming it."""
-        state_file = self.folder / "state.pt"
-        state = load_state(state_file) if state_file.exists() else None
+        state = read_state(self.folder, self._identity())
         if state:
-            try:
-                earlier = state["config"] | {
-                    "run": parse(state["config"]["run"]).to_dict()
-                }  # an option since then is off
-            except (KeyError, TypeError, ValueError, SpgvtonError) as e:
-                raise SpgvtonError(
-                    f"{state_file} was saved by another version ({e}): go on with that one, or choose another --out"
-                ) from e
-            if earlier != self._identity():
-                changed = "; ".join(differences(earlier, self._identity()))
-                raise SpgvtonError(
-                    f"{self.folder} holds a run with another configuration or data ({changed}): choose another --out, or give "
-                    "the same options"
-                )
             self.model.load_state_dict(state["model"])
             self.critics.load_state_dict(state["critics"])
             if self.objective.distillation is not None:
@@ -342,16 +208,11 @@ class Trainer:
             wrapped_critics = self.fabric.setup_module(self.critics)
         optimisers = [self.fabric.setup_optimizers(optimiser) for optimiser in optimisers]  # type: ignore[misc]
 
-        order = _Order(
+        order = Order(
             len(self.dataset), batch_size, self.config.seed + 1000 * self.stage, self.iteration, total,
             self.fabric.global_rank, self.fabric.world_size,
         )  # fmt: skip
-        limit_threads()
-        check_shared_memory(self.workers, batch_size * sum(part.nbytes for part in self.dataset.packed(0)))
-        loader = DataLoader(
-            PackedSamples(self.dataset), batch_sampler=order, collate_fn=collate, num_workers=self.workers,  # type: ignore[arg-type,var-annotated]
-            prefetch_factor=PREFETCH if self.workers else None, pin_memory=self.fabric.device.type == "cuda",
-        )  # fmt: skip
+        loader = make_loader(self.dataset, order, self.fabric, self.workers)
         started = time.monotonic()
         bar = tqdm(
             loader, initial=self.iteration, total=total, desc=f"stage {self.stage}", unit="it", smoothing=0.05,
@@ -441,12 +302,9 @@ class Trainer:
     # --- what is kept ------------------------------------------------------------------------------------------------
     def _identity(self) -> dict[str, Any]:
         """What a run must have in common with the state that it resumes from."""
-        triples = hashlib.sha256(
-            "\n".join(f"{t.source}\t{t.target}\t{t.cloth}" for t in self.dataset.triples).encode()
-        ).hexdigest()
         identity = {
             "run": self.config.to_dict(), "pretrained": self._pretrained(), "world": self.fabric.world_size,
-            "triples": triples, **({} if self.qat is None else {"qat": [dict(row) for row in self.qat]}),
+            "triples": hash_triples(self.dataset.triples), **({} if self.qat is None else {"qat": [dict(row) for row in self.qat]}),
         }  # fmt: skip
         return identity | ({"teacher": self.teacher.sha256} if self.teacher else {})
 
@@ -462,7 +320,7 @@ class Trainer:
                 stage=self.stage, iteration=self.iteration, hours=round(self.hours, 4), lr=rate,
             )  # fmt: skip
             save_state(
-                self.folder / "state.pt",
+                self.folder / STATE,
                 dict(
                     model=self.model.state_dict(), critics=self.critics.state_dict(),
                     average=self.average.state_dict() if self.average is not None else None,

@@ -44,6 +44,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -131,21 +132,7 @@ def run(args: argparse.Namespace) -> int:
 
     written = []
     if args.out:
-        about = {
-            "command": f"`spgvton {shlex.join(sys.argv[1:])}`" if sys.argv[1:2] == ["evaluate"] else "(from Python)",
-            "checkpoint": f"`{args.checkpoint}`, sha256 `{sha256(args.checkpoint)}`",
-            "data": f"`{args.data}`, split {args.split}, {_garments(args, listed)}, {len(triples)} triples",
-            "semantic maps": "true" if args.true_maps else "predicted",
-            **{
-                name: f"`{path}`, sha256 `{network.sha256}`"
-                for name, path, network in (
-                    ("Inception weights", args.inception_weights, inception),
-                    ("LPIPS weights", args.lpips_weights, lpips),
-                )
-                if network
-            },
-            "versions": ", ".join(f"{k} {v}" for k, v in {**versions(), "torch": torch.__version__}.items() if v),
-        }
+        about = _about(args, listed, len(triples), inception, lpips)
         written += write_report(args.out, evaluation, about, true_maps=args.true_maps)
     for file in ([args.out / "sheet.png"] if args.out else []) + ([args.sheet] if args.sheet else []):
         last = "ground truth" if settings.truth else "pose of"
@@ -154,15 +141,40 @@ def run(args: argparse.Namespace) -> int:
         written.append(file)
     for file in written:
         print(f"wrote {file}", file=sys.stderr)
-    if args.json:
-        print(json.dumps(evaluation.summary))
-        return 0
-    for key, mean, std in flatten(evaluation.summary):
-        print(f"{key:28} {number(mean, std)}")
-    print(f"{'n':28} {evaluation.summary['n']}")
-    for key, reason in evaluation.summary["missing_because"].items():
-        print(f"{key:28} not measured: {reason}")
+    _print_summary(evaluation.summary, as_json=args.json)
     return 0
+
+
+def _about(
+    args: argparse.Namespace, listed: bool, triples: int, inception: Inception | None, lpips: LPIPS | None
+) -> dict[str, str]:
+    """What a report says of where its scores come from."""
+    return {
+        "command": f"`spgvton {shlex.join(sys.argv[1:])}`" if sys.argv[1:2] == ["evaluate"] else "(from Python)",
+        "checkpoint": f"`{args.checkpoint}`, sha256 `{sha256(args.checkpoint)}`",
+        "data": f"`{args.data}`, split {args.split}, {_garments(args, listed)}, {triples} triples",
+        "semantic maps": "true" if args.true_maps else "predicted",
+        **{
+            name: f"`{path}`, sha256 `{network.sha256}`"
+            for name, path, network in (
+                ("Inception weights", args.inception_weights, inception),
+                ("LPIPS weights", args.lpips_weights, lpips),
+            )
+            if network
+        },
+        "versions": ", ".join(f"{k} {v}" for k, v in {**versions(), "torch": torch.__version__}.items() if v),
+    }
+
+
+def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary))
+        return
+    for key, mean, std in flatten(summary):
+        print(f"{key:28} {number(mean, std)}")
+    print(f"{'n':28} {summary['n']}")
+    for key, reason in summary["missing_because"].items():
+        print(f"{key:28} not measured: {reason}")
 
 
 def parse_device(name: str | None) -> torch.device:

@@ -54,11 +54,13 @@ from spgvton_training.config import RunConfig, assignment, load, run_preset
 from spgvton_training.data.check import select_triples
 from spgvton_training.data.layout import TASKS
 from spgvton_training.distill import Teacher, check_teacher, with_teacher
+from spgvton_training.fabric import PRECISIONS, make_fabric
 from spgvton_training.networks.config import METHODS, PRESETS
+from spgvton_training.preparation import check_pretrained
 from spgvton_training.pretrained.face import load_face_encoder
 from spgvton_training.pretrained.perceptual import load_perceptual
 from spgvton_training.qat import Row
-from spgvton_training.train import PRECISIONS, Trainer, check_pretrained, make_fabric
+from spgvton_training.train import Trainer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

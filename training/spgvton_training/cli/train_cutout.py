@@ -33,8 +33,8 @@ from spgvton_training.cutout.checkpoint import CutoutCheckpoint
 from spgvton_training.cutout.network import CutoutNetwork
 from spgvton_training.cutout.scenes import Library
 from spgvton_training.cutout.train import Recipe, Trainer
+from spgvton_training.fabric import PRECISIONS
 from spgvton_training.parsing.checkpoint import ParserCheckpoint
-from spgvton_training.train import PRECISIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

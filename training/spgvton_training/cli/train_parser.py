@@ -34,12 +34,12 @@ import torch
 from spgvton import image as im
 from spgvton.errors import UsageError
 from spgvton_training.config import assignment
+from spgvton_training.fabric import PRECISIONS, make_fabric
 from spgvton_training.parsing.checkpoint import ParserCheckpoint
 from spgvton_training.parsing.config import ParserRun, load
 from spgvton_training.parsing.evaluate import evaluate, framed, sheet
 from spgvton_training.parsing.sources import LABEL_SETS, find
 from spgvton_training.parsing.train import ParserTrainer
-from spgvton_training.train import PRECISIONS, make_fabric
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
 from spgvton_training.checkpoint import load_state, save_state
 from spgvton_training.data.mpv import limit_threads
+from spgvton_training.fabric import make_fabric
+from spgvton_training.loader import PREFETCH, check_shared_memory
 from spgvton_training.monitor import Monitor
 from spgvton_training.parsing.checkpoint import ParserCheckpoint
 from spgvton_training.parsing.config import ParserRun
@@ -28,8 +30,8 @@ from spgvton_training.parsing.evaluate import evaluate, framed, sheet
 from spgvton_training.parsing.network import ParserNetwork
 from spgvton_training.parsing.objective import class_weights, terms
 from spgvton_training.parsing.sources import Labelled, find
+from spgvton_training.resume import differences
 from spgvton_training.schedule import rate_factor
-from spgvton_training.train import PREFETCH, check_shared_memory, differences, make_fabric
 
 VALIDATED: Final = 48  # pictures of each folder of --validate that are scored at each save
 SHOWN: Final = 8  # of them on samples.png

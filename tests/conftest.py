@@ -38,13 +38,15 @@ CRASHES = ROOT / ".pytest_cache" / "crashes"  # what xdist's workers print when 
 
 # With --dist loadfile whoever gets a long file last keeps everybody waiting, so these come first, the longest before.
 LONG = (
-    "calibration/test_calibrate.py", "export/test_fp16.py", "training/test_train.py", "runtime/test_engine.py",
+    "calibration/test_calibrate.py", "export/fp16/test_fp16.py", "training/test_train.py", "runtime/test_engine.py",
+    "export/polygraphy/test_polygraphy.py",
     "runtime/test_openvino.py", "export/test_rewrites.py", "runtime/kiosk/web/test_kiosk_web.py", "training/test_qat.py",
     "runtime/kiosk/web/test_kiosk_browser.py", "runtime/kiosk/service/test_kiosk_process.py", "test_plugin.py",
 )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    assert not [path for path in LONG if not (ROOT / "tests" / path).exists()], "LONG names a file that has moved"
     config.option.loadscopereorder = False  # xdist's own order: files of many tests first, however quick they are
 
 

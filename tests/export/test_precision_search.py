@@ -102,14 +102,14 @@ def test_the_shipped_network_needs_nothing_more(tmp_path: Path, capsys: pytest.C
         search_bundle(Bundle.open("realtime"), "nothing", 1e-3)
 
 
-def test_a_mixed_graph_builds(tmp_path: Path) -> None:
+def test_a_mixed_graph_builds(mini_by_verb: tuple[Bundle, str], tmp_path: Path) -> None:
     """TensorRT-RTX's parser takes the casts: a strongly typed network with one layer of G3 in float32."""
     pytest.importorskip("tensorrt_rtx", reason="pip install tensorrt-rtx-cu13: its builder needs no GPU")
-    source = Bundle.open("realtime")
+    source, _ = mini_by_verb
     samples = samples_of(source, "tryon", 1)
     made, _ = convert_bundle(source, tmp_path / "b", samples, inputs="x", seconds=0, keep_layers=["g3.conv9"])
     assert made.manifest["float32_layers"] == ["g3.conv9"]
     whole = convert(load_graph(source.graph("tryon")))
     assert made.manifest["float32_nodes"]["tryon"].get("Conv", 0) == whole.float32.get("Conv", 0) + 1
     built = build(made, Options("fp16", "tensorrt-rtx", "tryon", warp="function", folder=tmp_path, sm=("86",)))
-    assert built.engine.stat().st_size > 1e6
+    assert built.engine.stat().st_size > 1e5

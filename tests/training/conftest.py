@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 
+from spgvton.cli import main
 from spgvton_training.pretrained import face, perceptual
+
+
+@pytest.fixture(scope="session")
+def data(shared_folder: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """Two rendered people at 128x96, both splits: what the tests of training read and nobody writes to."""
+
+    def make(folder: Path) -> None:
+        arguments = ["synth", "--out", str(folder), "--count", "2", "--seed", "5", "--size", "128x96", "--unpaired"]
+        assert main(arguments) == 0 and main([*arguments, "--split", "test"]) == 0
+
+    return shared_folder("rendered", make)
 
 
 @pytest.fixture(scope="session")

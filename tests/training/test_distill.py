@@ -106,12 +106,6 @@ def test_what_is_inherited() -> None:
 
 
 # --- the trainer -----------------------------------------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mpv")
-    arguments = ["synth", "--out", str(folder), "--count", "2", "--seed", "5", "--size", "128x96", "--unpaired"]
-    assert main(arguments) == 0
-    return folder
 
 
 def tiny(**optimiser: Any) -> RunConfig:

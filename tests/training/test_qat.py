@@ -94,14 +94,6 @@ def config(iterations: int = 4) -> RunConfig:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mpv")
-    arguments = ["synth", "--out", str(folder), "--count", "2", "--seed", "5", "--size", "128x96"]
-    assert main(arguments) == 0 and main([*arguments, "--split", "test"]) == 0
-    return folder
-
-
 def as_inputs(sample: Sample) -> Inputs:
     return Inputs(*(torch.from_numpy(sample[name]) for name in Inputs._fields))
 

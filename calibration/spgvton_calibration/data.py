@@ -100,7 +100,7 @@ def side(k: ps.Float) -> str:
     """Which side of the body keypoints (18, 3) show: front and back by the order of the shoulders, narrow ones: side."""
     if k[kp.R_SHOULDER, 2] <= 0 or k[kp.L_SHOULDER, 2] <= 0:
         return "side"
-    width = float(k[kp.L_SHOULDER, 0] - k[kp.R_SHOULDER, 0])  # positive: her right is on our left, she faces us
+    width = float(k[kp.L_SHOULDER, 0] - k[kp.R_SHOULDER, 0])  # positive: their right is on our left, they face us
     if abs(width) < 0.35 * kp.torso_length(k):
         return "side"
     return "front" if width > 0 else "back"

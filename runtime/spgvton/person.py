@@ -71,8 +71,8 @@ def framing(
 ) -> im.Letterbox:
     """How a picture of SOURCE pixels with a person of these KEYPOINTS (18, 3) is put into the network's frame.
 
-    The frame is filled: of a picture of another shape the part around the person is taken. Where she would be smaller
-    than in any training picture, the picture is enlarged around her.
+    The frame is filled: of a picture of another shape the part around the person is taken. Where they would be smaller
+    than in any training picture, the picture is enlarged around them.
     scale: keep to this one instead (a stream should not zoom with every breath).
     """
     (h, w), (rows, columns) = source, size

@@ -2,7 +2,7 @@
 
 Both are measured in the network's frame, along the dense optical flow of bench.flicker: a pixel counts as still where the camera saw it
 move by less than STILL pixels. The lag is the shift between the customer's outline in the stream and in its last frame looked at
-alone (phase correlation), along her shoulders' and hips' own motion, in frames in which these moved by MOVING pixels or more.
+alone (phase correlation), along the person's shoulders' and hips' own motion, in frames in which these moved by MOVING pixels or more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What must not tell the networks how long the old sleeves were: bare arms, down to the wrist.
 
-In live mode the source stands in the target's pose. Her bare arms, left in S'_s and I_s, would tell G1 and G2 where the
-old sleeves ended, and the new ones would end there, too. So they are forgotten as her clothes are. Hands stay: no
+In live mode the source stands in the target's pose. Bare arms, left in S'_s and I_s, would tell G1 and G2 where the
+old sleeves ended, and the new ones would end there, too. So they are forgotten as the clothes are. Hands stay: no
 sleeve covers them, and nothing else could say what they look like.
 """
 

@@ -1,7 +1,7 @@
 """A parser for one stream: what it says of a frame is averaged with what it said of the frames before, where nothing moved.
 
 The soft maps of before are moved to where the customer stands now. At each pixel they count as much as the picture there, moved alike,
-looks like the new one, and the less the more her limbs have moved beyond that: so labels neither flicker on somebody who stands still
+looks like the new one, and the less the more the limbs have moved beyond that: so labels neither flicker on somebody who stands still
 nor stay behind somebody who walks.
 """
 

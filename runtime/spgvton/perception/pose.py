@@ -116,7 +116,7 @@ def frontality(k: Keypoints) -> float:
 
 
 def _surroundings(k: Keypoints) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of a box that holds the person of KEYPOINTS (18, 3) and where she may be a moment later."""
+    """Left, top, right, bottom of a box that holds the person of KEYPOINTS (18, 3) and where they may be a moment later."""
     seen = k[k[:, 2] > 0, :2]
     margin = 0.5 * kp.torso_length(k)
     (x0, y0), (x1, y1) = seen.min(axis=0) - margin, seen.max(axis=0) + margin
@@ -172,9 +172,9 @@ class PoseEstimator:
             self._filter.reset()
 
     def follow(self, keypoints: Keypoints, size: tuple[int, int]) -> None:
-        """Look for the person where KEYPOINTS (18, 3) of a frame of SIZE (height, width) show her, and nowhere else.
+        """Look for the person where KEYPOINTS (18, 3) of a frame of SIZE (height, width) show them, and nowhere else.
 
-        For the next FENCED_FRAMES frames all that is far from her is blacked out before the network sees it: it would
+        For the next FENCED_FRAMES frames all that is far from them is blacked out before the network sees it: it would
         otherwise choose the nearest person in its crop.
         """
         self.reset()

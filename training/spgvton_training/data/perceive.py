@@ -126,7 +126,7 @@ class Perceiver:
     def _refuse_second(self, photo: UInt8, semantic: UInt8, points: Float) -> None:
         """Raise SpgvtonError when somebody is left after the first person has been painted over.
 
-        The estimator knows one person only, so it is asked again without her. It may answer with her silhouette: a
+        The estimator knows one person only, so it is asked again without them. It may answer with their silhouette: a
         second person counts where most of him lies beside it.
         """
         painted, gone = paint_over(photo, semantic, points)

@@ -1,7 +1,7 @@
 """Extension `fill_background`: what may be behind the source person, guessed from the background that can be seen.
 
 Where the person stood in the source picture and does not stand in the target pose, nobody has seen the background. Left
-empty, it becomes a pale ghost of her; filled with the colours around, most of it is right before G2 begins.
+empty, it becomes a pale ghost of them; filled with the colours around, most of it is right before G2 begins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MARGIN = 2  # pixels of a picture 256 high
 def away_from_person(visible: Tensor) -> Tensor:
     """VISIBLE (N, 1, H, W), 1 where the map says background, without a margin of 2/256 of the height around the person.
 
-    Pixels at her edge are part hers. Left in place when she moves, they draw her old outline, and colour what is filled.
+    Pixels at the person's edge are partly theirs. Left in place when the person moves, they draw the old outline, and colour what is filled.
     """
     margin = max(1, round(_MARGIN * visible.shape[2] / 256))
     return visible * (1 - F.max_pool2d(1 - visible, 2 * margin + 1, 1, margin))

@@ -50,7 +50,7 @@ class NetworkConfig:
     separable_blocks: bool = False  # Resblocks of depthwise 3x3 and pointwise convolutions
     align_source: bool = False  # body parts of the source are moved onto the target pose (alignment.py)
     align_once: bool = False  # of the body each pixel moves with one part, and is resampled once
-    fill_background: bool = False  # what the source person hid is guessed from around her (background.py)
+    fill_background: bool = False  # what the source person hid is guessed from around them (background.py)
     background_margin: bool = False  # fill_background: pixels at the source person's edge count as hidden, too
     copy_mask: bool = False  # G2 and G3 also output where to keep their input image
     mask_in_g3: bool = False  # G3 also sees the predicted clothes mask

@@ -40,7 +40,7 @@ def draw_torso(rng: np.random.Generator, *, far: bool = False) -> float:
 def draw_matrix(
     rng: np.random.Generator, keypoints: Float, source: tuple[int, int], size: tuple[int, int], *, far: bool = False
 ) -> Float:
-    """2x3 matrix from pixels of SOURCE (height, width) to the frame of SIZE. far: she stands anywhere in it, and small."""
+    """2x3 matrix from pixels of SOURCE (height, width) to the frame of SIZE. far: they stand anywhere in it, and small."""
     (h, w), (rows, columns), unit = source, size, size[0] / 256
     fits = max(rows / h, columns / w)
     torso = kp.torso_length(keypoints)

@@ -64,7 +64,7 @@ def _foliage(rng: np.random.Generator, size: tuple[int, int]) -> UInt8:
 
 
 def like_hair(background: UInt8, person: Labelled, rng: np.random.Generator) -> UInt8:
-    """BACKGROUND (H, W, 3) in the colour of PERSON's hair round her head, or everywhere: where outlines of hair are lost."""
+    """BACKGROUND (H, W, 3) in the colour of PERSON's hair round the head, or everywhere: where outlines of hair are lost."""
     hair = (person.labels == lb.HAIR).astype(np.uint8)
     if hair.sum() < 20:
         return background
@@ -107,7 +107,7 @@ def _shapes(out: Float, rng: np.random.Generator) -> None:
 
 
 def put_before(person: Labelled, background: UInt8, outside: Mask, share: float = 1.0) -> Labelled:
-    """PERSON before BACKGROUND (H, W, 3); SHARE < 1 lets her own background through. OUTSIDE (H, W) shows BACKGROUND alone."""
+    """PERSON before BACKGROUND (H, W, 3); SHARE < 1 lets the person's own background through. OUTSIDE (H, W) shows BACKGROUND alone."""
     hers = soft((person.labels != lb.BACKGROUND) & ~outside)
     own = person.picture.astype(np.float32)
     behind = background * share + own * (1 - share)
@@ -117,7 +117,7 @@ def put_before(person: Labelled, background: UInt8, outside: Mask, share: float 
 
 
 def add_bystander(person: Labelled, other: Labelled, rng: np.random.Generator) -> Labelled:
-    """OTHER, framed like PERSON, beside or before her: somebody else, whose keypoints do not count."""
+    """OTHER, framed like PERSON, beside or before them: somebody else, whose keypoints do not count."""
     h, w = person.labels.shape
     scale = float(np.exp(rng.normal(-0.1, 0.3)))
     side = rng.choice([-1, 1]) * rng.uniform(0.12, 0.62) * w

@@ -68,4 +68,6 @@ def test_compositing_is_measured_on_moments_of_the_stream() -> None:
 def test_a_size_is_of_live_mode(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "loop", "--size", "720x1280"]) == 2
     assert "--mode live" in capsys.readouterr().err
+    assert main(["bench", "loop", "--parser-size", "100x100"]) == 2
+    assert "--parser-size is of live mode" in capsys.readouterr().err
     assert main(["bench", "loop", "--mode", "live", "--frames", "5"]) == 2

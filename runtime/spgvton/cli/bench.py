@@ -47,7 +47,7 @@ from spgvton.errors import SpgvtonError, UsageError
 from spgvton.files import make_folder, write_text
 from spgvton.image import write as write_picture
 from spgvton.kiosk.mirror.mirror import Mirror
-from spgvton.perception.parser_options import FOR_STREAMS
+from spgvton.perception.parser_options import FOR_STREAMS, ParserOptions
 from spgvton.session import TryOn
 from spgvton.stream.compose import Composer
 from spgvton.stream.loop import View
@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     loop.add_argument("--frames", type=positive, default=150, metavar="N", help="of each of the two passes (150)")
     parser_options.add_choice(loop, FOR_STREAMS)
+    parser_options.add_arguments(loop)
     bench_flicker.add_arguments(actions)
     bench_labels.add_arguments(actions)
     soak = actions.add_parser("soak", help="run a mirror for minutes or hours; do memory, descriptors, threads grow?")
@@ -313,9 +314,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action in bench_engine.ACTIONS:
         return bench_engine.run(args, make_folder(args.out) if args.out else None)
     if args.action == "loop":
-        for name in ("size", "parser"):
+        for name in ("size", "parser", *(f"parser_{option}" for option in ParserOptions._fields)):
             if getattr(args, name) and args.mode != "live":
-                raise UsageError(f"--{name} is of live mode: add --mode live")
+                raise UsageError(f"--{name.replace('_', '-')} is of live mode: add --mode live")
         measured = bench_live.run if args.mode == "live" else run_loop
         return measured(args, make_folder(args.out) if args.out else None)
     return run_soak(args, make_folder(args.out or "."))

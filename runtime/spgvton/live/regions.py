@@ -97,6 +97,7 @@ def decide(
     lining: where the inside of the garment's back would be seen, which is not worn. sleeves: where they end (see sleeves.py);
     None = as WORN has it.
 
+    Where old clothes are and the map has an arm it is believed, not WORN: the mask of G2 lets go of old sleeves too seldom.
     A garment hardly ever ends a few pixels beside the one it replaces. So where the network's outline and the old one lie close
     together, the old one, which the camera shows, is taken: no halo and no strip of old clothes.
     """
@@ -104,7 +105,7 @@ def decide(
     radius = THIN * torso
     old = np.isin(labels, lb.clothes())
     kept = np.isin(labels, HEAD)
-    worn = tidy(worn)
+    worn = tidy(worn & ~(old & np.isin(semantic, ARMS)))
     end = sleeve_end(worn, labels, keypoints) if sleeves is None else sleeves
     garment = cut_sleeves(worn, labels, keypoints, end) & ~kept
     garment = _carried(garment, labels != lb.BACKGROUND)

@@ -49,19 +49,22 @@ def _arms(labels: UInt8, keypoints: Float) -> Iterator[tuple[NDArray[np.intp], N
 
 
 def sleeve_end(worn: Mask, labels: UInt8, keypoints: Float) -> float | None:
-    """Where along bare arms (see along_arm) the clothes WORN (H, W) end: where less than half of the arm's width is covered.
+    """Where along bare arms (see along_arm) the clothes WORN (H, W) end.
 
-    Of two arms, the one that shows more skin decides. None where no bare arm is seen. KEYPOINTS (18, 3) in LABELS' pixels.
+    The one place at which sleeves cut square differ from WORN in the fewest pixels of both arms together: a gap at the shoulder
+    or beside the arm is no end. None where no bare arm is seen. KEYPOINTS (18, 3) in LABELS' pixels.
     """
-    ends = []
+    covered, bare = np.zeros(BINS), np.zeros(BINS)
     for rows, columns, t in _arms(labels, keypoints):
-        bins = np.clip((t * BINS / 2).astype(int), 0, BINS)
-        count = np.bincount(bins, minlength=BINS + 1)
-        share = np.bincount(bins, worn[rows, columns], minlength=BINS + 1) / np.maximum(count, 1)
-        bare = np.flatnonzero((count >= MIN_PIXELS) & (share < 0.5))
-        if (count >= MIN_PIXELS).any():
-            ends.append(bare[0] * 2 / BINS if len(bare) else HAND)
-    return float(min(*ends, HAND)) if ends else None
+        bins = (t.clip(0) * BINS / 2).astype(int)
+        above = bins < BINS
+        on = worn[rows, columns][above]
+        covered += np.bincount(bins[above], on, minlength=BINS)
+        bare += np.bincount(bins[above], ~on, minlength=BINS)
+    if max(covered.max(), bare.max()) < MIN_PIXELS:
+        return None
+    wrong = np.concatenate([[0], np.cumsum(bare - covered)])  # beside what an end at 0 gets wrong
+    return float(min(wrong.argmin() * 2 / BINS, HAND))
 
 
 def cut_sleeves(garment: Mask, labels: UInt8, keypoints: Float, end: float | None) -> Mask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -92,6 +93,31 @@ def test_a_sleeve_that_comes_ends_square_on_both_arms_and_spares_the_hands() -> 
         rows = np.flatnonzero(regions.garment[:, columns].any(axis=1))
         assert 132 <= rows.max() <= 150
     assert not regions.garment[175:185].any() or not (regions.garment[175:185] & np.isin(old[175:185], (14, 15))).any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [((104, 112), (50, 66)), ((104, 150), (63, 66)), ((120, 135), (126, 142))]
+)
+def test_a_gap_in_a_sleeve_that_comes_is_not_its_end(rows: tuple[int, int], columns: tuple[int, int]) -> None:
+    """Of one arm, below the old sleeve, along the arm or across it: the sleeves reach the wrists all the same."""
+    new = worn(168)
+    new[slice(*rows), slice(*columns)] = 0
+    old, regions = decided(new)
+    bare = np.isin(old, (lb.LEFT_ARM, lb.RIGHT_ARM))
+    bare[165:] = False
+    assert regions.garment[bare].mean() > 0.97
+    end = sleeve_end(new >= 128, old, keypoints())
+    assert end is not None and 1.7 <= end <= 1.95
+
+
+def test_old_sleeves_go_where_the_map_has_arms() -> None:
+    """G2's mask often holds on to them; the map is believed, and on bare arms the mask."""
+    semantic = labels(104)
+    old, regions = decided(worn(168), sleeve=168, semantic=semantic)
+    forearms = (old == lb.UPPER_CLOTHES) & np.isin(semantic, (lb.LEFT_ARM, lb.RIGHT_ARM))
+    assert regions.uncovered[forearms].mean() > 0.85
+    old, regions = decided(worn(168), semantic=semantic)
+    assert regions.garment[110:160, 50:66].mean() > 0.97
 
 
 def test_deep_inside_the_customer_there_is_no_hole() -> None:

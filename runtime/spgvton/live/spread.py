@@ -18,8 +18,8 @@ from spgvton.video import cv2
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
 
-NARROW, WIDE = 17.0, 50.0  # degrees from the side: sleeves within are left as they lie
-AT_NARROW, AT_WIDE = 26.0, 38.0  # degrees to which the others are turned
+NARROW, WIDE = 24.0, 50.0  # degrees from the side: sleeves within are left as they lie
+AT_NARROW, AT_WIDE = 32.0, 38.0  # degrees to which the others are turned
 LONG: Final = 1.5  # armholes: a shorter sleeve does not cover the body
 BROAD: Final = 0.4  # armholes: a thinner one is part of a sleeve
 SPARE: Final = 0.05  # armholes: how far the cloth of a sleeve is known to be one

@@ -110,7 +110,8 @@ _MINI = dict(ngf=16, gmm_ngf=16, half_semantics=True, space_to_depth=True, **_PA
 _REALTIME = dict(
     _MINI, space_to_depth_g1=True, trunk_blocks=1, first_block=False, second_tail_convolution=False, align_once=True
 )
-_LIVE = dict(_REALTIME, align_source=False, align_once=False, forget_arms=True)  # the source has the target's pose
+# The source has the target's pose.
+_LIVE = dict(_REALTIME, align_source=False, align_once=False, forget_arms=True, residual_flow=True)
 
 PRESETS: Final[dict[str, NetworkConfig]] = {
     "paper": NetworkConfig(),

@@ -167,8 +167,8 @@ def cost(args: argparse.Namespace, budget: Budget) -> None:
         samples = demo_samples(config.size, config.label_set)[:2]
         errors = export_method(Checkpoint(config, dict(network.state_dict())), file, samples)
         found[row] = {
-            "parameters": sum(p.numel() for name, p in network.named_parameters() if not name.startswith("gmm2.")), "gmac": round(gmac(file, samples[0]), 3),
-            "max_error": errors["image"]["max"], **times(file, samples[0], args.rounds),
+            "parameters": sum(p.numel() for name, p in network.named_parameters() if not name.startswith("gmm2.")),
+            "gmac": round(gmac(file, samples[0]), 3), "max_error": errors["image"]["max"], **times(file, samples[0], args.rounds),
         }  # fmt: skip
         write_text(args.out / "cost.json", json.dumps(found, indent=1))
 

@@ -8,7 +8,8 @@
   spgvton calibrate --bundle bundles/parser --data data/synth --out bundles/parser-int8     # of spgvton export --parser
 
 --data is a data set in MPV layout (spgvton synth, spgvton prepare; ranges from its training split, judged on its test
-split) or a session recorded by spgvton run --record-calibration, whose poses the people of --persons take. The whole chain is run, in float and once more in INT8.
+split) or a session recorded by spgvton run --record-calibration, whose poses the people of --persons take. The whole chain is run, in
+float and once more in INT8.
 First and last layers of each network, everything that is no convolution, and --keep-float stay float.
 
 The bundle is written if SSIM falls by at most --max-ssim-drop on the whole picture, on the clothes and on the face;

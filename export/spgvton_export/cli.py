@@ -7,7 +7,8 @@
 
 tryon.onnx dresses one person in the pose of every frame, live.onnx the person of the frame itself, with the same weights.
 session.onnx and frame.onnx, live_garment.onnx and live_frame.onnx are the two once more, in two and rewritten for ONNX
-Runtime on a CPU; they are compared with them. Of a checkpoint, every graph is run by ONNX Runtime on the shipped demo person and garment and compared with PyTorch.
+Runtime on a CPU; they are compared with them. Of a checkpoint, every graph is run by ONNX Runtime on the shipped demo person and garment
+and compared with PyTorch.
 With --precision fp16 the networks compute in float16 (for TensorRT; on a CPU that is slower), coordinates, divisions,
 softmax and statistics in float32; every output and layer is compared with float32, on the shipped demo or on --samples
 test triples of --data. A difference above tolerance is an error and leaves no bundle.

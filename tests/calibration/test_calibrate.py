@@ -227,7 +227,8 @@ def test_table_round_trip_and_edit(int8: Outcome, source: Bundle, data: Source, 
     ("change", "message"),
     [({"graph": "0" * 64}, "is of another graph"), ({"format": "other"}, "this version reads"),
      ({"ranges": []}, "lacks the range of"), ({"ranges": [{}]}, "is no table of ranges"),
-     ({"ranges": [{"tensor": "t", "layers": [], "sums": [], "results": [], "amax": float("nan"), "method": "m", "samples": 1}]}, "must be a number")],
+     ({"ranges": [{"tensor": "t", "layers": [], "sums": [], "results": [], "amax": float("nan"), "method": "m", "samples": 1}]},
+      "must be a number")],
 )  # fmt: skip
 def test_foreign_tables(
     int8: Outcome, network: Network, source: Bundle, tmp_path: Path, change: dict[str, object], message: str

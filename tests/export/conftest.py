@@ -19,7 +19,8 @@ from spgvton_training.networks.joint import build_model
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
 
-# Between them every option of the presets but realtime's, which is shipped. live has lite's blocks, depthwise convolutions, and the residual flow.
+# Between them every option of the presets but realtime's, which is shipped. live has lite's blocks, depthwise convolutions, and the
+# residual flow.
 SMALL: dict[str, dict[str, Any]] = {
     "mini": {"trunk_blocks": 1},
     "paper": {},

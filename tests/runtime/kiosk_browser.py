@@ -22,7 +22,10 @@ AUDIT = """() => {
   const light = (c) => c.map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
   const rgb = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return { c: n.slice(0, 3), a: n[3] ?? 1 }; };
-  const behind = (e) => { for (; e; e = e.parentElement) { const b = rgb(getComputedStyle(e).backgroundColor); if (b.a > .8) return b.c; } return [255, 255, 255]; };
+  const behind = (e) => {
+    for (; e; e = e.parentElement) { const b = rgb(getComputedStyle(e).backgroundColor); if (b.a > .8) return b.c; }
+    return [255, 255, 255];
+  };
   const name = (e) => e.getAttribute("aria-label") || e.labels?.[0]?.textContent.trim() || e.textContent.trim();
   for (const e of document.querySelectorAll("button, a, input")) {
     if (!shown(e)) continue;
@@ -42,7 +45,8 @@ AUDIT = """() => {
     const ratio = (Math.max(front, back) + .05) / (Math.min(front, back) + .05);
     if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(1)}: ${e.textContent.trim()}`);
   }
-  if (!document.querySelector("main") || document.querySelectorAll("h1").length !== 1 || !document.documentElement.lang) faults.push("landmarks");
+  if (!document.querySelector("main") || document.querySelectorAll("h1").length !== 1 || !document.documentElement.lang)
+    faults.push("landmarks");
   if (document.documentElement.scrollWidth > innerWidth) faults.push(`${document.documentElement.scrollWidth} px wide`);
   return faults;
 }"""

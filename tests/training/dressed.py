@@ -40,7 +40,8 @@ CORRELATION = 0.97  # measured: 0.987 and more
 def spec_of(kind: str, sleeve: float = 0.8, *, dress: Dress | None = None, pattern: str = "check") -> GarmentSpec:
     design = Print(pattern, colour_array((220, 60, 40), (40, 80, 190), (240, 220, 80)), 0.6, 3.0, "none", "RUN", 0, 5)
     width, depth = NECKS.get(kind, (0.8, 0.9))
-    return GarmentSpec(kind, -0.1 if kind in SLEEVELESS else sleeve, 0.1 if dress is None else -3.0, 0.4, width, depth, design, dress=dress)  # fmt: skip
+    sleeve, hem = -0.1 if kind in SLEEVELESS else sleeve, 0.1 if dress is None else -3.0
+    return GarmentSpec(kind, sleeve, hem, 0.4, width, depth, design, dress=dress)
 
 
 @cache

@@ -41,7 +41,10 @@ class Teacher:
 
     @staticmethod
     def load(path: str | Path) -> Teacher:
-        """From a checkpoint, a bundle's folder, or the name of a shipped bundle. Raises SpgvtonError for a missing, damaged or foreign one."""
+        """From a checkpoint, a bundle's folder, or the name of a shipped bundle.
+
+        Raises SpgvtonError for a missing, damaged or foreign one.
+        """
         file = locate(path)
         if file.is_dir():
             file = Bundle.open(file).folder / WEIGHTS

@@ -70,8 +70,8 @@ def graph_for(bundle: Bundle, takes: Mapping[str, Shape]) -> str:
 class RealInputs:
     """Inputs of a bundle's graph, one batch of one per iteration, made of the shipped person, garments and clip.
 
-    folder: the bundle. iterations: how many; the nine samples (of the live graph six) repeat. Polygraphy sets `input_metadata`, what the first
-    runner takes, before it iterates; that decides which graph it is.
+    folder: the bundle. iterations: how many; the nine samples (of the live graph six) repeat. Polygraphy sets `input_metadata`, what the
+    first runner takes, before it iterates; that decides which graph it is.
     """
 
     def __init__(self, folder: str, iterations: int | None = None) -> None:

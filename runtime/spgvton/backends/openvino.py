@@ -69,8 +69,8 @@ class OpenVinoBackend(RunsPoses):
     """See Backend.
 
     bf16: products of convolutions in bfloat16; raises SpgvtonError where the processor has no instructions for it. batch:
-    how many frames infer() takes, the joint graph for more than one. form: as OnnxRuntimeBackend's. Raises SpgvtonError where openvino is missing, or a graph
-    cannot be compiled or is no joint graph.
+    how many frames infer() takes, the joint graph for more than one. form: as OnnxRuntimeBackend's. Raises SpgvtonError where openvino
+    is missing, or a graph cannot be compiled or is no joint graph.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """A bundle's graph as TensorRT's parser takes it: the warp decided, the weights inside.
 
-The bundle's own files stay as they are; constants were folded, and uint8 moved to the end, when it was exported. torch is not needed; onnx comes with the extras
+The bundle's own files stay as they are; constants were folded, and uint8 moved to the end, when it was exported. torch is not needed;
+onnx comes with the extras
 `tensorrt` and `tensorrt-rtx`.
 """
 

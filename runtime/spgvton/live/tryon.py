@@ -77,8 +77,9 @@ class LiveTryOn:
     """The customer of the frame itself in one garment, at the camera's size.
 
     A stream calls answer() as often as it can and compose() for every frame. bundle: a model bundle, its folder, or a network
-    opened before; None = the shipped one. backend, threads: see LiveNetwork. parser: None = the shipped one. economy: see spgvton.economy; in live mode
-    it spares the network, never the compositing. compositor: None = OnCpu; close() closes it. Not thread-safe, but answer() and
+    opened before; None = the shipped one. backend, threads: see LiveNetwork. parser: None = the shipped one. economy: see
+    spgvton.economy; in live mode it spares the network, never the compositing. compositor: None = OnCpu; close() closes it. Not
+    thread-safe, but answer() and
     compose() may run in two threads.
 
     Examples:
@@ -178,7 +179,8 @@ class LiveTryOn:
         """What parser and network say about FRAME, RGB uint8 (h, w, 3), whose customer has KEYPOINTS (18, 3).
 
         The very answer given before where the customer stands still (economy). Raises SpgvtonError when no garment is set, when
-        the parser finds nobody at the keypoints, or cannot tell the customer from somebody in touch with them, or when the customer is so close that the frame cuts their clothes at the sides.
+        the parser finds nobody at the keypoints, or cannot tell the customer from somebody in touch with them, or when the customer is
+        so close that the frame cuts their clothes at the sides.
         """
         garment = self._garment
         if garment is None:

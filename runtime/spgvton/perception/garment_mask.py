@@ -1,7 +1,8 @@
 """The mask of a garment on any photograph: lying on a bed or on wood, on a hanger, in a shop's studio, or worn by somebody.
 
 The cut-out network (cutout.py) says what is garment; its mask has 256 pixels on the long side. GrabCut then decides by the colours
-of garment and background in a band round its outline, where those differ, hooks of hangers go (hooks.py), and a guided filter gives the outline its soft edge.
+of garment and background in a band round its outline, where those differ, hooks of hangers go (hooks.py), and a guided filter gives the
+outline its soft edge.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ class LiveStage:
 
     The Unusable's __cause__ is the SpgvtonError of parser or network where there was one. live: whose garment is set, or will be;
     from now on only this stage calls it. latest: see above. max_age_s: the oldest answer that is used. times_s: seconds that the last
-    frame's parser, network and compositing took. answers: how many the networks gave so far. worn: the garment of the last frame. set_garment(), forget() and learn_empty_room()
+    frame's parser, network and compositing took. answers: how many the networks gave so far. worn: the garment of the last frame.
+    set_garment(), forget() and learn_empty_room()
     may be called from any thread. close() ends the stage's own.
     """
 

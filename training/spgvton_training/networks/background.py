@@ -17,7 +17,8 @@ _MARGIN = 2  # pixels of a picture 256 high
 def away_from_person(visible: Tensor) -> Tensor:
     """VISIBLE (N, 1, H, W), 1 where the map says background, without a margin of 2/256 of the height around the person.
 
-    Pixels at the person's edge are partly theirs. Left in place when the person moves, they draw the old outline, and colour what is filled.
+    Pixels at the person's edge are partly theirs. Left in place when the person moves, they draw the old outline, and colour what is
+    filled.
     """
     margin = max(1, round(_MARGIN * visible.shape[2] / 256))
     return visible * (1 - F.max_pool2d(1 - visible, 2 * margin + 1, 1, margin))

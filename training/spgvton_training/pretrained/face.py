@@ -10,7 +10,8 @@ The weights are the user's own; which network they hold is seen from their tenso
 Both were trained on faces that were cut out alike, and judge badly any other framing. boxes() frames a face by its mask
 as closely as a box can. Measured with dlib's on 35 pictures of 10 people (openpeople 0.1.2) at 256 x 192, grey outside
 face and hair: the area under the curve of same against other person is 0.97 (on the pictures by which margin and shift
-were chosen; the nearest settings give 0.96 to 0.98, shift 0.2 0.93 to 0.95); with the box of face and hair together it is 0.70; with eyes aligned
+were chosen; the nearest settings give 0.96 to 0.98, shift 0.2 0.93 to 0.95); with the box of face and hair together it is 0.70; with
+eyes aligned
 and at full resolution 0.99.
 """
 

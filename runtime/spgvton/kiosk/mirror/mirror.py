@@ -64,7 +64,8 @@ class Mirror:
     policy: "latest" for a mirror; "wait" presents every frame that it reads, in live mode each with an answer of its own.
     wipe_after_s: how long the state of a customer who left is kept. parser: makes the semantic map, in pose mode of the source picture;
     None = the shipped one. rotate: degrees clockwise, of a camera that hangs on its side. mirrored: flip left and right.
-    view: "result", or "side-by-side" with the camera. written: hints are written into the picture, in English. economy: what need not be computed again.
+    view: "result", or "side-by-side" with the camera. written: hints are written into the picture, in English. economy: what need not be
+    computed again.
     patience_s: how long the source may be away before run() gives up; float("inf") = for ever.
     open_session: instead of TryOn(bundle, ...) or LiveTryOn(bundle, ...), such as LiveTryOn.sibling of one that several mirrors share.
     Raises UsageError for a source of no known kind, SpgvtonError when the models cannot be loaded.

@@ -18,14 +18,16 @@ Mode = Literal["live", "pose"]
 class MirrorStatus:
     """A moment of a mirror. Times in seconds unless the name says otherwise; rates are of the last second or so.
 
-    mode: of Mirror. hint: what the customer is told, in English; hint_code: see spgvton.hints. answers, answers_per_s: of the networks in live mode, of which there may be fewer than frames.
+    mode: of Mirror. hint: what the customer is told, in English; hint_code: see spgvton.hints. answers, answers_per_s: of the networks
+    in live mode, of which there may be fewer than frames.
     frames_synthesised: of frames_out, those whose picture was made for them. frames_again: reason -> those that show the last
     picture again although they could be dressed (spgvton.economy).
     dropped: stage -> frames it had finished and nobody took; "sink NAME" -> frames a sink was too slow for.
     latency_s: stage -> frames per bucket since the start, not cumulative; the upper ends are LATENCY_BUCKETS_S, and the
     last entry counts what is longer. latency_sum_s: stage -> sum of seconds. stages_ms: stage -> {p50, p90, p95, p99} over
     the last minute. Stage "total" is capture to present. frame_age_s: since the newest frame was captured; None before
-    run(). dark: the newest frame shows nothing (a covered lens, black frames). restarts: how often source or back end were opened again. garment: its name.
+    run(). dark: the newest frame shows nothing (a covered lens, black frames). restarts: how often source or back end were opened again.
+    garment: its name.
     """
 
     mode: Mode = "live"

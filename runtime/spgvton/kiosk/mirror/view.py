@@ -63,7 +63,9 @@ class MirrorView(Composer):
             panel[10 : 10 + h, self._result[1] - 10 - w : self._result[1] - 10] = self._card
 
     def place(self, point: tuple[float, float], frame_size: tuple[int, int]) -> tuple[float, float]:
-        """Where the result shows POINT (x, y) of a camera's frame of FRAME_SIZE (height, width): shares of the picture's width and height."""
+        """Where the result shows POINT (x, y) of a camera's frame of FRAME_SIZE (height, width): shares of the picture's width and
+        height.
+        """
         h, w = self._result
         scale = min(h / frame_size[0], w / frame_size[1])
         x = (w - scale * frame_size[1]) / 2 + scale * (point[0] + 0.5)

@@ -56,7 +56,10 @@ class TakeHome:
         return self._epoch
 
     def offer(self, data: bytes, language: str, epoch: int) -> str:
-        """Let the JPEG DATA wait for a customer who speaks LANGUAGE. Returns its secret. Raises Busy; SpgvtonError where all was dropped since EPOCH."""
+        """Let the JPEG DATA wait for a customer who speaks LANGUAGE. Returns its secret.
+
+        Raises Busy; SpgvtonError where all was dropped since EPOCH.
+        """
         if not self._offers.allows(""):
             raise Busy("too many pictures at once: wait a few seconds")
         if len(data) > MAX_BYTES:

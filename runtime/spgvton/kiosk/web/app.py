@@ -279,7 +279,8 @@ def _add_page(app: FastAPI, kiosk: Kiosk, attract: AttractConfig) -> None:
         names = [LanguageName(code=each.code, name=each.name, direction=each.direction) for each in offered.values()]
         return PageView(
             languages=names, mirrored=kiosk.mirror.mirrored, hints_in_picture=kiosk.mirror.written,
-            touchless=kiosk.touchless is not None, hand_agrees=kiosk.hand_watch is not None, attract=attract, take_home=kiosk.take_home is not None,
+            touchless=kiosk.touchless is not None, hand_agrees=kiosk.hand_watch is not None, attract=attract,
+            take_home=kiosk.take_home is not None,
         )  # fmt: skip
 
     @app.get("/api/languages/{code}", responses=errors(404))

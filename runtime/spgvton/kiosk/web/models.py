@@ -213,7 +213,10 @@ class NoticeView(BaseModel):
 
 
 class StatusView(BaseModel):
-    """What pages show. boot changes with every start of the process. asks: nobody is looked at before she has agreed; asking: nobody has."""
+    """What pages show. boot changes with every start of the process.
+
+    asks: nobody is looked at before they have agreed; asking: nobody has.
+    """
 
     boot: str
     mode: Mode

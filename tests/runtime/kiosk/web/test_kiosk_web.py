@@ -337,7 +337,8 @@ def test_a_full_disk_is_told_and_nothing_stays(kiosk: Served, shirt: bytes, monk
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(
     st.text(max_size=40),
-    st.lists(st.sampled_from(["..", "%2e%2e", "etc", "passwd", "kiosk.yaml", "state", "token", "\\", "%2f", "//", "%00"]), max_size=6).map("/".join),
+    st.lists(st.sampled_from(["..", "%2e%2e", "etc", "passwd", "kiosk.yaml", "state", "token", "\\", "%2f", "//", "%00"]), max_size=6)
+    .map("/".join),
 ))  # fmt: skip
 def test_no_path_leads_out(kiosk: Served, name: str) -> None:
     escaped = quote(name, safe="/%.\\")

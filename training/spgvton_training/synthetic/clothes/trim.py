@@ -1,4 +1,5 @@
-"""What is sewn onto a garment: ribs, seams, collars, lapels, zips, plackets with buttons, pockets, cuffs, belts, cords. Drawn into the print.
+"""What is sewn onto a garment: ribs, seams, collars, lapels, zips, plackets with buttons, pockets, cuffs, belts, cords. Drawn into the
+print.
 
 The print is worn and shown, so a trim is in the photo and in the in-shop picture at the same place of the cloth.
 """

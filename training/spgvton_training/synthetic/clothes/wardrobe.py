@@ -18,7 +18,8 @@ from spgvton_training.synthetic.clothes.shop import LONG_SPREADS, SHORT_SPREADS,
 # kind -> chance, share of long sleeves
 _KINDS: Final = {
     "crew": (0.26, 0.45), "vneck": (0.13, 0.40), "scoop": (0.07, 0.35), "polo": (0.11, 0.25), "shirt": (0.14, 0.75),
-    "tank": (0.07, 0.0), "strap": (0.03, 0.0), "hoodie": (0.10, 0.93), "bomber": (0.03, 1.0), "overshirt": (0.03, 1.0), "blazer": (0.03, 1.0),
+    "tank": (0.07, 0.0), "strap": (0.03, 0.0), "hoodie": (0.10, 0.93), "bomber": (0.03, 1.0), "overshirt": (0.03, 1.0),
+    "blazer": (0.03, 1.0),
 }  # fmt: skip
 _DRESS_KINDS: Final = {
     "crew": (0.24, 0.4), "vneck": (0.24, 0.35), "scoop": (0.18, 0.25), "square": (0.12, 0.2), "tank": (0.14, 0.0), "strap": (0.08, 0.0),

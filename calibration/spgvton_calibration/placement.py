@@ -32,7 +32,9 @@ _RESIZED: Final = "quantised behind the upsampling, see qdq.py"
 WHY: Final = {
     ("Relu", "Tanh"): _FLOAT, ("Tanh",): _FLOAT,  # a generator's tail without Conv10, and with it
     ("Relu", "Div and Pow"): "the L2 norm of the GMM's features is float", ("Relu", "Reshape"): "theta's layer is float",
-    ("Add", "Resize"): _RESIZED, ("Add", "Relu", "Resize"): _RESIZED,
+    ("Add", "Resize"): _RESIZED, ("Add", "Relu", "Resize"): _RESIZED, ("Resize",): _RESIZED,
+    ("Relu", "Conv"): "the next convolution is its network's last, and float",
+    ("Add", "Relu", "Add and QuantizeLinear"): "the residual flow adds it to what comes back up, in float",
 }  # fmt: skip
 FOLLOWED: Final = {"Add", "Relu"}
 CHANNELS: Final = 4  # of which INT8 kernels take multiples without padding

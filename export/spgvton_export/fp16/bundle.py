@@ -88,8 +88,7 @@ def convert_bundle(
 ) -> tuple[Bundle, Report]:
     """Write bundle SOURCE (float32) into folder OUT, computing in float16, measured on SAMPLES.
 
-    inputs: where the samples come from, for bundle.json; the live graph is measured on the shipped demo in any case. seconds: how long
-    both joint graphs are timed. Which operators stay float32 is said in graph.py; keep_layers: and these layers (precision_search).
+    inputs: their source, for bundle.json. seconds: how long both are timed. keep_layers: stay float32, too (precision_search).
     Raises SpgvtonError for a bundle that is not float32, a foreign or damaged graph, a weight or an activation beyond
     float16's range, or an output that differs from float32 by more than check.TOLERANCE. The manifest, written last,
     makes a folder a bundle, so nothing of this leaves one.

@@ -17,6 +17,7 @@ INSIDE: Final = 0.6  # of the garment's mask
 MIN_PIXELS: Final = 50
 STRETCH: Final = 0.35  # how fast a reflection runs back: stretched, a hem's last stripe stays the last
 APART: Final = 14.0  # pixels between sleeve and body, at most
+DEEP: Final = 9  # pixels inside the torso, from where on no sleeve lies beside it
 CREASE: Final = 1.0  # pixels over which it grows dark between them
 DARK: Final = 0.6  # how dark, of the light
 SEAM: Final = (5, 5)  # pixels over which reflections from two sides are joined
@@ -43,13 +44,16 @@ def texture_positions(positions: Float, garment: LiveGarment, worn: Mask) -> Flo
     return np.asarray(garment.box.points_back(positions.reshape(-1, 2)), np.float32).reshape(h, w, 2)
 
 
-def creases(positions: Float, garment: LiveGarment, worn: Mask) -> Float:
+def creases(positions: Float, garment: LiveGarment, worn: Mask, torso: Mask) -> Float:
     """Factor (H, W) for the light, 1 and less: where a sleeve lies against the body it is dark between the two.
 
-    There the spline's POSITIONS (H, W, 2) look beside GARMENT though it is WORN (H, W), and find it on both sides.
+    There the spline's POSITIONS (H, W, 2) look beside GARMENT though it is WORN (H, W), and find it on both sides. Not in the
+    middle of the TORSO (H, W) nor above it, where it is a hole of the garment's picture: hair that hid a part.
     """
     shown = (_on_garment(positions, garment) & worn).astype(np.uint8)
-    between = (cv2.morphologyEx(shown, cv2.MORPH_CLOSE, disc(APART / 2)) > shown) & worn
+    middle = cv2.erode(torso.astype(np.uint8), np.ones((1, 2 * DEEP + 1), np.uint8)) > 0
+    middle = np.maximum.accumulate(middle[::-1], axis=0)[::-1]  # and what is above it
+    between = (cv2.morphologyEx(shown, cv2.MORPH_CLOSE, disc(APART / 2)) > shown) & worn & ~middle
     depth = cv2.distanceTransform(between.astype(np.uint8), cv2.DIST_L2, 3)
     dark = cv2.GaussianBlur(1 - np.exp(-depth / np.float32(CREASE)), (0, 0), CREASE)
     return np.asarray(1 - DARK * dark, np.float32)

@@ -17,7 +17,7 @@ from spgvton.live.light import relit, shading
 from spgvton.live.mixture import network_picture, warped
 from spgvton.live.network import LiveOutput
 from spgvton.live.plate import View
-from spgvton.live.regions import Mask, Regions, decide, disc, grow, shrink
+from spgvton.live.regions import Mask, Regions, decide, disc, grow, shrink, torso_of
 from spgvton.perception.parse import Parse
 from spgvton.video import cv2
 
@@ -106,7 +106,7 @@ def prepare(answer: Answer) -> Layers | None:
         fill = _bytes(colours[cut])
         below = grow(regions.uncovered, UNDER) & regions.garment  # no old clothes shine through its edge
         cover = _fine(_smooth(grow(regions.uncovered, 1) | below)[cut])
-    shade *= SHADE_ONE * creases(shown, answer.garment, regions.garment)
+    shade *= SHADE_ONE * creases(shown, answer.garment, regions.garment, torso_of(keypoints, (h, w)))
     positions = texture_positions(shown, answer.garment, regions.garment)
     allowed = grow(changed | regions.old, 2).astype(np.float32)
     return Layers(

@@ -73,6 +73,8 @@ class _Deaf(RunsPoses):
     def describe(self) -> dict[str, str]:
         return {}
 
+    def forget(self) -> None: ...
+
     def close(self) -> None: ...
 
 

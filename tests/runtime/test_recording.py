@@ -35,6 +35,9 @@ class Echo(RunsPoses):
     def describe(self) -> dict[str, str]:
         return {"backend": "echo"}
 
+    def forget(self) -> None:
+        self.set.clear()
+
     def close(self) -> None:
         self.closed = True
 

@@ -11,20 +11,20 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from spgvton.backends.contract import LIVE
 from spgvton.bundle import RESIDUAL
 from spgvton_export import tps_op
 from spgvton_export.shared_weights import stored_name
 
 PARTS: Final = ("g1", "g2", "gmm1", RESIDUAL, "g3")  # in order of computation; gmm2 serves training
 LIVE_PARTS: Final = (*PARTS, "bytes")
-_LIVE_OUTPUTS: Final = ("rendered", "composition", "clothes_mask", "semantic", "theta")
 # Outputs that the next parts know by another name. G3's float image is not what the joint graph gives.
 _KNOWN_AS: Final = {"aligned_body": "body", "image": "rendered"}
 
 
 def live_outputs(*, residual: bool) -> tuple[str, ...]:
     """Names of the live graph's outputs. residual: of a network with `residual_flow`."""
-    return (*_LIVE_OUTPUTS, *(["residual"] if residual else []))
+    return tuple(name for name in LIVE.outputs if residual or name not in LIVE.some)
 
 
 def assemble(

@@ -197,14 +197,14 @@ def warp_graph(tryon: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-_BEFORE_G3: Final = ("g1", "g2", "gmm1", "gmm2", RESIDUAL)
+_ORDER: Final = ("g1", "g2", "gmm1", "gmm2", RESIDUAL, "g3")
 
 
 class Chain:
     """The graphs g1, g2, gmm1, gmm2, residual if there is one, and g3 of a bundle one after the other, the warp in between."""
 
     def __init__(self, bundle: Bundle, warp: onnx.ModelProto) -> None:
-        self._sessions = {n: open_session(bundle.graph(n)) for n in (*_BEFORE_G3, "g3") if n in bundle.graphs}
+        self._sessions = {n: open_session(bundle.graph(n)) for n in _ORDER if n in bundle.graphs}
         options = session_options(None)
         self._warp = ort.InferenceSession(warp.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

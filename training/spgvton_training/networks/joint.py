@@ -127,7 +127,7 @@ class JointModel(nn.Module):
         self.gmm2 = GeometricMatching(
             (h, w), c.gmm_ngf, c.grid_size, bounded=c.bounded_theta, moment_alignment=c.moment_alignment
         )
-        self.residual = ResidualFlow(c.ngf, c.grid_size) if c.residual_flow else None
+        self.residual = ResidualFlow(c.ngf) if c.residual_flow else None
         keep = torch.ones(1, lb.NUM_LABELS, 1, 1)
         keep[:, list(lb.clothes(c.label_set))] = 0
         self.register_buffer("not_clothes", keep, persistent=False)

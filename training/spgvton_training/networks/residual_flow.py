@@ -29,9 +29,8 @@ PIXELS: Final = 5  # channels at half resolution: C_s (3), its mask, M_p^C
 class ResidualFlow(nn.Module):
     """R (N, 2, H/4, W/4): offsets (x, y) in normalised output coordinates, at most LIMIT."""
 
-    def __init__(self, n: int, grid_size: int) -> None:
+    def __init__(self, n: int) -> None:
         super().__init__()
-        self.grid_size = grid_size
         a, b, c, d = 2 * n, 4 * n, 6 * n, 8 * n
         self.enter = ConvNorm(4 * PIXELS + lb.NUM_LABELS + NUM_KEYPOINTS + 2, a, "batch")
         self.down = nn.ModuleList([ConvNorm(i, o, "batch", stride=2) for i, o in ((a, b), (b, c), (c, d))])
